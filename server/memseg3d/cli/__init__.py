@@ -1,0 +1,1 @@
+"""The command `memseg3d`, one file a subcommand."""

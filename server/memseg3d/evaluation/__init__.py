@@ -1,0 +1,1 @@
+"""Metrics, the robot user and the published protocols."""

@@ -1,0 +1,1 @@
+"""Reading NIfTI, NRRD, DICOM series and npz; writing NIfTI and NRRD."""

@@ -1,0 +1,1 @@
+"""Volume and prompts in, labelmaps out: slices, regions, memory, tracker, rounds."""

@@ -1,0 +1,1 @@
+"""HTTP: protocol, storage and journal, authentication, limits."""

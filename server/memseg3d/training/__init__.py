@@ -1,0 +1,1 @@
+"""Synthetic volumes, data sets, losses and the training loop."""
