@@ -31,6 +31,10 @@ class NetworkInfo:
     """How many object pointers `attend` reads at most (16 for SAM 2); 0 where the network has none."""
     prefers_crop: bool
     """True where the network was trained on regions around the object, False for whole slices."""
+    channels: int = 1
+    """1: the slice in the session's window. 2: that, and the slice in a window centred on the object's own intensities."""
+    tracks_with_prior: bool = False
+    """True where `decode` makes use of the last round's logits on slices without a prompt (SAM 2 was not trained so)."""
     sha256: str = ""
     licence: str = ""
 
@@ -123,7 +127,7 @@ class Network(Protocol):
     info: NetworkInfo
 
     def encode(self, images: Tensor) -> Features:
-        """Features of images (B, 1 or 3, S, S) in [0, 1]; one channel is repeated where the network wants three."""
+        """Features of images (B, `info.channels`, S, S) in [0, 1]; SAM 2 takes 1 channel (repeated) or 3 (RGB)."""
         ...
 
     def attend(self, features: Features, reads: Sequence[MemoryRead], slice_count: int) -> Conditioned:
