@@ -1,0 +1,97 @@
+# Everything from a fresh clone: `make demo` shows the product, `make test` proves it. Both do their own set-up in .venv.
+
+# Python 3.11, 3.12 or 3.13 for .venv; found by itself, or given: make demo PYTHON=/usr/local/bin/python3.12
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+# torch comes in first and stays: a CUDA build needs its version and its index, for example
+# make demo WORKER_TORCH=2.11.0 TORCH_INDEX=https://download.pytorch.org/whl/cu128
+WORKER_TORCH ?= 2.13.0
+TORCH_INDEX ?=
+SAM2 := sam2==1.1.0
+TRANSFORMERS := transformers==5.23.0
+
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+RUN := $(BIN)/python
+PIP := $(RUN) -m pip install --disable-pip-version-check --quiet
+
+# `make demo VOLUME=ct.nii.gz TRUTH=labels.nii.gz`, or without truth: `make demo VOLUME=ct.nii.gz BOX="liver:60,40,30,60,110,120"`
+VOLUME ?=
+TRUTH ?=
+BOX ?=
+OUT ?= out/demo
+DEMO_OPTIONS = $(if $(VOLUME),--volume "$(VOLUME)") $(if $(TRUTH),--truth "$(TRUTH)") \
+	$(foreach box,$(BOX),--box "$(box)") --out "$(OUT)"
+
+# The real volumes of the tests: MEMSEG3D_DATA, or ../shared/data where it exists; tests that need them say so and skip otherwise.
+ifneq ($(wildcard ../shared/data/MANIFEST.json),)
+export MEMSEG3D_DATA ?= $(abspath ../shared/data)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types clean debian
+
+help:
+	@echo "make demo    segment two organs of a CT phantom and look at out/demo/overview.png"
+	@echo "             make demo VOLUME=ct.nii.gz TRUTH=labels.nii.gz takes your own data"
+	@echo "make test    lint, types and all tests"
+	@echo "make lint    lint and types alone;  make clean    remove .venv, out and caches"
+
+demo: $(VENV)/runtime.stamp
+	$(RUN) -m demo $(DEMO_OPTIONS)
+
+test: debian $(VENV)/test.stamp
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(TOOLS_REQUIRED) $(RUN) -m pytest
+
+lint: $(VENV)/test.stamp
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/venv.stamp:
+	@test -n "$(PYTHON)" || { echo "MemSeg3D needs Python 3.11, 3.12 or 3.13: install one, or name it: make demo PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The name carries the version and the index, so another choice of torch is installed and not mistaken for this one.
+TORCH_STAMP := $(VENV)/torch-$(WORKER_TORCH)$(if $(TORCH_INDEX),-$(notdir $(TORCH_INDEX))).stamp
+$(TORCH_STAMP): $(VENV)/venv.stamp
+	@echo "Installing torch $(WORKER_TORCH) (a few minutes on first use) ..."
+	$(PIP) torch==$(WORKER_TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@rm -f $(VENV)/torch-*.stamp && touch $@
+
+$(VENV)/runtime.stamp: $(TORCH_STAMP) requirements/runtime.txt server/pyproject.toml
+	@echo "Installing the worker and Slicer's libraries ..."
+	$(PIP) -r requirements/runtime.txt -e "server[train,report,evaluate]" torch==$(WORKER_TORCH)
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/runtime.stamp requirements/test.txt requirements/references.txt
+	@echo "Installing the test tools and the reference packages ..."
+	$(PIP) -r requirements/test.txt -r requirements/references.txt torch==$(WORKER_TORCH)
+	SAM2_BUILD_CUDA=0 $(PIP) --no-deps --no-build-isolation $(SAM2)
+	$(PIP) --no-deps $(TRANSFORMERS)
+	@touch $@
+
+# DICOM files are judged by other people's tools. Root on Debian installs them, and then a missing tool fails the tests; elsewhere
+# those tests skip and say what to install.
+DEBIAN_TOOLS := dciodvfy:dicom3tools dcmdump:dcmtk
+MISSING_PACKAGES = $(foreach pair,$(DEBIAN_TOOLS),$(if $(shell command -v $(firstword $(subst :, ,$(pair))) 2>/dev/null),,$(lastword $(subst :, ,$(pair)))))
+IS_ROOT_DEBIAN := $(shell test "$$(id -u)" = 0 && command -v apt-get 2>/dev/null)
+TOOLS_REQUIRED := $(if $(IS_ROOT_DEBIAN),MEMSEG3D_DICOM_TOOLS=required)
+debian:
+	@missing="$(strip $(MISSING_PACKAGES))"; \
+	if [ -n "$$missing" ] && [ -n "$(IS_ROOT_DEBIAN)" ]; then \
+	  echo "Installing $$missing ..."; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	elif [ -n "$$missing" ]; then \
+	  echo "Not installed: $$missing. The tests that validate DICOM files will skip."; \
+	fi

@@ -1,0 +1,66 @@
+"""Rules of the house that a machine can check: first-line docstrings, short files, no machine paths, no stray folders."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ["MemSeg3D", "MemSeg3DLib", "MemSeg3DWeb", "Resources", "Testing", "demo", "server"]
+TEXT = {".py", ".md", ".toml", ".txt", ".json", ".ui", ".cmake", ".yml", ".yaml"}
+LONGEST = 500
+# Absolute paths of somebody's machine; public ones such as /usr/bin or /tmp in prose are not meant.
+MACHINE_PATH = re.compile(r"(?<![\w.])(/work/|/home/\w+/|/Users/\w+/|/root/|[A-Z]:\\Users\\)")
+
+
+def files_of_ours(suffixes: set[str]) -> list[Path]:
+    """Every file of the repository with one of these suffixes, without environments, caches and outputs."""
+    found = [path for path in ROOT.iterdir() if path.is_file()]
+    for folder in [*FOLDERS, "docs", "requirements", ".ci"]:
+        found += [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return sorted(path for path in found if path.suffix in suffixes or path.name in {"Makefile", "run"})
+
+
+PYTHON = [path for path in files_of_ours({".py"}) if path.suffix == ".py"]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("file", PYTHON, ids=named)
+def test_a_file_says_first_what_it_is_for(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith('"""'), "the first line must be a docstring"
+    assert ast.get_docstring(ast.parse(text)), "the docstring must say what the file is for"
+
+
+@pytest.mark.parametrize("file", PYTHON, ids=named)
+def test_a_file_is_short(file: Path) -> None:
+    lines = len(file.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST, f"{lines} lines: split it by reason to change"
+
+
+def test_no_file_names_a_machine_path() -> None:
+    this_file = Path(__file__).resolve()
+    wrong = [
+        f"{named(file)}:{number}: {line.strip()[:80]}"
+        for file in files_of_ours(TEXT)
+        if file != this_file
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if MACHINE_PATH.search(line)
+    ]
+    assert wrong == []
+
+
+def test_no_broad_except_hides_errors() -> None:
+    wrong = [
+        f"{named(file)}:{node.lineno}"
+        for file in PYTHON
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+    assert wrong == []
