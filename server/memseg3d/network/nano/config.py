@@ -1,0 +1,41 @@
+"""The embedded network's configuration; it travels in the checkpoint's metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NanoConfig:
+    """Sizes of the embedded network. Widths are channels at strides 2, 4, 8 and 16 of the input square."""
+
+    name: str = "memseg3d-nano"
+    image_size: int = 128
+    """S, side of the region in network pixels; a multiple of 16."""
+    widths: tuple[int, int, int, int] = (32, 64, 96, 128)
+    key_width: int = 64
+    """Channels of memory keys and queries, over all heads."""
+    heads: int = 4
+    memory_slots: int = 7
+    """Conditioning slot plus six recent slices, as in SAM 2."""
+
+    def __post_init__(self) -> None:
+        if self.image_size % 16:
+            raise ValueError(f"image_size must be a multiple of 16, not {self.image_size}.")
+        if self.key_width % self.heads or self.widths[2] % self.heads:
+            raise ValueError("key_width and the stride 8 width must be multiples of the number of heads.")
+
+    def to_json(self) -> str:
+        """One line of JSON for the checkpoint's metadata."""
+        return json.dumps({"kind": "nano", **dataclasses.asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> NanoConfig:
+        """The configuration in a checkpoint's metadata; raises ValueError where it is none of this network's."""
+        values = json.loads(text)
+        if values.pop("kind", None) != "nano":
+            raise ValueError("This checkpoint's configuration is not that of the embedded network.")
+        values["widths"] = tuple(values["widths"])
+        return cls(**values)

@@ -1,0 +1,224 @@
+"""The embedded network: image encoder, memory readout, guided U-Net decoder, quality and presence heads.
+
+A memory network in the manner of STM and Mem3D (keys and values of finished slices, read by attention), with the
+adjacent slice's features and mask joined densely, and SAM 2's prompts, object score and predicted quality.
+Trained on synthetic volumes alone (`memseg3d train nano`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from memseg3d.network.nano.blocks import Down, ResidualBlock, Up, norm, sine_positions
+from memseg3d.network.nano.config import NanoConfig
+from memseg3d.network.nano.guidance import mask_map, prompt_maps
+from memseg3d.network.seam import Conditioned, Decoded, Features, Memory, MemoryRead, NetworkInfo, Prompts
+
+CHANNELS = 2
+USER_MASK_LOGIT = 10.0
+"""Logit of a user's own mask, taken over as it is."""
+GUIDANCE = 7
+"""Maps joined at full resolution: box, positive, negative; prior and its presence; adjacent mask and its presence."""
+
+
+class ImageEncoder(nn.Module):
+    """(B, 2, S, S) -> features at strides 2, 4 and 8."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        c2, c4, c8, _ = config.widths
+        self.stem = nn.Conv2d(4 * CHANNELS, c2, 3, padding=1)
+        self.block2 = ResidualBlock(c2)
+        self.down4, self.block4 = Down(c2, c4), ResidualBlock(c4)
+        self.down8, self.block8 = Down(c4, c8), nn.Sequential(ResidualBlock(c8), ResidualBlock(c8))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        level2 = self.block2(self.stem(F.pixel_unshuffle(images - 0.5, 2)))
+        level4 = self.block4(self.down4(level2))
+        return level2, level4, self.block8(self.down8(level4))
+
+
+class MemoryReader(nn.Module):
+    """Keys and values of finished slices at stride 8, read by multi-head attention."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        c8 = config.widths[2]
+        self.heads, self.slots = config.heads, config.memory_slots
+        self.key = nn.Conv2d(c8, config.key_width, 1)
+        self.query = nn.Conv2d(c8, config.key_width, 1)
+        self.position_scale = nn.Parameter(torch.tensor(0.5))
+        self.mask_in = nn.Conv2d(64, c8, 1)
+        self.value = nn.Sequential(ResidualBlock(c8), norm(c8), nn.Conv2d(c8, c8, 1))
+        self.slot_key = nn.Parameter(torch.zeros(config.memory_slots, config.key_width))
+        self.slot_value = nn.Parameter(torch.zeros(config.memory_slots, c8))
+
+    def _placed(self, x: Tensor) -> Tensor:
+        return x + self.position_scale * sine_positions(x.shape[2], x.shape[3], x.shape[1], x.device).to(x.dtype)
+
+    def write(self, level8: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
+        """Key (B, K, h, w) and value (B, C, h, w) of a slice with mask probability (B, 1, S, S)."""
+        value = self.value(level8 + self.mask_in(F.pixel_unshuffle(probability - 0.5, 8)))
+        return self._placed(self.key(level8)), value
+
+    def read(self, level8: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], slots: Sequence[int]) -> Tensor:
+        """What (B, C, h, w) features find in the memories: same shape."""
+        batch, channels, rows, columns = level8.shape
+        query = self._heads(self._placed(self.query(level8)))
+        placed = [k + self.slot_key[s].to(k.dtype)[:, None, None] for k, s in zip(keys, slots, strict=True)]
+        told = [v + self.slot_value[s].to(v.dtype)[:, None, None] for v, s in zip(values, slots, strict=True)]
+        key = torch.cat([self._heads(k) for k in placed], 2)
+        value = torch.cat([self._heads(v) for v in told], 2)
+        found = F.scaled_dot_product_attention(query, key, value)
+        return found.transpose(2, 3).reshape(batch, channels, rows, columns)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, heads, h*w, C/heads)."""
+        batch, channels, rows, columns = x.shape
+        return x.reshape(batch, self.heads, channels // self.heads, rows * columns).transpose(2, 3)
+
+
+class GuidedDecoder(nn.Module):
+    """A U-Net over the current slice, the adjacent slice, the guidance maps and what memory gave."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        c2, c4, c8, c16 = config.widths
+        self.fuse2 = nn.Conv2d(2 * c2 + 4 * GUIDANCE, c2, 3, padding=1)
+        self.block2 = ResidualBlock(c2)
+        self.down4, self.fuse4, self.block4 = Down(c2, c4), nn.Conv2d(3 * c4, c4, 1), ResidualBlock(c4)
+        self.down8, self.fuse8 = Down(c4, c8), nn.Conv2d(3 * c8, c8, 1)
+        self.block8 = nn.Sequential(ResidualBlock(c8), ResidualBlock(c8))
+        self.down16, self.block16 = Down(c8, c16), nn.Sequential(ResidualBlock(c16), ResidualBlock(c16))
+        self.up8, self.up4, self.up2 = Up(c16, c8, c8), Up(c8, c4, c4), Up(c4, c2, c2)
+        self.mask = nn.Sequential(norm(c2), nn.SiLU(), nn.Conv2d(c2, 4, 1))
+        self.presence = nn.Sequential(nn.Linear(2 * c16, 64), nn.SiLU(), nn.Linear(64, 1))
+        self.quality = nn.Sequential(nn.Linear(c16 + 2 * c8 + 2, 64), nn.SiLU(), nn.Linear(64, 1))
+
+    def forward(
+        self, levels: Sequence[Tensor], adjacent: Sequence[Tensor], found: Tensor, maps: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (B, 1, S, S), presence logit (B, 1) and quality logit (B, 1)."""
+        x2 = self.block2(self.fuse2(torch.cat([levels[0], adjacent[0], F.pixel_unshuffle(maps, 2)], 1)))
+        x4 = self.block4(self.fuse4(torch.cat([self.down4(x2), levels[1], adjacent[1]], 1)))
+        x8 = self.block8(self.fuse8(torch.cat([self.down8(x4), levels[2], found], 1)))
+        x16 = self.block16(self.down16(x8))
+        y8 = self.up8(x16, x8)
+        y2 = self.up2(self.up4(y8, x4), x2)
+        logits = F.pixel_shuffle(self.mask(y2), 2).float()
+        pooled = x16.float().mean((2, 3))
+        presence = self.presence(torch.cat([pooled, x16.float().amax((2, 3))], 1).to(x16.dtype))
+        # The heads judge the mask, they must not bend it.
+        probability = logits.detach().sigmoid()
+        weight = F.avg_pool2d(probability, 8)
+        total = weight.sum((2, 3)) + 1e-3
+        inside = (y8.float().detach() * weight).sum((2, 3)) / total
+        edge = 4 * F.avg_pool2d(probability * (1 - probability), 8)
+        around = (y8.float().detach() * edge).sum((2, 3)) / (edge.sum((2, 3)) + 1e-3)
+        shares = torch.cat([weight.mean((2, 3)), edge.sum((2, 3)) / total], 1)
+        quality = self.quality(torch.cat([pooled.detach(), inside, around, shares], 1).to(x16.dtype))
+        return logits, presence.float(), quality.float()
+
+
+class NanoNetwork(nn.Module):
+    """The embedded network behind the seam (`memseg3d.network.seam.Network`)."""
+
+    def __init__(self, config: NanoConfig | None = None, sha256: str = "") -> None:
+        super().__init__()
+        self.config = config or NanoConfig()
+        self.encoder = ImageEncoder(self.config)
+        self.reader = MemoryReader(self.config)
+        self.decoder = GuidedDecoder(self.config)
+        self.info = NetworkInfo(
+            name=self.config.name,
+            image_size=self.config.image_size,
+            logit_size=self.config.image_size,
+            memory_slots=self.config.memory_slots,
+            pointer_slots=0,
+            prefers_crop=True,
+            channels=CHANNELS,
+            tracks_with_prior=True,
+            sha256=sha256,
+            licence="Apache-2.0",
+        )
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.encoder.stem.weight.dtype
+
+    def encode(self, images: Tensor) -> Features:
+        """Features of (B, 2, S, S) images in [0, 1] at strides 2, 4, 8; one channel is repeated."""
+        if images.shape[1] == 1:
+            images = images.repeat(1, CHANNELS, 1, 1)
+        images = images.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        return Features(tuple(self.encoder(images)))
+
+    def attend(self, features: Features, reads: Sequence[MemoryRead], slice_count: int) -> Conditioned:
+        """Read keys and values of the memories; the one with slot 1 is also the adjacent slice of the dense path."""
+        spatial = [(r.memory.tensors, min(r.slot, self.config.memory_slots - 1)) for r in reads if r.slot is not None]
+        if not spatial:
+            return Conditioned(features, {"found": torch.zeros_like(features.levels[2])}, is_initial=True)
+        keys, values = [m["key"] for m, _ in spatial], [m["value"] for m, _ in spatial]
+        found = self.reader.read(features.levels[2], keys, values, [slot for _, slot in spatial])
+        tensors = {"found": found}
+        for memory, slot in spatial:
+            if slot == 1:
+                tensors |= {name: memory[name] for name in ("level2", "level4", "probability")}
+        return Conditioned(features, tensors)
+
+    def decode(self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None = None) -> Decoded:
+        """One candidate mask (M = 1) at S x S. A user's mask without clicks is returned as it is."""
+        levels, tensors = conditioned.features.levels, conditioned.tensors
+        batch, size, device = levels[0].shape[0], self.config.image_size, levels[0].device
+        if prompts is not None and prompts.mask is not None:
+            given = (prompts.mask.float() * 2 - 1) * USER_MASK_LOGIT
+            if prompts.count == 0:
+                return self._taken_over(given)
+            prior = given if prior is None else prior
+        if "probability" in tensors:
+            probability = tensors["probability"].float()
+            previous = torch.cat([probability, torch.ones_like(probability)], 1)
+            adjacent = (tensors["level2"], tensors["level4"])
+        else:
+            previous = torch.zeros(batch, 2, size, size, device=device)
+            adjacent = (torch.zeros_like(levels[0]), torch.zeros_like(levels[1]))
+        maps = torch.cat(
+            [prompt_maps(prompts, batch, size, device), mask_map(prior, batch, size, device), previous], dim=1
+        )
+        maps = maps.to(levels[0].dtype).contiguous(memory_format=torch.channels_last)
+        logits, presence, quality = self.decoder(levels, adjacent, tensors["found"], maps)
+        chosen = torch.zeros(batch, dtype=torch.long, device=device)
+        return Decoded(logits, quality.sigmoid(), presence, chosen, extras={"quality_logit": quality})
+
+    def _taken_over(self, logits: Tensor) -> Decoded:
+        present = (logits > 0).flatten(1).any(1, keepdim=True)
+        score = torch.where(present, USER_MASK_LOGIT, -USER_MASK_LOGIT).to(logits.dtype)
+        chosen = torch.zeros(logits.shape[0], dtype=torch.long, device=logits.device)
+        return Decoded(logits, torch.ones_like(score), score, chosen)
+
+    def remember(
+        self, features: Features, logits: Tensor, object_score: Tensor, pointer: Tensor | None, prompted: bool
+    ) -> Memory:
+        """Key, value, probability and high-resolution features of the finished slice."""
+        size = self.config.image_size
+        probability = logits.float().clamp(-20, 20).sigmoid()
+        if probability.shape[-1] != size:
+            probability = F.interpolate(probability, size=(size, size), mode="bilinear", align_corners=False)
+        probability = probability.to(features.levels[2].dtype)
+        key, value = self.reader.write(features.levels[2], probability)
+        level2, level4 = features.levels[0], features.levels[1]
+        return Memory({"key": key, "value": value, "probability": probability, "level2": level2, "level4": level4})
+
+
+def from_state(config_json: str, state: Mapping[str, Tensor], sha256: str = "") -> NanoNetwork:
+    """The network of a checkpoint: its configuration (JSON) and tensors; raises ValueError where they do not fit."""
+    network = NanoNetwork(NanoConfig.from_json(config_json), sha256)
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    except RuntimeError as error:
+        raise ValueError(f"The tensors do not fit the configuration in this checkpoint: {error}") from error
+    return network.eval()
