@@ -1,0 +1,82 @@
+"""Where a volume's voxels lie in the patient: carried from the file that is read to the labelmap that is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A regular grid in patient space. The worker never interprets it: it only hands it back.
+
+    shape: (k, j, i) voxels. spacing: (i, j, k) mm. origin: centre of voxel 0 in LPS mm. direction: 3x3 row by row, its
+    columns the unit vectors of i, j and k in LPS.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def regular(cls, shape: Sequence[int], spacing: Sequence[float]) -> Geometry:
+        """An unrotated grid at the origin, for voxels that came without one. shape, spacing: (k, j, i), mm."""
+        k, j, i = (int(n) for n in shape)
+        sk, sj, si = (float(s) for s in spacing)
+        return cls((k, j, i), (si, sj, sk), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+
+    @classmethod
+    def of_image(cls, image: sitk.Image) -> Geometry:
+        """The grid of a 3D SimpleITK image."""
+        i, j, k = image.GetSize()
+        si, sj, sk = image.GetSpacing()
+        x, y, z = image.GetOrigin()
+        return cls((k, j, i), (si, sj, sk), (x, y, z), tuple(image.GetDirection()))
+
+    @classmethod
+    def from_json(cls, words: dict[str, Any]) -> Geometry:
+        """The grid that `to_json` described."""
+        k, j, i = words["shape"]
+        si, sj, sk = words["spacing"]
+        x, y, z = words["origin"]
+        return cls((k, j, i), (si, sj, sk), (x, y, z), tuple(words["direction"]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists of numbers, without loss: floats survive JSON."""
+        return {
+            "shape": list(self.shape),
+            "spacing": list(self.spacing),
+            "origin": list(self.origin),
+            "direction": list(self.direction),
+        }
+
+    @property
+    def spacing_kji(self) -> tuple[float, float, float]:
+        """Spacing in the order of the arrays, (k, j, i), mm."""
+        si, sj, sk = self.spacing
+        return sk, sj, si
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """4x4 matrix from voxel indices (i, j, k) to LPS mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing)
+        matrix[:3, 3] = self.origin
+        return matrix
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel in mm³."""
+        return float(np.prod(self.spacing))
+
+    def place(self, image: sitk.Image) -> None:
+        """Lay a 3D image of the same shape on this grid."""
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
