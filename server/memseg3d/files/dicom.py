@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from memseg3d.files.dicom_pixels import check_whole
 from memseg3d.files.dicom_series import DicomSeries, DicomSlice, find_series
 from memseg3d.files.errors import UnreadableFile
 from memseg3d.files.geometry import Geometry
@@ -26,6 +27,8 @@ def read_dicom_folder(folder: Path, wanted: str | None = None) -> VolumeFile:
     with quiet():
         series, notes = _choose(find_series(folder), folder, wanted)
     slices, geometry = _grid(series)
+    for one in slices:
+        check_whole(Path(one.file), series.title)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([one.file for one in slices])
     if any(one.pixel_id in (sitk.sitkFloat32, sitk.sitkFloat64) for one in slices):

@@ -90,13 +90,13 @@ def _check_header(reader: sitk.ImageFileReader, shown: str) -> None:
             f"{shown} has {len(sizes)} dimensions ({' x '.join(map(str, sizes))}); "
             "save one time point or channel as a 3D volume of its own."
         )
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()).lower():
+        raise UnreadableFile(f"{shown} holds complex numbers; save their magnitude as a volume.")
     if reader.GetNumberOfComponents() > 1:
         raise UnreadableFile(
             f"{shown} has {reader.GetNumberOfComponents()} values per voxel (colour or vector); "
             "convert it to one grey value per voxel."
         )
-    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()).lower():
-        raise UnreadableFile(f"{shown} holds complex numbers; save their magnitude as a volume.")
 
 
 def _three_dimensional(image: sitk.Image) -> sitk.Image:

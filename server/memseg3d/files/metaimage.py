@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
+from memseg3d.files.compressed import check_compressed
 from memseg3d.files.detached import check_beside
 from memseg3d.files.errors import UnreadableFile
 from memseg3d.files.itk import VolumeFile, read_image
@@ -21,7 +21,7 @@ def read_metaimage(path: Path) -> VolumeFile:
     if fields.get("CompressedData", "").lower() == "true":
         local = fields["ElementDataFile"].upper() == "LOCAL"
         data = path if local else path.parent / fields["ElementDataFile"]
-        _check_compressed(data, header_bytes if local else 0, path.name)
+        check_compressed(data, header_bytes if local else 0, path.name)
     return read_image(path, path.name)
 
 
@@ -36,19 +36,3 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
             if key.strip() == "ElementDataFile":
                 return fields, stream.tell()
     raise UnreadableFile(f"{path.name} is not a MetaImage file, or is cut off within its header.")
-
-
-def _check_compressed(data: Path, start: int, shown: str) -> None:
-    """The library hands out half a volume where the compressed voxels are damaged; so they are checked first."""
-    if not data.is_file():
-        raise UnreadableFile(f"The voxels of {shown} are missing: {data.name} should lie beside it.")
-    stream_end = zlib.decompressobj()
-    with data.open("rb") as stream:
-        stream.seek(start)
-        try:
-            while block := stream.read(1 << 20):
-                stream_end.decompress(block)
-        except zlib.error as error:
-            raise UnreadableFile(f"{shown} is damaged: its compressed data does not add up. Copy it again.") from error
-    if not stream_end.eof:
-        raise UnreadableFile(f"{shown} is cut off: its compressed data ends early. Copy it again.")

@@ -1,0 +1,27 @@
+"""Checks compressed voxels before a library reads them: some hand out half a volume where the data is damaged."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from memseg3d.files.errors import UnreadableFile
+
+GZIP_OR_ZLIB = 47
+"""zlib's `wbits` for a stream of either kind, its checksum verified."""
+
+
+def check_compressed(data: Path, start: int, shown: str) -> None:
+    """Raise `UnreadableFile` unless the bytes of `data` from `start` are whole gzip or zlib streams."""
+    if not data.is_file():
+        raise UnreadableFile(f"The voxels of {shown} are missing: {data.name} should lie beside it.")
+    inflate = zlib.decompressobj(GZIP_OR_ZLIB)
+    with data.open("rb") as stream:
+        stream.seek(start)
+        try:
+            while not inflate.eof and (block := stream.read(1 << 20)):
+                inflate.decompress(block)
+        except zlib.error as error:
+            raise UnreadableFile(f"{shown} is damaged: its compressed data does not add up. Copy it again.") from error
+    if not inflate.eof:
+        raise UnreadableFile(f"{shown} is cut off: its compressed data ends early. Copy it again.")
