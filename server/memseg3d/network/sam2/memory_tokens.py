@@ -46,8 +46,9 @@ def pointer_tokens(
 ) -> MemoryTokens:
     """Tokens of the object pointers among `reads`, in their order.
 
-    A pointer of dim D is cut into D / memory_dim tokens. slots: how many pointers could be read; the signed offsets are divided by slots - 1. projection: from the sine
-    encoding of an offset to memory_dim (SAM 2.1); None gives no positions (SAM 2.0).
+    A pointer of dim D is cut into D / memory_dim tokens. slots: how many pointers could be read; the signed offsets are
+    divided by slots - 1. projection: from the sine encoding of an offset to memory_dim (SAM 2.1); None gives no
+    positions (SAM 2.0).
     """
     pointers, offsets = [], []
     for read in reads:
