@@ -104,11 +104,13 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
         read_volume(tmp_path)
 
 
-def test_a_slice_that_was_cut_off_is_noticed(a_dicom_series: Series) -> None:
+@pytest.mark.parametrize("kept", [0, 100, -60, -2], ids=["empty", "preamble only", "few pixels", "one voxel short"])
+@pytest.mark.parametrize("number", range(5))
+def test_a_slice_that_was_cut_off_is_noticed(a_dicom_series: Series, number: int, kept: int) -> None:
     folder = a_dicom_series(EVEN)
-    victim = sorted(folder.iterdir())[2]
-    victim.write_bytes(victim.read_bytes()[:-60])
-    with pytest.raises(UnreadableFile, match="cut off"):
+    victim = sorted(folder.iterdir())[number]
+    victim.write_bytes(victim.read_bytes()[:kept])
+    with pytest.raises(UnreadableFile, match=f"{victim.name} .*cut off"):
         read_volume(folder)
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from memseg3d.files.dicom_pixels import check_whole
+from memseg3d.files.errors import UnreadableFile
+
 NOT_IMAGES = frozenset({"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG", "FID", "DOC"})
 """Modalities (0008,0060) that are drawn on a series and are none themselves."""
 
@@ -56,18 +59,36 @@ class DicomSeries:
 
 
 def find_series(folder: Path) -> list[DicomSeries]:
-    """Every series under `folder`, subfolders included, the one with the most images first."""
+    """Every series under `folder`, subfolders included, the one with the most images first.
+
+    Raises `UnreadableFile` where a DICOM file is cut off: its series would miss a slice without a word.
+    """
     slices: dict[str, list[DicomSlice]] = defaultdict(list)
-    for root, _, files in sorted(os.walk(folder)):
-        if not files:
-            continue
-        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(root):
-            for file in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(root, uid):
-                found = _read_header(file)
-                if found is not None:
-                    slices[found.tags["0020|000e"] or uid].append(found)
+    for root, _, names in sorted(os.walk(folder)):
+        files = {Path(root) / name for name in names}
+        for one in _read_folder(root) if files else ():
+            slices[one.tags["0020|000e"]].append(one)
+            files.discard(Path(one.file))
+        for left in sorted(files):
+            _check_left_out(left)
     series = [part for uid in sorted(slices) for part in _parts(uid, slices[uid])]
     return sorted(series, key=lambda s: -len(s.slices))
+
+
+def _read_folder(root: str) -> list[DicomSlice]:
+    lists = sitk.ImageSeriesReader
+    files = (file for uid in lists.GetGDCMSeriesIDs(root) for file in lists.GetGDCMSeriesFileNames(root, uid))
+    return [one for one in map(_read_header, files) if one is not None]
+
+
+def _check_left_out(file: Path) -> None:
+    """A file that belongs to no series may be anything but a DICOM file without its end."""
+    with file.open("rb") as stream:
+        start = stream.read(132)
+    if start[128:] == b"DICM":
+        check_whole(file, "folder")
+    elif file.suffix.lower() == ".dcm" and len(start) < 132:
+        raise UnreadableFile(f"{file.name} is cut off or empty. Export or copy the series again.")
 
 
 def _read_header(file: str) -> DicomSlice | None:
