@@ -1,0 +1,121 @@
+"""The embedded network behind the seam: shapes, guidance, masks taken over, checkpoints, precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from memseg3d.network.nano import NanoConfig, NanoNetwork, from_state
+from memseg3d.network.nano.guidance import prompt_maps
+from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, MemoryRead, Network, Prompts
+from memseg3d.training.checkpoints import save_weights
+from safetensors import safe_open
+
+SIZE = 32
+
+
+@pytest.fixture
+def a_network() -> NanoNetwork:
+    torch.manual_seed(0)
+    return NanoNetwork(NanoConfig(image_size=SIZE, widths=(8, 8, 16, 16), key_width=16)).eval()
+
+
+@pytest.fixture
+def a_box() -> Prompts:
+    return Prompts(torch.tensor([[[4.0, 6.0], [9.0, 20.0]]]), torch.tensor([[BOX_START, BOX_END]]))
+
+
+def test_it_is_a_network_of_the_seam(a_network: NanoNetwork) -> None:
+    assert isinstance(a_network, Network)
+
+
+def test_a_box_is_drawn_over_its_inclusive_pixels(a_box: Prompts) -> None:
+    box = prompt_maps(a_box, 1, SIZE, torch.device("cpu"))[0, 0]
+    assert box.sum() == (9 - 4 + 1) * (20 - 6 + 1)
+    assert box[6:21, 4:10].min() == 1
+
+
+def test_clicks_are_drawn_by_sign_where_they_were_made() -> None:
+    prompts = Prompts(torch.tensor([[[5.0, 9.0], [25.0, 3.0], [0.0, 0.0]]]), torch.tensor([[POSITIVE, NEGATIVE, -1]]))
+    maps = prompt_maps(prompts, 1, SIZE, torch.device("cpu"))[0]
+    assert maps[0].max() == 0
+    assert divmod(int(maps[1].argmax()), SIZE) == (9, 5)
+    assert divmod(int(maps[2].argmax()), SIZE) == (3, 25)
+    assert maps[1][0, 0] < 0.1
+
+
+@torch.no_grad()
+def test_a_slice_reads_what_was_remembered(a_network: NanoNetwork, a_box: Prompts) -> None:
+    images = torch.rand(2, 1, 2, SIZE, SIZE)
+    first = a_network.encode(images[0])
+    decoded = a_network.decode(a_network.attend(first, [], 5), a_box)
+    assert decoded.logits.shape == (1, 1, SIZE, SIZE)
+    assert decoded.quality.shape == decoded.object_score.shape == (1, 1)
+    second = a_network.encode(images[1])
+    masks = [torch.full((1, 1, SIZE, SIZE), value) for value in (-8.0, 8.0)]
+    memories = [a_network.remember(first, mask, decoded.object_score, None, True) for mask in masks]
+    results = []
+    for memory in memories:
+        for slot in (0, 1):
+            conditioned = a_network.attend(second, [MemoryRead(memory, slot)], 5)
+            assert not conditioned.is_initial
+            results.append(a_network.decode(conditioned, None).logits)
+    assert not torch.allclose(results[0], results[2]), "the remembered mask is not read through attention"
+    assert not torch.allclose(results[1], results[3]), "the adjacent mask is not read densely"
+
+
+@torch.no_grad()
+def test_a_users_mask_is_taken_over_as_it_is(a_network: NanoNetwork) -> None:
+    mask = (torch.rand(1, 1, SIZE, SIZE) > 0.5).float()
+    conditioned = a_network.attend(a_network.encode(torch.rand(1, 2, SIZE, SIZE)), [], 5)
+    decoded = a_network.decode(conditioned, Prompts(mask=mask))
+    assert torch.equal((decoded.logits > 0).float(), mask)
+    assert decoded.object_score.item() > 0
+    nothing = a_network.decode(conditioned, Prompts(mask=torch.zeros_like(mask)))
+    assert nothing.object_score.item() < 0
+
+
+@torch.no_grad()
+def test_the_prior_changes_the_result(a_network: NanoNetwork, a_box: Prompts) -> None:
+    conditioned = a_network.attend(a_network.encode(torch.rand(1, 2, SIZE, SIZE)), [], 5)
+    without = a_network.decode(conditioned, a_box).logits
+    within = a_network.decode(conditioned, a_box, torch.full((1, 1, SIZE, SIZE), 6.0)).logits
+    assert not torch.allclose(without, within)
+
+
+@torch.no_grad()
+def test_it_runs_in_half_precision(a_network: NanoNetwork, a_box: Prompts) -> None:
+    image = torch.rand(1, 2, SIZE, SIZE)
+    exact = a_network.decode(a_network.attend(a_network.encode(image), [], 5), a_box).logits
+    half = a_network.to(torch.bfloat16)
+    features = half.encode(image)
+    decoded = half.decode(half.attend(features, [], 5), a_box)
+    memory = half.remember(features, decoded.logits, decoded.object_score, None, True)
+    assert half.decode(half.attend(features, [MemoryRead(memory, 1)], 5), None).logits.isfinite().all()
+    assert (decoded.logits - exact).abs().mean() < 0.1 * exact.abs().mean() + 0.02
+
+
+def test_a_checkpoint_comes_back(a_network: NanoNetwork, tmp_path) -> None:
+    path = tmp_path / "nano.safetensors"
+    save_weights(path, a_network.config, a_network.state_dict(), {"steps": 1})
+    with safe_open(path, "pt") as file:
+        config = file.metadata()["memseg3d.config"]
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    again = from_state(config, state)
+    assert again.config == a_network.config
+    for name, tensor in a_network.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor.half().float())
+
+
+def test_a_foreign_configuration_is_refused() -> None:
+    with pytest.raises(ValueError, match="not that of the embedded network"):
+        from_state('{"kind": "other"}', {})
+
+
+def test_tensors_that_do_not_fit_are_refused(a_network: NanoNetwork) -> None:
+    with pytest.raises(ValueError, match="do not fit the configuration"):
+        from_state(a_network.config.to_json(), {"encoder.stem.weight": torch.zeros(1)})
+
+
+def test_sizes_that_cannot_be_halved_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 16"):
+        NanoConfig(image_size=100)

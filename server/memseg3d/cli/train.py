@@ -1,0 +1,59 @@
+"""`memseg3d train nano`: make the embedded network's weights from synthetic volumes alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Train networks.", no_args_is_help=True)
+
+
+@app.callback()
+def train() -> None:
+    """Train networks."""
+
+
+@app.command()
+def nano(
+    folder: Annotated[Path, typer.Option(help="Where the run is kept and resumed from.")] = Path("runs/nano"),
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps in all.")] = 6000,
+    single_steps: Annotated[int, typer.Option(min=0, help="Steps of stage one: single slices.")] = 1200,
+    decay_steps: Annotated[int, typer.Option(min=1, help="Last steps, over which the learning rate falls.")] = 1500,
+    seed: Annotated[int, typer.Option(help="Seed of volumes, prompts and weights.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Clips of a step.")] = 6,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the network.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make synthetic volumes.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+) -> None:
+    """Train the embedded network on synthetic volumes: single slices first, then clips with memory and corrections.
+
+    The folder holds state.pt (resumes to the step), the averaged weights as safetensors, and log.jsonl.
+    """
+    from memseg3d.network.nano import NanoConfig
+    from memseg3d.training.loop import HOLD_OUT_SEED, Trainer, TrainSettings
+
+    if seed == HOLD_OUT_SEED:
+        raise typer.BadParameter("This seed is the hold-out's: choose another one.", param_hint="--seed")
+    if decay_steps > steps:
+        decay_steps = steps
+    settings = replace(
+        TrainSettings(),
+        steps=steps,
+        single_steps=single_steps,
+        decay_steps=decay_steps,
+        seed=seed,
+        batch=batch,
+        threads=threads,
+        workers=workers,
+    )
+    trainer = Trainer(folder, NanoConfig(), settings, device)
+    typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {folder / 'log.jsonl'}.")
+    trainer.run()
+    typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")
+
+
+if __name__ == "__main__":
+    app()

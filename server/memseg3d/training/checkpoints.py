@@ -1,0 +1,51 @@
+"""What training writes: its own resumable state, and the weights with their card."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from memseg3d.network.nano import NanoConfig
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write the training state so that a crash leaves the old one whole."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The training state; tensors and plain values only, never code."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def save_weights(path: Path, config: NanoConfig, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+    """Half precision safetensors; the configuration and how they were made travel in the metadata."""
+    half = {name: tensor.detach().half().contiguous() for name, tensor in weights.items()}
+    metadata = {"memseg3d.config": config.to_json(), "memseg3d.training": json.dumps(facts, sort_keys=True)}
+    partial = path.with_suffix(".partial")
+    save_file(half, partial, metadata=metadata)
+    os.replace(partial, path)
+
+
+class Average:
+    """Exponential moving average of a module's weights; young averages forget faster, so that they need no warm-up."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: tensor.detach().clone().float() for name, tensor in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move the average towards the module's weights after optimiser step `step`."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, tensor in module.state_dict().items():
+            self.weights[name].lerp_(tensor.float(), 1 - decay)

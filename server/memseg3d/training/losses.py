@@ -1,0 +1,55 @@
+"""Losses of a decoded slice: mask (cross entropy and soft Dice), presence, predicted quality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from memseg3d.network.seam import Decoded
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the parts of the loss."""
+
+    cross_entropy: float = 1.0
+    dice: float = 1.0
+    presence: float = 0.1
+    quality: float = 0.1
+
+
+def soft_iou(probability: Tensor, truth: Tensor) -> Tensor:
+    """sum(min) / sum(max) over pixels, 1 where both are empty (Mem3D's quality target): (B, 1, S, S) x 2 -> (B, 1)."""
+    low = torch.minimum(probability, truth).sum((2, 3))
+    high = torch.maximum(probability, truth).sum((2, 3))
+    return torch.where(high < 1, torch.ones_like(high), low / high.clamp(min=1))
+
+
+def slice_loss(decoded: Decoded, truth: Tensor, weights: LossWeights) -> Tensor:
+    """Loss of every sample, (B,). truth: (B, 1, S, S) in {0, 1}."""
+    logits = decoded.logits.float()
+    probability = logits.sigmoid()
+    cross = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((1, 2, 3))
+    present = (truth.flatten(1).sum(1) > 0).float()
+    overlap = 2 * (probability * truth).sum((1, 2, 3)) + 1
+    dice = 1 - overlap / (probability.sum((1, 2, 3)) + truth.sum((1, 2, 3)) + 1)
+    presence = F.binary_cross_entropy_with_logits(decoded.object_score[:, 0], present, reduction="none")
+    reached = soft_iou(probability.detach(), truth)
+    quality = F.binary_cross_entropy_with_logits(decoded.extras["quality_logit"], reached, reduction="none")[:, 0]
+    return (
+        # The cross entropy of a region is dominated by easy background: 4 brings it to the weight of the Dice term.
+        4 * weights.cross_entropy * cross
+        + weights.dice * dice * present
+        + weights.presence * presence
+        + weights.quality * quality
+    )
+
+
+def hard_dice(logits: Tensor, truth: Tensor) -> Tensor:
+    """Dice of the thresholded mask, 1 where both are empty: (B, 1, S, S) x 2 -> (B,)."""
+    mask, truth = (logits > 0).flatten(1).float(), truth.flatten(1)
+    total = mask.sum(1) + truth.sum(1)
+    return torch.where(total == 0, torch.ones_like(total), 2 * (mask * truth).sum(1) / total.clamp(min=1))

@@ -1,0 +1,94 @@
+"""Simulated users: boxes with jitter, first clicks, and corrective clicks in the deepest part of the error, batched."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Prompts
+
+PAD = -1
+DEPTH = 14
+"""Erosions tried when the deepest point of a region is sought; deeper regions tie and are drawn at random."""
+
+
+def deepest_points(region: Tensor, generator: torch.Generator) -> Tensor:
+    """A point among the deepest of each region: (B, 1, S, S) bool -> (B, 2) as (x, y); any pixel where it is empty."""
+    left = region.float()
+    depth = left.clone()
+    for _ in range(DEPTH):
+        left = 1 - F.max_pool2d(1 - F.pad(left, (1, 1, 1, 1)), 3, stride=1)
+        if not left.any():
+            break
+        depth = depth + left
+    depth = depth + torch.rand(depth.shape, generator=generator) * 0.9
+    flat = depth.flatten(1).argmax(1)
+    size = region.shape[-1]
+    return torch.stack([flat % size, flat // size], 1).float()
+
+
+def boxes(truth: Tensor, generator: torch.Generator, jitter: float = 0.06) -> Tensor:
+    """Inclusive boxes of masks, their sides moved outward by up to `jitter` (a little inward): (B, 2, 2) as (x, y)."""
+    batch, size = truth.shape[0], truth.shape[-1]
+    mask = truth[:, 0] > 0
+    index = torch.arange(size, dtype=torch.float32)
+    far = float(size)
+    columns, rows = mask.any(1), mask.any(2)
+    x0 = torch.where(columns, index, far).amin(1)
+    x1 = torch.where(columns, index, -1.0).amax(1)
+    y0 = torch.where(rows, index, far).amin(1)
+    y1 = torch.where(rows, index, -1.0).amax(1)
+    width, height = x1 - x0 + 1, y1 - y0 + 1
+    moved = torch.rand((batch, 4), generator=generator) * 1.3 * jitter - 0.3 * jitter
+    low = torch.stack([x0 - moved[:, 0] * width, y0 - moved[:, 1] * height], 1)
+    high = torch.stack([x1 + moved[:, 2] * width, y1 + moved[:, 3] * height], 1)
+    return torch.stack([low, high], 1).clamp(0, size - 1)
+
+
+def first_prompts(truth: Tensor, generator: torch.Generator) -> Prompts:
+    """A box (mostly), a click, or both, on each mask of a batch: (B, 1, S, S) -> padded prompts with N = 4."""
+    batch = truth.shape[0]
+    points = torch.zeros(batch, 4, 2)
+    labels = torch.full((batch, 4), PAD)
+    draw = torch.rand(batch, generator=generator)
+    with_box, with_click = draw < 0.75, draw >= 0.6
+    points[:, :2] = boxes(truth, generator)
+    labels[:, 0] = torch.where(with_box, BOX_START, PAD)
+    labels[:, 1] = torch.where(with_box, BOX_END, PAD)
+    inside = truth > 0
+    # A user clicks well inside, not exactly in the middle: half of the clicks fall anywhere in the mask.
+    anywhere = torch.rand(truth.shape, generator=generator) * inside
+    loose = anywhere > anywhere.flatten(1).amax(1)[:, None, None, None] * 0.9
+    use_loose = torch.rand(batch, generator=generator) < 0.4
+    points[:, 2] = deepest_points(torch.where(use_loose[:, None, None, None], loose, inside), generator)
+    labels[:, 2] = torch.where(with_click, POSITIVE, PAD)
+    outside = F.max_pool2d(truth, 15, stride=1, padding=7) - truth
+    points[:, 3] = deepest_points(outside > 0, generator)
+    with_negative = with_click & (torch.rand(batch, generator=generator) < 0.25)
+    labels[:, 3] = torch.where(with_negative, NEGATIVE, PAD)
+    return Prompts(points, labels)
+
+
+def corrective_click(logits: Tensor, truth: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A click on the larger error, missing or false pixels: points (B, 1, 2), labels (B, 1)."""
+    mask = logits > 0
+    inside = truth > 0
+    missing, false = inside & ~mask, mask & ~inside
+    more_missing = missing.flatten(1).sum(1) >= false.flatten(1).sum(1)
+    region = torch.where(more_missing[:, None, None, None], missing, false)
+    # Without an error the click confirms the mask, or the background where there is no object.
+    none = ~region.flatten(1).any(1)
+    shown = inside.flatten(1).any(1)
+    confirm = torch.where(shown[:, None, None, None], inside, torch.ones_like(inside))
+    region = torch.where(none[:, None, None, None], confirm, region)
+    positive = torch.where(none, shown, more_missing)
+    points = deepest_points(region, generator)
+    return points[:, None], torch.where(positive, POSITIVE, NEGATIVE)[:, None]
+
+
+def joined(prompts: Prompts, points: Tensor, labels: Tensor) -> Prompts:
+    """Prompts with more points behind them."""
+    if prompts.points is None or prompts.labels is None:
+        return Prompts(points, labels)
+    return Prompts(torch.cat([prompts.points, points], 1), torch.cat([prompts.labels, labels], 1))

@@ -1,0 +1,127 @@
+"""One training step's work: a clip is segmented as a user would have it done, first pass, correction, second pass.
+
+Slice 0 carries the prompt; the others are tracked with memories of the network's own masks; then one slice is corrected
+with a click on its error and the rest is tracked again from there, the first pass as prior. Every decode is supervised.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from memseg3d.network.nano import NanoNetwork
+from memseg3d.network.seam import Decoded, Features, Memory, MemoryRead, Prompts
+from memseg3d.training.losses import LossWeights, hard_dice, slice_loss
+from memseg3d.training.prompting import corrective_click, first_prompts, joined
+
+TRUTH_LOGIT = 8.0
+
+
+@dataclass
+class Outcome:
+    """Sum of losses over decodes, and Dice by kind of decode (`prompted`, `tracked 1`, `corrected`, ...)."""
+
+    loss: Tensor
+    decodes: int = 0
+    dice: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def mean_loss(self) -> Tensor:
+        """Mean loss of a decode."""
+        return self.loss / max(self.decodes, 1)
+
+
+class ClipRun:
+    """Segments one batch of clips. images: (B, L, 2, S, S); truth: (B, L, 1, S, S) float in {0, 1}."""
+
+    def __init__(
+        self,
+        network: NanoNetwork,
+        images: Tensor,
+        truth: Tensor,
+        generator: torch.Generator,
+        teacher: float = 0.0,
+        weights: LossWeights | None = None,
+    ) -> None:
+        self.network, self.truth, self.generator, self.teacher = network, truth, generator, teacher
+        self.weights = weights or LossWeights()
+        self.batch, self.length = images.shape[:2]
+        encoded = network.encode(images.flatten(0, 1))
+        levels = [level.unflatten(0, (self.batch, self.length)) for level in encoded.levels]
+        self.features = [Features(tuple(level[:, t] for level in levels)) for t in range(self.length)]
+        self.outcome = Outcome(torch.zeros((), device=images.device))
+
+    def single(self) -> Outcome:
+        """Every slice of the batch on its own: prompt, then one corrective click."""
+        prompts = first_prompts(self.truth[:, 0], self.generator)
+        decoded = self._decode(0, prompts, {}, set(), "prompted")
+        points, labels = corrective_click(decoded.logits.detach(), self.truth[:, 0], self.generator)
+        self._decode(0, joined(prompts, points, labels), {}, set(), "corrected", prior=decoded.logits.detach())
+        return self.outcome
+
+    def clip(self) -> Outcome:
+        """First pass from slice 0, a correction on a random slice, second pass from there to both sides."""
+        prompts = first_prompts(self.truth[:, 0], self.generator)
+        memories: dict[int, Memory] = {}
+        logits: list[Tensor] = []
+        for t in range(self.length):
+            kind = "prompted" if t == 0 else f"tracked {t}"
+            decoded = self._decode(t, prompts if t == 0 else None, memories, {0}, kind, step=1)
+            memories[t] = self._remember(t, decoded, prompted=t == 0)
+            logits.append(decoded.logits.detach())
+        self._correct(prompts, memories, logits)
+        return self.outcome
+
+    def _correct(self, prompts: Prompts, first: dict[int, Memory], logits: list[Tensor]) -> None:
+        at = int(torch.randint(0, self.length, (), generator=self.generator))
+        points, labels = corrective_click(logits[at], self.truth[:, at], self.generator)
+        given = joined(prompts, points, labels) if at == 0 else Prompts(points, labels)
+        conditioning = {0, at}
+        decoded = self._decode(at, given, first, {0}, "corrected", prior=logits[at], step=1)
+        memories = {0: first[0], at: self._remember(at, decoded, prompted=True)}
+        for t in range(at + 1, self.length):
+            again = self._decode(t, None, memories, conditioning, "tracked again", prior=logits[t], step=1)
+            memories[t] = self._remember(t, again)
+        for t in range(at - 1, 0, -1):
+            again = self._decode(t, None, memories, conditioning, "tracked again", prior=logits[t], step=-1)
+            memories[t] = self._remember(t, again)
+
+    def _reads(self, t: int, memories: dict[int, Memory], conditioning: set[int], step: int) -> list[MemoryRead]:
+        """What the embedded network reads: conditioning slices, and the slices behind by their distance."""
+        reads = [MemoryRead(memories[c], 0) for c in sorted(conditioning) if c in memories and c != t]
+        for distance in range(1, self.network.config.memory_slots):
+            behind = memories.get(t - step * distance)
+            if behind is not None:
+                reads.append(MemoryRead(behind, distance))
+        return reads
+
+    def _decode(
+        self,
+        t: int,
+        prompts: Prompts | None,
+        memories: dict[int, Memory],
+        conditioning: set[int],
+        kind: str,
+        prior: Tensor | None = None,
+        step: int = 1,
+    ) -> Decoded:
+        reads = self._reads(t, memories, conditioning, step)
+        conditioned = self.network.attend(self.features[t], reads, self.length)
+        decoded = self.network.decode(conditioned, prompts, prior)
+        truth = self.truth[:, t]
+        self.outcome.loss = self.outcome.loss + slice_loss(decoded, truth, self.weights).mean()
+        self.outcome.decodes += 1
+        shown = truth.flatten(1).any(1)
+        self.outcome.dice[kind] += hard_dice(decoded.logits.detach(), truth)[shown].tolist()
+        return decoded
+
+    def _remember(self, t: int, decoded: Decoded, prompted: bool = False) -> Memory:
+        """Memory of the network's own mask; of the truth for a share `teacher` of the samples."""
+        own = decoded.logits.detach()
+        given = (self.truth[:, t] * 2 - 1) * TRUTH_LOGIT
+        share = self.teacher if not prompted else max(self.teacher, 0.15)
+        taught = torch.rand(self.batch, generator=self.generator) < share
+        logits = torch.where(taught[:, None, None, None], given, own)
+        return self.network.remember(self.features[t], logits, decoded.object_score.detach(), None, prompted)

@@ -1,0 +1,1 @@
+"""Synthetic volumes generated on the fly: label worlds and their appearance."""
