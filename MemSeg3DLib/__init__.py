@@ -1,0 +1,1 @@
+"""What the panels share, without Qt: scene <-> prompts <-> rounds <-> worker, and export."""

@@ -1,0 +1,32 @@
+"""The library's errors: each carries a sentence for the user that says what to do."""
+
+from __future__ import annotations
+
+
+class MemSeg3DError(Exception):
+    """Base of every error that this library raises on purpose; `str(error)` can be shown to the user."""
+
+
+class SceneError(MemSeg3DError):
+    """A volume or segmentation in the scene cannot be used as it is."""
+
+
+class PromptError(MemSeg3DError):
+    """A prompt that means nothing on this volume: outside of it, without area, on several slices."""
+
+
+class RoundError(MemSeg3DError):
+    """A round cannot be undone, redone or recovered."""
+
+
+class WorkerError(MemSeg3DError):
+    """The worker refused, failed, or cannot be reached.
+
+    code: an error code of the wire protocol, or of this side: `unreachable`, `bad_answer`, `protocol`, `certificate`,
+    `bad_address`, `not_started`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message

@@ -1,0 +1,250 @@
+"""Writes the slices of one run into segments: settings frozen, hand edits kept, neighbours as the settings allow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from MemSeg3DLib.changes import SegmentChange, make_change
+from MemSeg3DLib.errors import SceneError
+from MemSeg3DLib.grids import VolumeOnGrid, content_stamp, filled_box, read_segment, segmentation_grid
+from MemSeg3DLib.packing import Extent, bounding_extent, extent_slices, out_of, union
+from MemSeg3DLib.private_editor import PrivateEditor, prepare_for_writing
+from MemSeg3DLib.write_settings import WriteSettings
+
+SURFACE = "Closed surface"
+
+
+class _Track:
+    """What the run did to one segment so far. Arrays cover the whole grid; untouched pages of them take no memory."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.change = np.zeros(shape, dtype=np.int8)
+        """+1 where the run added a voxel, -1 where it removed one."""
+        self.box: Extent | None = None
+        """Holds every voxel that the run ever wrote."""
+
+    def record(self, box: Extent, added: np.ndarray, removed: np.ndarray) -> None:
+        where = extent_slices(box)
+        step = self.change[where] + added.astype(np.int8) - removed.astype(np.int8)
+        self.change[where] = np.clip(step, -1, 1)
+        self.box = box if self.box is None else union(self.box, box)
+
+
+class _Target:
+    """A segment that the run writes: what it should hold now, which voxels the user changed, where it may be edited."""
+
+    def __init__(self, allowed: np.ndarray | None, shape: tuple[int, int, int]) -> None:
+        self.allowed = allowed
+        self.expected = np.zeros(shape, dtype=bool)
+        self.by_hand = np.zeros(shape, dtype=bool)
+        self.box: Extent | None = None
+        """Holds every voxel of `expected`."""
+        self.stamp = -1
+
+    def expect(self, box: Extent, mask: np.ndarray) -> None:
+        self.expected[extent_slices(box)] = mask
+        self.box = box if self.box is None else union(self.box, box)
+
+
+class SegmentWriter:
+    """One run's hand on a segmentation. Use on the main thread, one at a time for a segmentation.
+
+    Each slice arrives whole and is written as the difference from what is there: voxels to remove, then voxels to add,
+    already masked. A slice that the user edited since the run began is left alone from then on. What a run takes from a
+    neighbour and then gives up goes back to it, so that the outcome depends on the final masks alone.
+    """
+
+    def __init__(
+        self, segmentation_node: Any, volume_node: Any, segment_ids: list[str], settings: WriteSettings | None = None
+    ) -> None:
+        self._node = segmentation_node
+        self.settings = settings or WriteSettings()
+        self.settings.check(segmentation_node)
+        prepare_for_writing(segmentation_node)
+        missing = [one for one in segment_ids if segmentation_node.GetSegmentation().GetSegment(one) is None]
+        if missing:
+            raise SceneError("The segment of a prompt is no longer in the segmentation: choose another segment.")
+        self.grid = segmentation_grid(segmentation_node, volume_node)
+        self._map = VolumeOnGrid(volume_node, segmentation_node, self.grid)
+        self._tracks: dict[str, _Track] = {}
+        self._editor = PrivateEditor(segmentation_node, volume_node, self.grid)
+        self._overwritable = self.settings.overwritable(segmentation_node)
+        self._forbidden = self.settings.forbidden(segmentation_node)
+        self._targets = {one: self._freeze(one) for one in dict.fromkeys(segment_ids)}
+        self._had_surface = segmentation_node.GetSegmentation().ContainsRepresentation(SURFACE)
+        self._drop_surface()
+
+    @property
+    def is_exact(self) -> bool:
+        """True where volume and segmentation share a lattice, so that no voxel is resampled."""
+        return self._map.is_exact
+
+    def write_slice(
+        self, segment_id: str, axis: int, index: int, extent: Extent | None, mask: np.ndarray | None
+    ) -> bool:
+        """Replace a segment's mask on one slice of the source volume; True where the segment changed.
+
+        extent, mask: the object's voxels (k, j, i) of the volume, one slice thick; both None where it is now empty.
+        """
+        target = self._targets.get(segment_id)
+        if target is None or self._node.GetSegmentation().GetSegment(segment_id) is None:
+            return False
+        self.notice_edits()
+        self._drop_surface()
+        filled = filled_box(self._node, segment_id, self.grid)
+        placed = self._map.place(axis, index, extent, mask, filled)
+        if placed is None:
+            return False
+        box, where = placed.box, extent_slices(placed.box)
+        if (target.by_hand[where] & placed.owned).any():
+            return False
+        now = read_segment(self._node, segment_id, self.grid, box)
+        editable = placed.owned if target.allowed is None else placed.owned & target.allowed[where]
+        for other in self._forbidden:
+            # Other targets grow during the run, and the user may paint: what is theirs now is theirs.
+            if other != segment_id:
+                editable = editable & ~read_segment(self._node, other, self.grid, box)
+        added, removed = placed.mask & ~now & editable, now & ~placed.mask & editable
+        if not added.any() and not removed.any():
+            return False
+        self._take(segment_id, box, added)
+        self._apply(segment_id, box, added, removed)
+        self._give_back(segment_id, box, removed)
+        self._restamp()
+        return True
+
+    def notice_edits(self) -> bool:
+        """Look for changes by others since the last write and protect them; True where there were any."""
+        found = False
+        for segment_id, target in self._targets.items():
+            stamp = content_stamp(self._node, segment_id)
+            if stamp == target.stamp:
+                continue
+            target.stamp = stamp
+            filled = filled_box(self._node, segment_id, self.grid)
+            boxes = [box for box in (filled, target.box) if box is not None]
+            if not boxes:
+                continue
+            box = boxes[0] if len(boxes) == 1 else union(boxes[0], boxes[1])
+            now = read_segment(self._node, segment_id, self.grid, box)
+            where = extent_slices(box)
+            edited = now != target.expected[where]
+            if edited.any():
+                target.by_hand[where] |= edited
+                target.expect(box, now)
+                found = True
+        return found
+
+    def is_reverted(self) -> bool:
+        """True where everything that the run wrote is as before it: the user's editor has undone it."""
+        wrote = False
+        for segment_id, track in self._tracks.items():
+            if track.box is None:
+                continue
+            change = track.change[extent_slices(track.box)]
+            if not change.any():
+                continue
+            wrote = True
+            now = read_segment(self._node, segment_id, self.grid, track.box)
+            if now[change == 1].any() or not now[change == -1].all():
+                return False
+        return wrote
+
+    def revert(self) -> None:
+        """Take back everything that the run wrote; what the user changed since stays as the user left it."""
+        for segment_id, track in self._tracks.items():
+            if track.box is None or self._node.GetSegmentation().GetSegment(segment_id) is None:
+                continue
+            change = track.change[extent_slices(track.box)]
+            now = read_segment(self._node, segment_id, self.grid, track.box)
+            self._editor.remove(segment_id, track.box, (change == 1) & now)
+            self._editor.add(segment_id, track.box, (change == -1) & ~now)
+        self._tracks.clear()
+
+    def changes(self) -> list[SegmentChange]:
+        """What the run changed, segment by segment, neighbours included."""
+        result = []
+        for segment_id, track in self._tracks.items():
+            if track.box is None or self._node.GetSegmentation().GetSegment(segment_id) is None:
+                continue
+            where = extent_slices(track.box)
+            # What the user has changed since is no longer the run's.
+            now = read_segment(self._node, segment_id, self.grid, track.box)
+            change = track.change[where] * (now == (track.change[where] == 1))
+            tight = bounding_extent(change != 0)
+            if tight is not None:
+                inner = change[extent_slices(tight)]
+                result.append(make_change(self._node, segment_id, self.grid, out_of(tight, track.box), inner))
+        return result
+
+    def close(self) -> None:
+        """Let go of the segmentation; a closed surface that was there at the start is built again, once."""
+        self._editor.close()
+        if self._had_surface and self._node.GetScene() is not None:
+            self._had_surface = False
+            self._node.CreateClosedSurfaceRepresentation()
+
+    def _freeze(self, segment_id: str) -> _Target:
+        allowed = self._editor.editable_area(self.settings, segment_id)
+        filled = filled_box(self._node, segment_id, self.grid)
+        target = _Target(allowed, self.grid.shape)
+        if filled is not None:
+            now = read_segment(self._node, segment_id, self.grid, filled)
+            target.expect(filled, now)
+            if allowed is not None and self.settings.is_inside_single:
+                # The segment grew out of the one that it is limited to, so its voxels are no longer in that one.
+                allowed[extent_slices(filled)] |= now
+        target.stamp = content_stamp(self._node, segment_id)
+        return target
+
+    def _take(self, segment_id: str, box: Extent, added: np.ndarray) -> None:
+        for other in self._overwritable:
+            if other == segment_id or self._node.GetSegmentation().GetSegment(other) is None:
+                continue
+            lost = added & read_segment(self._node, other, self.grid, box)
+            if lost.any():
+                self._apply(other, box, np.zeros_like(lost), lost)
+
+    def _give_back(self, segment_id: str, box: Extent, removed: np.ndarray) -> None:
+        free = removed.copy()
+        for other in self._targets:
+            if other != segment_id and free.any():
+                free &= ~read_segment(self._node, other, self.grid, box)
+        for other in self._overwritable:
+            track = self._tracks.get(other)
+            if other == segment_id or track is None or self._node.GetSegmentation().GetSegment(other) is None:
+                continue
+            back = free & (track.change[extent_slices(box)] == -1)
+            if other in self._targets:
+                # What another target lost may have been its own doing; it comes again with its own slices.
+                continue
+            if back.any():
+                self._apply(other, box, back, np.zeros_like(back))
+
+    def _apply(self, segment_id: str, box: Extent, added: np.ndarray, removed: np.ndarray) -> None:
+        self._editor.remove(segment_id, box, removed)
+        self._editor.add(segment_id, box, added)
+        track = self._tracks.setdefault(segment_id, _Track(self.grid.shape))
+        tight = bounding_extent(added | removed)
+        if tight is None:
+            return
+        inner = extent_slices(tight)
+        where = out_of(tight, box)
+        track.record(where, added[inner], removed[inner])
+        target = self._targets.get(segment_id)
+        if target is not None:
+            expected = target.expected[extent_slices(where)]
+            target.expect(where, (expected | added[inner]) & ~removed[inner])
+
+    def _restamp(self) -> None:
+        """Labelmaps are shared: one write stamps several segments, and none of that is the user's doing."""
+        for segment_id, target in self._targets.items():
+            target.stamp = content_stamp(self._node, segment_id)
+
+    def _drop_surface(self) -> None:
+        # Slicer converts the whole surface anew on every write, even when it is hidden; an undo may bring it back.
+        if self._node.GetSegmentation().ContainsRepresentation(SURFACE):
+            self._had_surface = True
+            self._node.RemoveClosedSurfaceRepresentation()

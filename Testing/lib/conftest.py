@@ -1,0 +1,60 @@
+"""Fixtures of the client library: real MRML scenes, volumes on awkward grids, and helpers that read segments back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+from lib.scenes import SHAPE, direction_matrix, make_volume
+
+from MemSeg3DLib.scene import add_segment, add_segmentation, open_scene
+
+
+@pytest.fixture
+def scene() -> Iterator[Any]:
+    """An empty scene with its logics."""
+    opened = open_scene()
+    yield opened
+    opened.Clear(1)
+
+
+@pytest.fixture
+def an_oblique_volume(scene: Any) -> Any:
+    """Rotated about two axes, anisotropic, with intensities that differ from voxel to voxel."""
+    rng = np.random.default_rng(7)
+    voxels = rng.integers(-200, 300, SHAPE).astype(np.int16)
+    return make_volume(voxels, directions=direction_matrix((20, -10)))
+
+
+@pytest.fixture
+def a_segmentation(an_oblique_volume: Any) -> Any:
+    """On the oblique volume's grid, with two empty segments, `one` and `two`."""
+    node = add_segmentation(slicer.mrmlScene, an_oblique_volume)
+    add_segment(node, "one")
+    add_segment(node, "two")
+    return node
+
+
+@pytest.fixture
+def segment_ids(a_segmentation: Any) -> list[str]:
+    """Ids of the two segments."""
+    return [str(one) for one in a_segmentation.GetSegmentation().GetSegmentIDs()]
+
+
+@pytest.fixture
+def an_editor(a_segmentation: Any, an_oblique_volume: Any) -> Any:
+    """The user's own segment editor logic with ten undo states, as Slicer's module sets it up."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    node.SetAndObserveSegmentationNode(a_segmentation)
+    node.SetAndObserveSourceVolumeNode(an_oblique_volume)
+    logic = slicer.vtkSlicerSegmentEditorLogic()
+    logic.SetMRMLScene(slicer.mrmlScene)
+    logic.SetSegmentEditorNode(node)
+    history = slicer.vtkSegmentationHistory()
+    history.SetMaximumNumberOfStates(10)
+    history.SetSegmentation(a_segmentation.GetSegmentation())
+    logic.SetSegmentationHistory(history)
+    return logic
