@@ -53,16 +53,19 @@ class Tracker:
         prompts: Prompts,
         prior: Tensor | None = None,
         region: Hashable | None = None,
+        direction: int | None = None,
     ) -> Decoded:
         """Decode all prompts of slice `index`; the slice becomes a conditioning slice.
 
         A slice that propagation never reached reads no memory; on a tracked one the prompts correct what memory gave.
         prior: (B, 1, h, w) logits that the prompts correct; default the tracker's own last logits of the slice.
+        direction: read memory as if propagation had come by this way; default as it really did last.
         Returns the masks, `chosen` by the policy. Raises TrackerError for a slice outside the volume.
         """
         self._check(index)
         last = self.entries.get(index)
-        direction = last.direction if last else None
+        if direction is None and last:
+            direction = last.direction
         if prior is None and last:
             prior = last.logits
         reads = self.policy.select(self.bank, index, direction) if direction is not None else []

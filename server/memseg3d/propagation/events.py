@@ -1,0 +1,66 @@
+"""What a running round tells its listener, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Phase = Literal["queued", "prompted", "propagating", "closed", "cancelled", "failed"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the round is: `done` of `total` steps; `total` may shrink when an object ends early."""
+
+    phase: Phase
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class SliceDone:
+    """A finished slice; it replaces the object's whole mask there.
+
+    mask: (rows, columns) bool of the slice at `index` across `axis`. quality: predicted IoU in [0, 1].
+    prompted: the slice carries prompts of this object.
+    """
+
+    object: int
+    axis: int
+    index: int
+    mask: np.ndarray
+    quality: float
+    prompted: bool
+
+
+@dataclass(frozen=True)
+class ObjectSummary:
+    """voxels: size of the object's labelmap; checksum: as in the wire protocol."""
+
+    voxels: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The slice whose mask the network trusts least."""
+
+    axis: int
+    index: int
+    quality: float
+
+
+@dataclass(frozen=True)
+class RoundDone:
+    """The last event of a round. seconds: wall time since `Session.begin`."""
+
+    round_id: str
+    status: Literal["closed", "cancelled"]
+    objects: dict[int, ObjectSummary]
+    suggested: dict[int, Suggestion]
+    seconds: float
+
+
+Event = Progress | SliceDone | RoundDone

@@ -1,0 +1,96 @@
+"""Propagation fronts: one walks from a conditioning slice through an interval, one slice a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from memseg3d.propagation.memory import BACKWARD, FORWARD
+from memseg3d.propagation.plan import Interval
+from memseg3d.propagation.region_tracker import RegionTracker
+from memseg3d.propagation.regions import Region
+from memseg3d.propagation.slice_logits import SliceLogits
+
+ABSENT_SLICES = 2
+"""An outward front stops after so many slices in a row without the object."""
+
+
+@dataclass(frozen=True)
+class FrontStep:
+    """A slice that a front has finished. unreached: slices that it will not visit, as the object has ended."""
+
+    front: Front
+    index: int
+    result: SliceLogits
+    unreached: range
+
+
+class Front:
+    """Walks through `interval` in `direction`, beginning beside the conditioning slice it starts from.
+
+    priors: gives a slice's last result, or None.
+    """
+
+    def __init__(
+        self,
+        interval: Interval,
+        direction: int,
+        tracker: RegionTracker,
+        region: Region,
+        priors: Callable[[int], SliceLogits | None],
+    ) -> None:
+        self.interval = interval
+        self.direction = direction
+        self.tracker = tracker
+        self.region = region
+        self._priors = priors
+        first, last = (interval.first, interval.last) if direction == FORWARD else (interval.last, interval.first)
+        self.path = range(first, last + direction, direction)
+        self.remaining = len(self.path)
+
+    @property
+    def is_outward(self) -> bool:
+        """True where no conditioning slice lies at the far end."""
+        return self.interval.below is None or self.interval.above is None
+
+    def steps(self) -> Iterator[FrontStep]:
+        """Track slice after slice; each step is one slice."""
+        absent = 0
+        for index in self.path:
+            step = self._step(index)
+            absent = absent + 1 if not step.result.mask(self.tracker.view.slice_shape).any() else 0
+            self.remaining -= 1
+            if self.is_outward and absent >= ABSENT_SLICES:
+                self.remaining = 0
+                yield FrontStep(self, index, step.result, self.path[self.path.index(index) + 1 :])
+                return
+            yield step
+
+    def _step(self, index: int) -> FrontStep:
+        view = self.tracker.view
+        result = self.tracker.track(index, self.region, self.direction, self._priors(index))
+        self.region = view.framing.following(self.region, result.extent(view.slice_shape))
+        return FrontStep(self, index, result, range(0))
+
+
+def directions(interval: Interval) -> list[int]:
+    """Where fronts start: forward from the conditioning slice below, backward from the one above."""
+    return [FORWARD] * (interval.below is not None) + [BACKWARD] * (interval.above is not None)
+
+
+def alternating(fronts: Sequence[Front]) -> Iterator[FrontStep]:
+    """One step of each front in turn, until all have finished."""
+    walks = [front.steps() for front in fronts]
+    while walks:
+        for walk in list(walks):
+            step = next(walk, None)
+            if step is None:
+                walks.remove(walk)
+            else:
+                yield step
+
+
+def one_after_the_other(fronts: Sequence[Front]) -> Iterator[FrontStep]:
+    """All forward fronts to their end, then all backward ones, as the official SAM 2 predictor runs them."""
+    for front in sorted(fronts, key=lambda each: -each.direction):
+        yield from front.steps()

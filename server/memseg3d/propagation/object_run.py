@@ -1,0 +1,185 @@
+"""One object in a running round: decode its prompted slices, propagate, and gather what changes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from memseg3d.propagation.events import SliceDone
+from memseg3d.propagation.framing import ZOOM_STEPS
+from memseg3d.propagation.fronts import Front, FrontStep, alternating, directions, one_after_the_other
+from memseg3d.propagation.labelmaps import LabelVolume
+from memseg3d.propagation.options import BankMode
+from memseg3d.propagation.plan import Plan
+from memseg3d.propagation.prompts import Prompt
+from memseg3d.propagation.region_tracker import RegionTracker
+from memseg3d.propagation.regions import Extent, Region
+from memseg3d.propagation.slice_logits import SliceLogits, blended
+from memseg3d.propagation.view import View, first_region, prompts_extent
+
+
+@dataclass(frozen=True)
+class LiveObject:
+    """What is kept of an object between rounds to save work; a session works without it, from the labelmap.
+
+    tracker: conditioning slices only. logits: last results of slices, where the network makes use of them.
+    """
+
+    tracker: RegionTracker
+    logits: dict[int, SliceLogits] = field(default_factory=dict)
+
+
+class ObjectRun:
+    """Stages one object's round; the session's own state stays as it is until the run has closed.
+
+    labels: the object's labelmap before the round. live: what is known from the last round along the same axis, or
+    None.
+    """
+
+    def __init__(
+        self, number: int, view: View, plan: Plan, labels: LabelVolume, live: LiveObject | None, mode: BankMode
+    ) -> None:
+        self.number = number
+        self.view = view
+        self.plan = plan
+        self.masks: dict[int, np.ndarray] = {}
+        """Finished slices: `numpy.packbits(mask, axis=1)` by index."""
+        self.qualities: dict[int, float | None] = {}
+        self._labels = labels
+        self._mode = mode
+        self._tracker = RegionTracker(view) if live is None else live.tracker.clone()
+        self._logits = {} if live is None else dict(live.logits)
+        self._waiting: dict[int, FrontStep] = {}
+        self._fronts: list[Front] = []
+        paths = sum((each.last - each.first + 1) * len(directions(each)) for each in plan.intervals)
+        self._steps_left = 1 if not plan.slices else len(plan.decode) + paths
+
+    @property
+    def steps_left(self) -> int:
+        """How many steps are left at most."""
+        return sum(front.remaining for front in self._fronts) if self._fronts else self._steps_left
+
+    def live(self) -> LiveObject:
+        """What the next round can make use of."""
+        return LiveObject(self._tracker, self._logits)
+
+    def decode_prompted(self) -> Iterator[list[SliceDone]]:
+        """Decode the slices whose prompts changed; one step a decode, with the slices that it finished."""
+        slices = self.plan.slices
+        if not slices:
+            yield [self._emptied(int(index)) for index in self._labels.slices_with_content(self.view.axis)]
+            self._steps_left = 0
+            return
+        self._tracker.forget(index for index in self._tracker.conditioning if index not in slices)
+        known = self._tracker.conditioning
+        for index in [each for each in slices if each not in self.plan.decode and each not in known]:
+            self._adopt(index)
+            yield []
+        for index in self.plan.decode:
+            result = yield from self._decoded(index, list(slices[index]))
+            self._logits[index] = result
+            self._steps_left -= 1
+            yield [self._finished(index, result.mask(self.view.slice_shape), result.quality, prompted=True)]
+
+    def propagate(self) -> Iterator[list[SliceDone]]:
+        """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""
+        shared = self._tracker.clone(keep_all=True) if self._mode == "shared" else None
+        for interval in self.plan.intervals:
+            for direction in directions(interval):
+                start = interval.below if direction > 0 else interval.above
+                assert start is not None
+                tracker = self._tracker.clone() if shared is None else shared
+                self._fronts.append(Front(interval, direction, tracker, self._start_region(start), self._prior))
+        for step in alternating(self._fronts) if shared is None else one_after_the_other(self._fronts):
+            yield self._done(step)
+        self._steps_left = 0
+
+    def _done(self, step: FrontStep) -> list[SliceDone]:
+        """The slices that a step of a front has finished: between two conditioning slices it takes both fronts."""
+        shape, index = self.view.slice_shape, step.index
+        if step.front.is_outward:
+            if self._keeps_tracked:
+                self._logits[index] = step.result
+            done = [self._finished(index, step.result.mask(shape), step.result.quality, prompted=False)]
+            return done + [
+                self._emptied(each) for each in step.unreached if self._labels.slice(self.view.axis, each).any()
+            ]
+        other = self._waiting.pop(index, None)
+        if other is None:
+            self._waiting[index] = step
+            return []
+        forward, backward = (step, other) if step.front.direction > 0 else (other, step)
+        interval = step.front.interval
+        assert interval.below is not None
+        assert interval.above is not None
+        weight = (index - interval.below) / (interval.above - interval.below)
+        mask, quality = blended(forward.result, backward.result, weight, shape)
+        # Neither result is the blended one: the next round takes its prior from the labelmap.
+        self._logits.pop(index, None)
+        return [self._finished(index, mask, quality, prompted=False)]
+
+    def _decoded(self, index: int, prompts: list[Prompt]) -> Generator[list[SliceDone], None, SliceLogits]:
+        """Decode one slice; where clicks alone leave the region open, one step for each region that is tried."""
+        framing, shape = self.view.framing, self.view.slice_shape
+        last, neighbour = self._last(index), self._neighbour(index)
+        extent = None if last is None else last.extent(shape)
+        region, is_guess = first_region(framing, self.view.axis, prompts, extent)
+        result = self._tracker.prompt(index, region, prompts, last, neighbour)
+        for _ in range(ZOOM_STEPS if is_guess else 0):
+            wanted = framing.zoomed(region, result.extent(shape), prompts_extent(prompts, self.view.axis))
+            if wanted is None:
+                break
+            yield []
+            region = wanted
+            result = self._tracker.prompt(index, region, prompts, last, neighbour)
+        return result
+
+    def _adopt(self, index: int) -> None:
+        """Remember a conditioning slice of an earlier round from its mask."""
+        mask = self._labels.slice(self.view.axis, index)
+        region, _ = first_region(self.view.framing, self.view.axis, self.plan.slices[index], Extent.of_mask(mask))
+        self._tracker.adopt(index, region, mask)
+
+    def _start_region(self, start: int) -> Region:
+        """The region of the first slice beside conditioning slice `start`."""
+        mask = self._unpacked(start) if start in self.masks else self._labels.slice(self.view.axis, start)
+        return self.view.framing.following(self._tracker.region_of(start), Extent.of_mask(mask))
+
+    def _last(self, index: int) -> SliceLogits | None:
+        """The slice's result of the last round; None where it had no foreground."""
+        mask = self._labels.slice(self.view.axis, index)
+        if not mask.any():
+            return None
+        return self._logits.get(index) or SliceLogits.of_mask(mask)
+
+    def _neighbour(self, index: int) -> tuple[int, SliceLogits] | None:
+        """The slice beside `index` on the side of its nearest conditioning slice, with its last result."""
+        others = [each for each in self._tracker.conditioning if each != index]
+        if not others:
+            return None
+        nearest = min(others, key=lambda at: abs(at - index))
+        beside = index + (1 if nearest > index else -1)
+        last = self._last(beside)
+        return None if last is None else (beside, last)
+
+    def _prior(self, index: int) -> SliceLogits | None:
+        """What a tracked slice is given of its last result."""
+        return self._last(index) if self._keeps_tracked else None
+
+    @property
+    def _keeps_tracked(self) -> bool:
+        return self.view.store.network.info.tracks_with_prior
+
+    def _finished(self, index: int, mask: np.ndarray, quality: float, prompted: bool) -> SliceDone:
+        self.masks[index] = np.packbits(mask, axis=1)
+        self.qualities[index] = quality if mask.any() else None
+        return SliceDone(self.number, self.view.axis, index, mask, quality, prompted)
+
+    def _emptied(self, index: int) -> SliceDone:
+        self._logits.pop(index, None)
+        return self._finished(index, np.zeros(self.view.slice_shape, bool), 0.0, prompted=False)
+
+    def _unpacked(self, index: int) -> np.ndarray:
+        return np.unpackbits(self.masks[index], axis=1, count=self.view.slice_shape[1]).astype(bool)

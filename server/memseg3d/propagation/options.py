@@ -1,0 +1,91 @@
+"""The session options of the wire protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from memseg3d.propagation.errors import PropagationError
+from memseg3d.propagation.window import Window
+
+RegionMode = Literal["auto", "crop", "whole"]
+BankMode = Literal["independent", "shared"]
+
+
+class OptionsError(PropagationError):
+    """An option is unknown or has a value that it cannot have."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("bad_options", message)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a session segments.
+
+    window: (low, high) grey values, None: automatic. axis: propagation axis of objects that only have points, None:
+    that of the first point. region: "whole" slices, a "crop" that follows the object, or "auto": what the network
+    prefers. first, last: limits along the propagation axis, inclusive. bidirectional: "independent" directions, or one
+    "shared" memory bank (backward reads what forward has stored, as the official SAM 2 predictor does).
+    """
+
+    window: tuple[float, float] | None = None
+    axis: int | None = None
+    region: RegionMode = "auto"
+    first: int | None = None
+    last: int | None = None
+    bidirectional: BankMode = "independent"
+
+    def __post_init__(self) -> None:
+        if self.window is not None:
+            Window(*self.window)
+        if self.axis not in (None, 0, 1, 2):
+            raise OptionsError(f"Option axis must be 0, 1 or 2; it is {self.axis!r}.")
+        if self.region not in get_args(RegionMode):
+            raise OptionsError(
+                f"Option region must be one of {', '.join(get_args(RegionMode))}; it is {self.region!r}."
+            )
+        if self.bidirectional not in get_args(BankMode):
+            raise OptionsError(f"Option bidirectional must be independent or shared; it is {self.bidirectional!r}.")
+        for name in ("first", "last"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise OptionsError(f"Option {name} must be a slice index from 0; it is {value!r}.")
+        if self.first is not None and self.last is not None and self.first > self.last:
+            raise OptionsError(f"Option first ({self.first}) must not lie beyond last ({self.last}).")
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Options:
+        """Options from a JSON object; unknown names raise `OptionsError`."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise OptionsError(f"Unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}.")
+        values = dict(data)
+        if values.get("window") is not None:
+            values["window"] = _window(values["window"])
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object that `from_json` reads."""
+        data = asdict(self)
+        if self.window is not None:
+            data["window"] = list(self.window)
+        return data
+
+    def limits(self, slice_count: int) -> tuple[int, int]:
+        """First and last slice (inclusive) that may be segmented along an axis of `slice_count` slices."""
+        first = 0 if self.first is None else min(self.first, slice_count - 1)
+        last = slice_count - 1 if self.last is None else min(self.last, slice_count - 1)
+        return first, last
+
+
+def _window(value: Any) -> tuple[float, float]:
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) != 2
+        or not all(isinstance(edge, int | float) for edge in value)
+    ):
+        raise OptionsError(f"Option window must be two numbers [low, high]; it is {value!r}.")
+    return float(value[0]), float(value[1])

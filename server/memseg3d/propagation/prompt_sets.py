@@ -1,0 +1,96 @@
+"""All prompts of a session as a set: adding, removing, sorting them by object and by slice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from memseg3d.propagation.prompts import (
+    BoxPrompt,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    PromptError,
+    check_prompt,
+    nearest_slice,
+)
+
+PromptSet = dict[str, Prompt]
+"""Prompts by id, in the order in which they were given."""
+
+
+def named(prompts: Sequence[Prompt], round_id: str) -> list[Prompt]:
+    """The prompts, each with an id: its own, or one made of the round's id and its place."""
+    return [
+        prompt if prompt.id is not None else dataclasses.replace(prompt, id=f"{round_id}/{place}")
+        for place, prompt in enumerate(prompts)
+    ]
+
+
+def updated(
+    current: Mapping[str, Prompt], added: Sequence[Prompt], removed: Sequence[str], shape: tuple[int, int, int]
+) -> PromptSet:
+    """The set after a round: `removed` ids go, `added` prompts (named) come. Raises `PromptError`."""
+    if not added and not removed:
+        raise PromptError("The round has no prompt and removes none; add a point, box or mask.")
+    unknown = [each for each in removed if each not in current]
+    if unknown:
+        raise PromptError(f"There is no prompt {unknown[0]!r} to remove; it may have been removed before.")
+    result = {name: prompt for name, prompt in current.items() if name not in set(removed)}
+    for prompt in added:
+        check_prompt(prompt, shape)
+        name = str(prompt.id)
+        if name in result:
+            raise PromptError(f"The prompt id {name!r} is used twice; give every prompt its own.")
+        result[name] = prompt
+    for number in {prompt.object for prompt in added}:
+        _check_axes([prompt for prompt in added if prompt.object == number], number)
+    for number, prompts in by_object(result).items():
+        if not any(_is_positive(prompt) for prompt in prompts):
+            raise PromptError(f"Object {number} has negative points only; add a positive point, a box or a mask.")
+    return result
+
+
+def by_object(prompts: Mapping[str, Prompt]) -> dict[int, list[Prompt]]:
+    """Prompts of each object, in order."""
+    result: dict[int, list[Prompt]] = {}
+    for prompt in prompts.values():
+        result.setdefault(prompt.object, []).append(prompt)
+    return result
+
+
+def propagation_axis(prompts: Sequence[Prompt], default: int | None) -> int:
+    """The axis of the newest box or mask; of points alone, `default` or else the axis of the first."""
+    drawn = [prompt.axis for prompt in prompts if not isinstance(prompt, PointPrompt)]
+    if drawn:
+        return drawn[-1]
+    return prompts[0].axis if default is None else default
+
+
+def by_slice(prompts: Sequence[Prompt], axis: int) -> dict[int, list[Prompt]]:
+    """Prompts of each slice across `axis`: points on the nearest slice, boxes and masks where they were drawn on this
+    axis.
+    """
+    result: dict[int, list[Prompt]] = {}
+    for prompt in prompts:
+        if isinstance(prompt, PointPrompt) or prompt.axis == axis:
+            result.setdefault(nearest_slice(prompt, axis), []).append(prompt)
+    return result
+
+
+def check_limits(slices: Mapping[int, Sequence[Prompt]], limits: tuple[int, int]) -> None:
+    """Raise `PromptError` where a prompted slice lies beyond the session's first and last slice."""
+    for index in slices:
+        if not limits[0] <= index <= limits[1]:
+            raise PromptError(
+                f"Slice {index} lies beyond the session's limits {limits[0]} to {limits[1]}; prompt within them."
+            )
+
+
+def _is_positive(prompt: Prompt) -> bool:
+    return isinstance(prompt, BoxPrompt | MaskPrompt) or prompt.positive
+
+
+def _check_axes(prompts: Sequence[Prompt], number: int) -> None:
+    if len({prompt.axis for prompt in prompts if not isinstance(prompt, PointPrompt)}) > 1:
+        raise PromptError(f"Object {number} has boxes or masks on two axes in one round; send them in two rounds.")

@@ -1,0 +1,100 @@
+"""Closed rounds as records that can be written to a journal and read again without computing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from memseg3d.propagation.errors import SessionError
+from memseg3d.propagation.labelmaps import Delta
+from memseg3d.propagation.prompt_json import prompt_from_json, prompt_to_json
+from memseg3d.propagation.prompts import Prompt, PromptError
+from memseg3d.propagation.window import Window
+
+
+@dataclass(frozen=True)
+class ObjectChange:
+    """What a round changed of one object.
+
+    qualities: predicted quality of the slices across `axis` that were computed, None where the slice is empty now.
+    voxels, checksum: of the labelmap after the round. window: the object's own window, where the network takes one.
+    """
+
+    axis: int
+    delta: Delta
+    qualities: dict[int, float | None]
+    voxels: int
+    checksum: str
+    window: Window | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object that `from_json` reads."""
+        return {
+            "axis": self.axis,
+            "delta": self.delta.to_json(),
+            "qualities": {str(index): quality for index, quality in self.qualities.items()},
+            "voxels": self.voxels,
+            "checksum": self.checksum,
+            "window": None if self.window is None else [self.window.low, self.window.high],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ObjectChange:
+        """Raises KeyError, TypeError or ValueError where the JSON is no change."""
+        return cls(
+            axis=int(data["axis"]),
+            delta=Delta.from_json(data["delta"]),
+            qualities={
+                int(index): None if value is None else float(value) for index, value in data["qualities"].items()
+            },
+            voxels=int(data["voxels"]),
+            checksum=str(data["checksum"]),
+            window=None if data["window"] is None else Window(*data["window"]),
+        )
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A closed round. prompts: those it added, with ids; removed: ids; options: JSON of the session's options.
+
+    started, finished: seconds since the epoch.
+    """
+
+    id: str
+    prompts: tuple[Prompt, ...]
+    removed: tuple[str, ...]
+    options: dict[str, Any]
+    started: float
+    finished: float
+    objects: dict[int, ObjectChange]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object that `from_json` reads."""
+        return {
+            "id": self.id,
+            "prompts": [prompt_to_json(prompt) for prompt in self.prompts],
+            "removed": list(self.removed),
+            "options": self.options,
+            "started": self.started,
+            "finished": self.finished,
+            "objects": {str(number): change.to_json() for number, change in self.objects.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], shape: tuple[int, int, int]) -> RoundRecord:
+        """The record of a volume of (k, j, i) `shape`; raises `SessionError` (bad_record)."""
+        try:
+            return cls(
+                id=str(data["id"]),
+                prompts=tuple(prompt_from_json(prompt, shape) for prompt in data["prompts"]),
+                removed=tuple(str(each) for each in data["removed"]),
+                options=dict(data["options"]),
+                started=float(data["started"]),
+                finished=float(data["finished"]),
+                objects={int(number): ObjectChange.from_json(change) for number, change in data["objects"].items()},
+            )
+        except (KeyError, TypeError, ValueError, PromptError) as error:
+            raise SessionError(
+                "bad_record", f"A stored round cannot be read ({error!r}); delete the session."
+            ) from error

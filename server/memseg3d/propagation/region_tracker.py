@@ -1,0 +1,184 @@
+"""A tracker whose memories follow the region: what a slice reads is first remembered anew in the region it is seen
+through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Decoded, Prompts
+from memseg3d.propagation.memory import MemoryEntry
+from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, in_plane
+from memseg3d.propagation.regions import Region
+from memseg3d.propagation.slice_logits import SliceLogits
+from memseg3d.propagation.tracker import Tracker
+from memseg3d.propagation.view import View, prompts_extent
+
+
+class RegionTracker:
+    """One object along one axis, in slice pixels.
+
+    keep_all: never drop tracked slices that lie far behind (the other direction will read them).
+    """
+
+    def __init__(self, view: View, tracker: Tracker | None = None, keep_all: bool = False) -> None:
+        self.view = view
+        self.network = view.store.network
+        self.tracker = tracker or Tracker(self.network, None, view.volume.shape[view.axis])
+        self.keep_all = keep_all
+        info = self.network.info
+        self._reach = max(info.memory_slots, info.pointer_slots)
+
+    @property
+    def conditioning(self) -> list[int]:
+        """Sorted indices of the conditioning slices that are remembered; not those prompted since the last tracking."""
+        return sorted(self.tracker.bank.conditioning)
+
+    def region_of(self, index: int) -> Region:
+        """The region that a remembered or prompted slice was last seen through."""
+        region = self.tracker.entries[index].region
+        assert isinstance(region, Region)
+        return region
+
+    def clone(self, keep_all: bool = False) -> RegionTracker:
+        """A tracker of its own that starts from the same memories."""
+        return RegionTracker(self.view, self.tracker.clone(), keep_all)
+
+    @torch.no_grad()
+    def prompt(
+        self,
+        index: int,
+        region: Region,
+        prompts: Sequence[Prompt],
+        prior: SliceLogits | None,
+        neighbour: tuple[int, SliceLogits] | None = None,
+    ) -> SliceLogits:
+        """Decode all prompts of a slice together; it becomes a conditioning slice.
+
+        prior: the slice's last result. Where other conditioning slices are remembered, their memories are read, and so
+        is that of `neighbour` (index and last result), the tracked slice next to this one on their side.
+        """
+        self.tracker.forget([index])
+        direction = self._direction_towards(index)
+        features = self.view.features(index, region)
+        if direction is not None:
+            if neighbour is not None and self.tracker.bank.get(neighbour[0]) is None:
+                self._assume(*neighbour, region)
+            self._align(index, region, direction)
+        network_prompts = self._network_prompts(prompts, region)
+        # The networks take a mask for the prior of the clicks that came after it.
+        given = None if prior is None or network_prompts.mask is not None else self._prior(prior, region)
+        decoded = self.tracker.prompt(index, features, network_prompts, given, region, direction)
+        if neighbour is not None and neighbour[0] in self.tracker.bank.tracked:
+            self.tracker.forget([neighbour[0]])
+        if isinstance(prompts[-1], MaskPrompt):
+            return SliceLogits.of_mask(prompts[-1].mask)
+        return _chosen(decoded, region)
+
+    @torch.no_grad()
+    def adopt(self, index: int, region: Region, mask: np.ndarray) -> None:
+        """Make a conditioning slice of a finished mask (rows, columns)."""
+        self.tracker.forget([index])
+        self.tracker.prompt(index, self.view.features(index, region), self._mask_prompt(mask, region), region=region)
+        self.tracker.remember_prompted()
+
+    @torch.no_grad()
+    def track(self, index: int, region: Region, direction: int, prior: SliceLogits | None) -> SliceLogits:
+        """Segment slice `index` from memory, coming from `index - direction`."""
+        features = self.view.features(index, region)
+        self.tracker.remember_prompted()
+        self._align(index, region, direction)
+        given = None if prior is None else self._prior(prior, region)
+        decoded = self.tracker.track(index, features, direction, given, region)
+        if not self.keep_all:
+            behind = index - direction * self._reach
+            if behind in self.tracker.bank.tracked:
+                self.tracker.forget([behind])
+        return _chosen(decoded, region)
+
+    def forget(self, indices: Iterable[int]) -> None:
+        """Drop those slices, prompted or tracked."""
+        self.tracker.forget(indices)
+
+    def _direction_towards(self, index: int) -> int | None:
+        """Direction in which propagation would come by from the nearest conditioning slice; None where there is
+        none.
+        """
+        others = self.conditioning
+        if not others:
+            return None
+        nearest = min(others, key=lambda at: abs(at - index))
+        return 1 if nearest < index else -1
+
+    def _align(self, index: int, region: Region, direction: int) -> None:
+        """Remember anew, in `region`, the entries whose spatial memory slice `index` may read."""
+        bank = self.tracker.bank
+        behind = (index - direction * distance for distance in range(1, self.network.info.memory_slots))
+        for at in {*bank.conditioning, *behind} - {index}:
+            entry = bank.get(at)
+            if entry is not None and entry.memory is not None and entry.region != region:
+                moved = self._prior(_of_entry(entry), region)
+                self.tracker.replace_entry(at, self.view.features(at, region), moved, region)
+
+    def _assume(self, index: int, last: SliceLogits, region: Region) -> None:
+        """Put a tracked slice into memory as the last round left it."""
+        logits = self._prior(last, region)
+        score = torch.full((1, 1), 10.0 if last.present else -10.0, device=logits.device)
+        quality = torch.full((1,), last.quality, device=logits.device)
+        memory = self.network.remember(self.view.features(index, region), logits, score, None, False)
+        self.tracker.bank.put(MemoryEntry(index, False, logits, quality, score, None, memory, region))
+
+    def _prior(self, last: SliceLogits, region: Region) -> Tensor:
+        """(1, 1, logit_size, logit_size) logits of a result seen through `region`."""
+        logits = last.seen_through(region, self.network.info.logit_size, self.view.slice_shape)
+        return torch.from_numpy(logits)[None, None].to(self.view.store.device)
+
+    def _mask_prompt(self, mask: np.ndarray, region: Region) -> Prompts:
+        shape = self.view.slice_shape
+        sampled = region.sample(mask[region.rows_and_columns(shape)], shape)
+        return Prompts(mask=torch.from_numpy(sampled)[None, None].to(self.view.store.device))
+
+    def _network_prompts(self, prompts: Sequence[Prompt], region: Region) -> Prompts:
+        """The slice's newest mask and what came after it; of several boxes the newest."""
+        axis, device = self.view.axis, self.view.store.device
+        masks = [place for place, prompt in enumerate(prompts) if isinstance(prompt, MaskPrompt)]
+        mask = None
+        if masks:
+            newest = prompts[masks[-1]]
+            assert isinstance(newest, MaskPrompt)
+            mask = self._mask_prompt(newest.mask, region).mask
+            prompts = prompts[masks[-1] + 1 :]
+        points: list[np.ndarray] = []
+        labels: list[int] = []
+        boxes = [prompt for prompt in prompts if isinstance(prompt, BoxPrompt)]
+        if boxes:
+            points.extend(region.box_to_network(prompts_extent(boxes[-1:], axis)))
+            labels.extend((BOX_START, BOX_END))
+        for prompt in prompts:
+            if isinstance(prompt, PointPrompt):
+                points.append(region.to_network(np.array(in_plane(prompt.position, axis))))
+                labels.append(POSITIVE if prompt.positive else NEGATIVE)
+        if not points:
+            return Prompts(mask=mask)
+        # (row, column) here, (x, y) on the networks' side.
+        coordinates = torch.from_numpy(np.stack(points)[:, ::-1].astype(np.float32))[None]
+        return Prompts(coordinates.to(device), torch.tensor([labels], device=device), mask)
+
+
+def _chosen(decoded: Decoded, region: Region) -> SliceLogits:
+    """The chosen candidate of a decoded slice (batch 1)."""
+    place = int(decoded.chosen[0])
+    logits = decoded.logits[0, place].float().cpu().numpy()
+    present = bool(decoded.object_score[0, 0] > 0)
+    return SliceLogits(region, logits.astype(np.float16), float(decoded.quality[0, place]), present)
+
+
+def _of_entry(entry: MemoryEntry) -> SliceLogits:
+    region = entry.region
+    assert isinstance(region, Region)
+    logits = entry.logits[0, 0].float().cpu().numpy()
+    return SliceLogits(region, logits, float(entry.quality[0]), bool(entry.object_score[0, 0] > 0))

@@ -1,0 +1,263 @@
+"""A session: one volume, its objects, and the rounds that made them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from memseg3d.network.seam import Network
+from memseg3d.propagation.errors import SessionError
+from memseg3d.propagation.events import ObjectSummary, RoundDone, SliceDone, Suggestion
+from memseg3d.propagation.features import FeatureStore
+from memseg3d.propagation.framing import Framing
+from memseg3d.propagation.labelmaps import LabelVolume, verify
+from memseg3d.propagation.object_run import LiveObject, ObjectRun
+from memseg3d.propagation.options import Options
+from memseg3d.propagation.plan import plan_round
+from memseg3d.propagation.prompt_sets import by_object, by_slice, check_limits, named, propagation_axis, updated
+from memseg3d.propagation.prompts import Prompt
+from memseg3d.propagation.records import ObjectChange, RoundRecord
+from memseg3d.propagation.run import Run
+from memseg3d.propagation.states import ObjectState, prompts_after, states_after
+from memseg3d.propagation.view import View, first_region, window_of_object
+from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.window import Window, automatic_window
+
+
+class Session:
+    """Segments objects of one volume in rounds.
+
+        session = Session(volume, network, Options())
+        for event in session.begin("first", [BoxPrompt(1, 0, (60, 10, 20), (60, 80, 90))]):
+            show(event)
+        mask = session.labelmap(1)
+
+    The closed rounds are the truth: prompts, axes and qualities are derived from them, labelmaps are their deltas
+    applied. Use it from one thread at a time.
+    """
+
+    def __init__(
+        self, volume: Volume, network: Network, options: Options | None = None, store: FeatureStore | None = None
+    ) -> None:
+        self.volume = volume
+        self.options = options or Options()
+        self.store = store or FeatureStore(network)
+        self.window = Window(*self.options.window) if self.options.window else automatic_window(volume)
+        self._network = network
+        self._records: list[RoundRecord] = []
+        self._applied = 0
+        self._states: dict[int, ObjectState] = {}
+        self._labels: dict[int, LabelVolume] = {}
+        self._live: dict[int, LiveObject] = {}
+        self._run: Run | None = None
+
+    @property
+    def rounds(self) -> tuple[RoundRecord, ...]:
+        """Closed rounds, oldest first; those beyond `applied` are undone and can be redone."""
+        return tuple(self._records)
+
+    @property
+    def applied(self) -> int:
+        """How many of `rounds` stand."""
+        return self._applied
+
+    @property
+    def objects(self) -> dict[int, ObjectSummary]:
+        """Size and checksum of every object's labelmap."""
+        return {number: state.summary for number, state in sorted(self._states.items())}
+
+    @property
+    def suggested(self) -> dict[int, Suggestion]:
+        """For every object the slice to look at next, where there is one."""
+        found = {number: state.suggestion() for number, state in sorted(self._states.items())}
+        return {number: suggestion for number, suggestion in found.items() if suggestion is not None}
+
+    def qualities(self, number: int) -> tuple[int, dict[int, float]]:
+        """The object's propagation axis and the predicted quality of its slices with foreground."""
+        state = self._state(number)
+        return state.axis, dict(sorted(state.qualities.items()))
+
+    def labels(self, number: int) -> LabelVolume:
+        """The object's labelmap as packed bits; the session's own, not to be changed."""
+        self._state(number)
+        return self._labels[number]
+
+    def labelmap(self, number: int) -> np.ndarray:
+        """Boolean (k, j, i) array of one object. Raises `SessionError` (unknown_object)."""
+        return self.labels(number).to_array()
+
+    def begin(self, round_id: str, prompts: Sequence[Prompt], removed: Sequence[str] = ()) -> Run:
+        """Start a round that adds `prompts` and takes the prompts of the ids `removed` away.
+
+        Raises `PromptError`, or `SessionError` (busy, duplicate_round). Nothing is computed before the first `next`.
+        """
+        self._check_idle()
+        if any(record.id == round_id for record in self._records[: self._applied]):
+            raise SessionError("duplicate_round", f"Round {round_id} has been run already; give each round its own id.")
+        added = named(prompts, round_id)
+        before = prompts_after(self._records[: self._applied])
+        after = updated(before, added, removed, self.volume.shape)
+        removed_objects = {before[name].object for name in removed}
+        touched = sorted({prompt.object for prompt in added} | removed_objects)
+        sorted_prompts = by_object(after)
+        objects = [self._object_run(number, sorted_prompts.get(number, [])) for number in touched]
+        started = time.time()
+
+        def close(seconds: float) -> RoundDone:
+            changes = self._commit(objects)
+            options = self.options.to_json()
+            record = RoundRecord(round_id, tuple(added), tuple(removed), options, started, time.time(), changes)
+            self._records[self._applied :] = [record]
+            self._set_applied(self._applied + 1)
+            return self._summary(round_id, "closed", seconds)
+
+        self._run = Run(round_id, objects, close, lambda seconds: self._summary(round_id, "cancelled", seconds))
+        return self._run
+
+    def undo(self) -> list[SliceDone]:
+        """Take the last round back; returns the slices that changed. Raises `SessionError` (nothing_to_undo, busy)."""
+        self._check_idle()
+        if self._applied == 0:
+            raise SessionError("nothing_to_undo", "There is no round to undo.")
+        return self._step_to(self._applied - 1)
+
+    def redo(self) -> list[SliceDone]:
+        """Apply the round that was undone last; returns the slices that changed. Raises `SessionError`
+        (nothing_to_redo, busy, bad_record).
+        """
+        self._check_idle()
+        if self._applied == len(self._records):
+            raise SessionError("nothing_to_redo", "There is no undone round to redo.")
+        return self._step_to(self._applied + 1)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every closed round as JSON, undone ones included (see `applied`)."""
+        return [record.to_json() for record in self._records]
+
+    def restore(self, records: Sequence[Mapping[str, Any]], applied: int | None = None) -> None:
+        """Load closed rounds into a new session without computing; the first `applied` (default: all) stand.
+
+        Raises `SessionError` (bad_record) where a record does not fit or a checksum differs; the session then stays
+        empty.
+        """
+        self._check_idle()
+        if self._records:
+            raise SessionError("busy", "Rounds can be restored into a new session only.")
+        read = [RoundRecord.from_json(record, self.volume.shape) for record in records]
+        count = len(read) if applied is None else applied
+        if not 0 <= count <= len(read):
+            raise SessionError("bad_record", f"{count} rounds cannot stand where {len(read)} are stored.")
+        labels: dict[int, LabelVolume] = {}
+        for record in read[:count]:
+            for number, change in record.objects.items():
+                self._flip(labels.setdefault(number, LabelVolume(self.volume.shape)), change)
+        for number, state in states_after(read[:count]).items():
+            verify(labels[number], state.summary.checksum, f"object {number}")
+        self._records, self._labels = read, labels
+        self._set_applied(count)
+
+    def _object_run(self, number: int, prompts: list[Prompt]) -> ObjectRun:
+        """Plan one object's part of a round whose prompts then are `prompts`."""
+        state = self._states.get(number)
+        axis = propagation_axis(prompts, self.options.axis) if prompts else self._state(number).axis
+        slices = by_slice(prompts, axis)
+        limits = self.options.limits(self.volume.shape[axis])
+        check_limits(slices, limits)
+        same_axis = state is not None and state.axis == axis and bool(state.prompts)
+        plan = plan_round(state.slices if state and same_axis else {}, slices, limits, afresh=not same_axis)
+        live = self._live.get(number) if same_axis else None
+        labels = self._labels.get(number) or LabelVolume(self.volume.shape)
+        view = live.tracker.view if live else self._view(axis, slices, state)
+        return ObjectRun(number, view, plan, labels, live, self.options.bidirectional)
+
+    def _view(self, axis: int, slices: Mapping[int, list[Prompt]], state: ObjectState | None) -> View:
+        info = self._network.info
+        crop = self.options.region == "crop" or (self.options.region == "auto" and info.prefers_crop)
+        framing = Framing(self.volume.slice_shape(axis), self.volume.slice_spacing(axis), info.image_size, crop)
+        windows = [self.window]
+        if info.channels == 2:
+            own = state.window if state is not None and state.prompts else None
+            windows.append(own or self._object_window(axis, slices, framing) or self.window)
+        return View(self.volume, axis, framing, tuple(windows), self.store)
+
+    def _object_window(self, axis: int, slices: Mapping[int, list[Prompt]], framing: Framing) -> Window | None:
+        for index, prompts in slices.items():
+            region, _ = first_region(framing, axis, prompts, None)
+            window = window_of_object(self.volume, axis, index, prompts, region)
+            if window is not None:
+                return window
+        return None
+
+    def _commit(self, objects: Sequence[ObjectRun]) -> dict[int, ObjectChange]:
+        """Make the staged results the session's own."""
+        deltas = {}
+        for each in objects:
+            labels = self._labels.get(each.number) or LabelVolume(self.volume.shape)
+            deltas[each.number] = (labels, labels.delta_to(each.view.axis, each.masks))
+        changes = {}
+        for each in objects:
+            labels, delta = deltas[each.number]
+            labels.apply(delta)
+            self._labels[each.number] = labels
+            self._live[each.number] = each.live()
+            own = each.view.windows[1] if len(each.view.windows) > 1 else None
+            changes[each.number] = ObjectChange(
+                each.view.axis, delta, each.qualities, labels.voxels(), labels.checksum(), own
+            )
+        return changes
+
+    def _step_to(self, applied: int) -> list[SliceDone]:
+        """Undo or redo one round."""
+        record = self._records[min(applied, self._applied)]
+        for number, change in record.objects.items():
+            self._flip(self._labels.setdefault(number, LabelVolume(self.volume.shape)), change)
+            # What was live belongs to the round before; the next round starts from the labelmap.
+            self._live.pop(number, None)
+        self._set_applied(applied)
+        done = [each for number, change in record.objects.items() for each in self._changed(number, change)]
+        for number in record.objects:
+            if number in self._states:
+                verify(self._labels[number], self._states[number].summary.checksum, f"object {number}")
+        return done
+
+    def _changed(self, number: int, change: ObjectChange) -> list[SliceDone]:
+        """The slices of a change as they are now."""
+        state, labels = self._states.get(number), self._labels[number]
+        prompted = state.slices if state is not None and state.axis == change.axis else {}
+        qualities = state.qualities if state is not None and state.axis == change.axis else {}
+        return [
+            SliceDone(
+                number,
+                change.axis,
+                index,
+                labels.slice(change.axis, index),
+                qualities.get(index, 0.0),
+                index in prompted,
+            )
+            for index in change.delta.changed_slices(change.axis)
+        ]
+
+    def _set_applied(self, applied: int) -> None:
+        self._applied = applied
+        self._states = states_after(self._records[:applied])
+
+    def _flip(self, labels: LabelVolume, change: ObjectChange) -> None:
+        try:
+            labels.apply(change.delta)
+        except ValueError as error:
+            raise SessionError("bad_record", f"A stored change does not fit ({error}); delete the session.") from error
+
+    def _state(self, number: int) -> ObjectState:
+        if number not in self._states:
+            raise SessionError("unknown_object", f"There is no object {number} in this session; prompt it first.")
+        return self._states[number]
+
+    def _check_idle(self) -> None:
+        if self._run is not None and self._run.is_open:
+            raise SessionError("busy", f"Round {self._run.round_id} is still open; finish or cancel it first.")
+
+    def _summary(self, round_id: str, status: Literal["closed", "cancelled"], seconds: float) -> RoundDone:
+        return RoundDone(round_id, status, self.objects, self.suggested, seconds)

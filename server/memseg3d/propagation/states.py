@@ -1,0 +1,66 @@
+"""What a session knows of each object besides its voxels: derived from the closed rounds, never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from memseg3d.propagation.events import ObjectSummary, Suggestion
+from memseg3d.propagation.prompt_sets import PromptSet, by_object, by_slice
+from memseg3d.propagation.prompts import Prompt
+from memseg3d.propagation.records import RoundRecord
+from memseg3d.propagation.window import Window
+
+
+@dataclass(frozen=True)
+class ObjectState:
+    """prompts: the object's own, in order. axis: its propagation axis. qualities: of the slices with foreground across
+    it.
+    """
+
+    axis: int
+    summary: ObjectSummary
+    window: Window | None
+    prompts: list[Prompt] = field(default_factory=list)
+    qualities: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def slices(self) -> dict[int, list[Prompt]]:
+        """Prompts of each conditioning slice."""
+        return by_slice(self.prompts, self.axis)
+
+    def suggestion(self) -> Suggestion | None:
+        """The slice with foreground and without a prompt whose mask has the lowest predicted quality."""
+        prompted = self.slices
+        candidates = [(quality, index) for index, quality in self.qualities.items() if index not in prompted]
+        if not candidates:
+            return None
+        quality, index = min(candidates)
+        return Suggestion(self.axis, index, quality)
+
+
+def prompts_after(records: Sequence[RoundRecord]) -> PromptSet:
+    """The prompts that stand after the rounds."""
+    prompts: PromptSet = {}
+    for record in records:
+        prompts = {name: prompt for name, prompt in prompts.items() if name not in set(record.removed)}
+        prompts |= {str(prompt.id): prompt for prompt in record.prompts}
+    return prompts
+
+
+def states_after(records: Sequence[RoundRecord]) -> dict[int, ObjectState]:
+    """Every object's state after the rounds."""
+    own = by_object(prompts_after(records))
+    states: dict[int, ObjectState] = {}
+    for record in records:
+        for number, change in record.objects.items():
+            before = states.get(number)
+            qualities = dict(before.qualities) if before is not None and before.axis == change.axis else {}
+            for index, quality in change.qualities.items():
+                if quality is None:
+                    qualities.pop(index, None)
+                else:
+                    qualities[index] = quality
+            summary = ObjectSummary(change.voxels, change.checksum)
+            states[number] = ObjectState(change.axis, summary, change.window, own.get(number, []), qualities)
+    return states

@@ -1,0 +1,108 @@
+"""How one object's slices are seen: volume, axis, windows and the rules that choose regions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memseg3d.network.seam import Features
+from memseg3d.propagation.features import FeatureStore
+from memseg3d.propagation.framing import Framing
+from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, in_plane
+from memseg3d.propagation.regions import Extent, Region
+from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.window import Window, object_window
+
+_ELLIPSE = 0.7
+"""Part of a box's sides whose inscribed ellipse is taken for the inside of the object."""
+_CLICK_RADIUS = 3.0
+
+
+@dataclass(frozen=True)
+class View:
+    """windows: one a channel of the network's input."""
+
+    volume: Volume
+    axis: int
+    framing: Framing
+    windows: tuple[Window, ...]
+    store: FeatureStore
+
+    @property
+    def slice_shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.volume.slice_shape(self.axis)
+
+    def features(self, index: int, region: Region) -> Features:
+        """Features (batch 1) of the slice seen through `region`."""
+        return self.store.features(self.volume, self.axis, index, region, self.windows)
+
+
+def prompt_extent(prompt: Prompt, axis: int) -> Extent | None:
+    """The rectangle of slice pixels that a prompt names: a box, a mask's box, or a click's pixel."""
+    if isinstance(prompt, MaskPrompt):
+        return Extent.of_mask(prompt.mask)
+    lower, upper = (prompt.lower, prompt.upper) if isinstance(prompt, BoxPrompt) else (prompt.position, prompt.position)
+    (top, left), (bottom, right) = in_plane(lower, axis), in_plane(upper, axis)
+    return Extent(top - 0.5, left - 0.5, bottom + 0.5, right + 0.5)
+
+
+def prompts_extent(prompts: Sequence[Prompt], axis: int) -> Extent:
+    """The rectangle around everything that the prompts of one slice (at least one) name."""
+    extents = [extent for prompt in prompts if (extent := prompt_extent(prompt, axis)) is not None]
+    result = extents[0]
+    for extent in extents[1:]:
+        result = result.union(extent)
+    return result
+
+
+def first_region(framing: Framing, axis: int, prompts: Sequence[Prompt], mask: Extent | None) -> tuple[Region, bool]:
+    """The region for the prompts of one slice, and whether it is a guess that zooming may better (clicks alone).
+
+    mask: the box of the object's mask on that slice so far.
+    """
+    named = prompts_extent(prompts, axis)
+    if not all(isinstance(prompt, PointPrompt) for prompt in prompts):
+        return framing.around(named), False
+    if mask is not None:
+        return framing.around(named.union(mask)), False
+    return framing.around_points(named), True
+
+
+def window_of_object(volume: Volume, axis: int, index: int, prompts: Sequence[Prompt], region: Region) -> Window | None:
+    """The object's own window from its first prompted slice; None where no prompt names a pixel of the inside."""
+    pixels = np.asarray(volume.slice(axis, index))
+    inside = _inside(prompts, axis, (pixels.shape[0], pixels.shape[1]))
+    around = pixels[region.covered((pixels.shape[0], pixels.shape[1]))]
+    if not inside.any() or around.size == 0:
+        return None
+    return object_window(pixels[inside], around.ravel())
+
+
+def _inside(prompts: Sequence[Prompt], axis: int, shape: tuple[int, int]) -> np.ndarray:
+    """Boolean (rows, columns): the mask, else the box's ellipse, else discs around the positive clicks."""
+    for kind in (MaskPrompt, BoxPrompt):
+        drawn = [prompt for prompt in prompts if isinstance(prompt, kind)]
+        if drawn and isinstance(drawn[-1], MaskPrompt):
+            return drawn[-1].mask
+        if drawn:
+            extent = prompts_extent(drawn[-1:], axis)
+            return _ellipse(extent.centre, (_ELLIPSE * extent.height / 2, _ELLIPSE * extent.width / 2), shape)
+    inside = np.zeros(shape, bool)
+    for prompt in prompts:
+        if isinstance(prompt, PointPrompt) and prompt.positive:
+            inside |= _ellipse(in_plane(prompt.position, axis), (_CLICK_RADIUS, _CLICK_RADIUS), shape)
+    return inside
+
+
+def _ellipse(centre: tuple[float, float], radii: tuple[float, float], shape: tuple[int, int]) -> np.ndarray:
+    """Pixels within an ellipse; at least the pixel at its centre."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    radius_rows, radius_columns = (max(radius, 0.5) for radius in radii)
+    inside = ((rows - centre[0]) / radius_rows) ** 2 + ((columns - centre[1]) / radius_columns) ** 2 <= 1.0
+    nearest = tuple(min(max(math.floor(at + 0.5), 0), size - 1) for at, size in zip(centre, shape, strict=True))
+    inside[nearest] = True
+    return inside
