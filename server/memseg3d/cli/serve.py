@@ -1,0 +1,103 @@
+"""`memseg3d serve`: the worker as an HTTP service on this computer or for a hospital."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="Name or path of a checkpoint; the embedded model if left out.")
+    ] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder in which models are looked for by name.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=32, help="Side of the network's input in pixels, a multiple of 32 (SAM 2 only).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of torch; its own choice if left out.")
+    ] = None,
+    data_folder: Annotated[
+        Path | None,
+        typer.Option(help="Where volumes and sessions are kept; a private folder of this user if left out."),
+    ] = None,
+    token_stdin: Annotated[
+        bool,
+        typer.Option("--token-stdin", help="The first line of stdin is the token; the worker ends when stdin closes."),
+    ] = False,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Ask for no token (loopback only).")] = False,
+    retention_hours: Annotated[
+        float, typer.Option(min=0.0, help="Idle volumes and sessions are deleted after so long.")
+    ] = 24.0,
+    volume_gib: Annotated[float, typer.Option(min=0.001, help="Largest volume in GiB, unpacked.")] = 4.0,
+    disk_gib: Annotated[float, typer.Option(min=0.001, help="Largest data folder in GiB.")] = 64.0,
+) -> None:
+    """Serve the wire protocol. When it is ready it prints {"url": ..., "protocols": [1]} as one line on stdout.
+
+    The token comes from --token-stdin or from the environment variable MEMSEG3D_TOKEN, never from the command line.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Imported here: torch takes seconds, and `--help` needs none of it.
+    from memseg3d.network.loading import UnknownCheckpoint, load_network
+    from memseg3d.network.models import ModelDamaged, ModelNotFound, find_model
+    from memseg3d.service.app import create_app
+    from memseg3d.service.folders import DataFolder, DataFolderError
+    from memseg3d.service.server import ServeError, Server, bind, call_when_stdin_closes, is_loopback, read_token_line
+    from memseg3d.service.settings import Limits, Settings
+    from memseg3d.service.worker import Worker
+
+    try:
+        token = read_token_line() if token_stdin else os.environ.get("MEMSEG3D_TOKEN") or None
+        if token is not None and no_token:
+            raise ServeError("There is a token, and --no-token asks for none: choose one of them.")
+        if token is None and not is_loopback(host):
+            raise ServeError(f"{host} can be reached from other computers: set MEMSEG3D_TOKEN or use --token-stdin.")
+        if token is None and not no_token:
+            raise ServeError("There is no token: set MEMSEG3D_TOKEN, use --token-stdin, or allow it with --no-token.")
+        if image_size is not None and image_size % 32:
+            raise ServeError(f"SAM 2 takes images of a multiple of 32 pixels, not {image_size}: choose 512 or 1024.")
+        chosen = _device(device, threads)
+        network = load_network(find_model(model, models), image_size, chosen)
+        folder = DataFolder(data_folder) if data_folder is not None else DataFolder.default()
+        listener = bind(host, port)
+    except (ServeError, DataFolderError, UnknownCheckpoint, ModelNotFound, ModelDamaged) as error:
+        typer.echo(f"memseg3d serve: {error}", err=True)
+        raise typer.Exit(2) from error
+    limits = Limits(volume_bytes=int(volume_gib * 2**30), disk_bytes=int(disk_gib * 2**30))
+    settings = Settings(folder.path, token, limits, retention_hours)
+    worker = Worker(settings, folder, network, chosen)
+    server = Server(create_app(worker), listener, worker.leave_streams)
+    if token_stdin:
+        call_when_stdin_closes(server.stop)
+    server.run_until_stopped()
+
+
+def _device(wanted: str, threads: int | None) -> str:
+    """The torch device to compute on; sets the number of CPU threads."""
+    import torch
+
+    from memseg3d.service.server import ServeError
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise ServeError(f"The device {wanted} cannot be used here: choose cpu, or leave --device out.") from error
+    return wanted
+
+
+if __name__ == "__main__":
+    typer.run(serve)

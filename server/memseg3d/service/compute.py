@@ -1,0 +1,109 @@
+"""The compute thread: the one thread that owns the network and every session's state.
+
+Between two steps it first answers calls; then it steps the jobs, those in their interactive phase before the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
+
+from memseg3d.service.errors import ServiceError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Job(Protocol):
+    """Work that is done step by step. A job handles its own errors: `step` must not raise."""
+
+    @property
+    def interactive(self) -> bool:
+        """True while a person waits for the next step (a prompted slice)."""
+        ...
+
+    def step(self) -> bool:
+        """Do one step; False once there is nothing left to do."""
+        ...
+
+
+class ComputeThread:
+    """Runs calls and jobs one after the other on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._wake = threading.Condition()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._jobs: deque[Job] = deque()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="memseg3d-compute", daemon=True)
+        self._thread.start()
+
+    def call(self, function: Callable[[], T]) -> Future[T]:
+        """Run `function` on the compute thread between two steps; the future holds its result or error."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = function()
+            except BaseException as error:  # whoever waits for the future gets it
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._wake:
+            if self._stopping:
+                future.set_exception(
+                    ServiceError("stopping", "The worker is stopping: start it again and repeat the request.")
+                )
+                return future
+            self._calls.append(run)
+            self._wake.notify()
+        return future
+
+    def schedule(self, job: Job) -> None:
+        """Step `job` until it is done."""
+        with self._wake:
+            self._jobs.append(job)
+            self._wake.notify()
+
+    @property
+    def jobs(self) -> int:
+        """Jobs that are not done."""
+        return len(self._jobs)
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Finish the present step and the calls that wait, leave the jobs as they are, and end."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._calls or self._jobs or self._stopping):
+                    self._wake.wait()
+                calls = list(self._calls)
+                self._calls.clear()
+                if not calls and self._stopping:
+                    return
+            for call in calls:
+                call()
+            if not calls:
+                self._step_next()
+
+    def _step_next(self) -> None:
+        """One step of the next job in turn; interactive jobs first."""
+        with self._wake:
+            job = next((job for job in self._jobs if job.interactive), self._jobs[0])
+            self._jobs.remove(job)
+        if job.step():
+            with self._wake:
+                self._jobs.append(job)

@@ -1,0 +1,81 @@
+"""The worker's data folder: where it lies, that only its owner can read it, that only one worker uses it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_SLOTS = 16
+
+
+class DataFolderError(Exception):
+    """A data folder that cannot be used, with a sentence that says what to do."""
+
+
+def user_state_folder() -> Path:
+    """The folder in which this user's programs keep state (XDG on Linux, Application Support, LOCALAPPDATA)."""
+    if os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return base / "memseg3d"
+
+
+class DataFolder:
+    """An opened data folder with its parts `volumes`, `sessions` and `incoming`; locked until `close`."""
+
+    def __init__(self, path: Path) -> None:
+        """Create or open `path`. Raises DataFolderError where it is in use or cannot be made private."""
+        self.path = path
+        self.volumes = path / "volumes"
+        self.sessions = path / "sessions"
+        self.incoming = path / "incoming"
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A folder that was there before may be open to others.
+            path.chmod(0o700)
+            for part in (self.volumes, self.sessions, self.incoming):
+                part.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise DataFolderError(
+                f"The data folder {path} cannot be used ({error.strerror}): choose another one with --data-folder."
+            ) from error
+        self._lock = FileLock(path / "worker.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise DataFolderError(
+                f"Another worker uses the data folder {path}: stop it, or choose another folder with --data-folder."
+            ) from error
+
+    @classmethod
+    def default(cls) -> DataFolder:
+        """The first of this user's own data folders that no other worker uses, so that two Slicers can run at once."""
+        base = user_state_folder()
+        for slot in range(1, _SLOTS):
+            try:
+                return cls(base / f"worker-{slot}")
+            except DataFolderError as error:
+                if not isinstance(error.__cause__, Timeout):
+                    raise
+        return cls(base / f"worker-{_SLOTS}")
+
+    def close(self) -> None:
+        """Let another worker use the folder."""
+        self._lock.release()
+
+
+def folder_bytes(path: Path) -> int:
+    """Bytes of all files below a folder; files that vanish meanwhile count nothing."""
+    total = 0
+    for file in path.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except FileNotFoundError:
+            continue
+    return total

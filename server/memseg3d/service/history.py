@@ -1,0 +1,125 @@
+"""What a session's journal tells: options, rounds and how they ended, what is applied, what was cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from memseg3d.service.journal import JournalError, Record
+
+RESTARTS = 2
+"""A round that the worker did not survive so often is not tried again."""
+
+
+@dataclass
+class Round:
+    """One round in the order of begin. status: as `RoundWords`. request: prompts and removed ids as they came."""
+
+    id: str
+    status: str
+    request: dict[str, Any]
+    record: dict[str, Any] | None = None
+    restarts: int = 0
+
+    @property
+    def prompt_count(self) -> int:
+        """How many prompts the round brought."""
+        return len(self.request["prompts"])
+
+
+@dataclass
+class History:
+    """The rounds of a session; every change of it is one journal record."""
+
+    id: str
+    volume: str
+    options: dict[str, Any]
+    model: str
+    created: float
+    rounds: list[Round] = field(default_factory=list)
+    used: float = 0.0
+
+    @classmethod
+    def of(cls, records: list[Record]) -> History:
+        """The history that the records tell, oldest first. Raises JournalError where they make no sense."""
+        first = records[0]
+        if first.get("type") != "session" or first.get("version") != 1:
+            raise JournalError("The journal was written by another version of the worker; delete the session.")
+        history = cls(first["id"], first["volume"], first["options"], first["model"], first["time"], used=first["time"])
+        for record in records[1:]:
+            history.add(record)
+        return history
+
+    def add(self, record: Record) -> None:
+        """Take one more record."""
+        change = _CHANGES.get(record["type"])
+        if change is None:
+            raise JournalError(f"The journal holds an unknown record {record['type']!r}; use a newer worker.")
+        change(self, record)
+        self.used = record["time"]
+
+    def find(self, round_id: str) -> Round | None:
+        """The round of this id."""
+        return next((item for item in self.rounds if item.id == round_id), None)
+
+    @property
+    def open(self) -> Round | None:
+        """The round that has begun and not ended."""
+        return next((item for item in self.rounds if item.status == "running"), None)
+
+    @property
+    def applied(self) -> list[Round]:
+        """Closed rounds that are in the labelmaps, oldest first."""
+        return [item for item in self.rounds if item.status == "closed"]
+
+    @property
+    def redoable(self) -> list[Round]:
+        """Undone rounds in the order in which redo brings them back."""
+        return [item for item in self.rounds if item.status == "undone"]
+
+    def _session_moved(self, record: Record) -> None:
+        self.model = record["model"]
+
+    def _begun(self, record: Record) -> None:
+        self.rounds.append(Round(record["round"], "running", record["request"]))
+
+    def _resumed(self, record: Record) -> None:
+        self._open(record).restarts += 1
+
+    def _closed(self, record: Record) -> None:
+        for item in self.redoable:
+            item.status = "dropped"
+            item.record = None
+        closed = self._open(record)
+        closed.status, closed.record = "closed", record["record"]
+
+    def _cancelled(self, record: Record) -> None:
+        self._open(record).status = "cancelled"
+
+    def _failed(self, record: Record) -> None:
+        self._open(record).status = "failed"
+
+    def _undone(self, record: Record) -> None:
+        self.applied[-1].status = "undone"
+
+    def _redone(self, record: Record) -> None:
+        self.redoable[0].status = "closed"
+
+    def _open(self, record: Record) -> Round:
+        found = self.open
+        if found is None or found.id != record["round"]:
+            raise JournalError(f"The journal ends round {record['round']}, which had not begun.")
+        return found
+
+
+_CHANGES: dict[str, Callable[[History, Record], None]] = {
+    "model": History._session_moved,
+    "begun": History._begun,
+    "resumed": History._resumed,
+    "closed": History._closed,
+    "cancelled": History._cancelled,
+    "failed": History._failed,
+    "undo": History._undone,
+    "redo": History._redone,
+}

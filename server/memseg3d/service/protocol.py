@@ -1,0 +1,263 @@
+"""The words of wire protocol 1: what requests and answers look like; OpenAPI is made from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+PROTOCOLS = [1]
+
+Axis = Literal[0, 1, 2]
+ObjectId = Annotated[int, Field(ge=1, le=65535, strict=True, description="Chosen by the client; no name ever travels.")]
+Position = Annotated[
+    tuple[FiniteFloat, FiniteFloat, FiniteFloat], Field(description="(k, j, i), voxel centres at integers.")
+]
+Range = Annotated[tuple[int, int], Field(description="Half-open: first voxel, voxel after the last.")]
+Extent = tuple[Range, Range, Range]
+PromptId = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Request(BaseModel):
+    """A request body: unknown names are errors, so that a misspelt option is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PointPromptWords(Request):
+    """A click. `axis`: the axis of the slice it was made on."""
+
+    type: Literal["point"]
+    object: ObjectId
+    position: Position
+    positive: bool = True
+    axis: Axis = 0
+    id: PromptId | None = None
+
+
+class BoxPromptWords(Request):
+    """A box on one slice: lower and upper corner (inclusive) agree along `axis`."""
+
+    type: Literal["box"]
+    object: ObjectId
+    axis: Axis
+    lower: Position
+    upper: Position
+    id: PromptId | None = None
+
+
+class MaskPromptWords(Request):
+    """The user's own mask of one slice; empty outside `extent`."""
+
+    type: Literal["mask"]
+    object: ObjectId
+    axis: Axis
+    extent: Extent
+    bits: Annotated[str, Field(description="numpy.packbits of the extent, zlib, base64.")]
+    id: PromptId | None = None
+
+
+PromptWords = Annotated[PointPromptWords | BoxPromptWords | MaskPromptWords, Field(discriminator="type")]
+
+
+class OptionsWords(Request):
+    """How a session segments; everything may be left out."""
+
+    window: tuple[FiniteFloat, FiniteFloat] | None = None
+    axis: Axis | None = None
+    region: Literal["auto", "crop", "whole"] = "auto"
+    first: Annotated[int, Field(ge=0)] | None = None
+    last: Annotated[int, Field(ge=0)] | None = None
+    bidirectional: Literal["independent", "shared"] = "independent"
+
+
+class SessionRequest(Request):
+    """Opens a session on a volume."""
+
+    volume: str
+    options: OptionsWords = OptionsWords()
+    id: UUID | None = None
+
+
+class RoundRequest(Request):
+    """A round: new prompts, and the ids of older ones that no longer hold."""
+
+    id: UUID
+    prompts: list[PromptWords] = []
+    removed: list[PromptId] = []
+
+
+class ErrorWords(BaseModel):
+    """`code` for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that is an error."""
+
+    error: ErrorWords
+
+
+class Health(BaseModel):
+    """The worker is up and speaks these protocols."""
+
+    status: Literal["ok"] = "ok"
+    protocols: list[int] = PROTOCOLS
+
+
+class ModelWords(BaseModel):
+    """The network that the worker has loaded."""
+
+    name: str
+    sha256: str
+    licence: str
+    image_size: int
+
+
+class Info(BaseModel):
+    """What this worker is and what it allows."""
+
+    name: Literal["memseg3d"] = "memseg3d"
+    version: str
+    protocols: list[int] = PROTOCOLS
+    device: str
+    model: ModelWords
+    prompts: list[str] = ["point", "box", "mask"]
+    limits: dict[str, int]
+    retention_hours: float
+
+
+class VolumeWords(BaseModel):
+    """A volume that the worker keeps. shape: (k, j, i); spacing: (k, j, i) mm."""
+
+    id: str
+    shape: tuple[int, int, int]
+    dtype: str
+    spacing: tuple[float, float, float]
+
+
+class ObjectWords(BaseModel):
+    """An object's labelmap in two numbers."""
+
+    voxels: int
+    checksum: Annotated[str, Field(description="SHA-256 of numpy.packbits of the object over the whole volume.")]
+
+
+class SuggestionWords(BaseModel):
+    """The slice to look at next: where the network trusts its mask least."""
+
+    axis: Axis
+    index: int
+    quality: float
+
+
+RoundStatus = Literal["running", "closed", "undone", "dropped", "cancelled", "failed"]
+
+
+class RoundWords(BaseModel):
+    """A round of a session. `prompts`: how many it brought.
+
+    closed: in the labelmaps. undone: can be redone. dropped: undone and then overtaken by another round.
+    """
+
+    id: str
+    status: RoundStatus
+    prompts: int
+
+
+class SessionState(BaseModel):
+    """A session: its rounds in order and its objects' labelmaps. `applied`: rounds that are in the labelmaps."""
+
+    id: str
+    volume: str
+    options: dict[str, Any]
+    running: str | None
+    rounds: list[RoundWords]
+    applied: int
+    objects: dict[str, ObjectWords]
+    suggested: dict[str, SuggestionWords]
+
+
+class SliceLine(BaseModel):
+    """Replaces the object's whole mask on one slice; `extent` and `bits` null: now empty."""
+
+    seq: int
+    type: Literal["slice"]
+    round: str
+    object: int
+    axis: Axis
+    index: int
+    extent: Extent | None
+    bits: str | None
+    quality: float
+    prompted: bool
+
+
+class ProgressLine(BaseModel):
+    """How far the round is; `total` may change."""
+
+    seq: int
+    type: Literal["progress"]
+    round: str
+    phase: Literal["queued", "prompted", "propagating"]
+    done: int
+    total: int
+
+
+class RoundLine(BaseModel):
+    """The round has ended."""
+
+    seq: int
+    type: Literal["round"]
+    round: str
+    status: Literal["closed", "cancelled"]
+    objects: dict[str, ObjectWords]
+    suggested: dict[str, SuggestionWords]
+    seconds: float
+
+
+class ErrorLine(BaseModel):
+    """The round has failed; the labelmaps are as they were before it."""
+
+    seq: int
+    type: Literal["error"]
+    round: str
+    code: str
+    message: str
+
+
+StreamLine = Annotated[SliceLine | ProgressLine | RoundLine | ErrorLine, Field(discriminator="type")]
+
+
+class ChangedSlice(BaseModel):
+    """A slice that an undo or a redo changed, as a `slice` line without `seq` and `round`."""
+
+    type: Literal["slice"]
+    object: int
+    axis: Axis
+    index: int
+    extent: Extent | None
+    bits: str | None
+    quality: float | None
+    prompted: bool
+
+
+class ChangedState(SessionState):
+    """A session's state after undo or redo, with the slices that changed."""
+
+    changes: list[ChangedSlice]
+
+
+class Deleted(BaseModel):
+    """The thing is gone."""
+
+    deleted: Literal[True] = True
+
+
+class Cancelled(BaseModel):
+    """No further `slice` line of the round is sent."""
+
+    cancelled: Literal[True] = True

@@ -1,0 +1,138 @@
+"""All sessions of the worker: found, brought back from their journals, unloaded, deleted. Compute thread only."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from memseg3d.propagation.errors import PropagationError
+from memseg3d.service.errors import ServiceError
+from memseg3d.service.history import History
+from memseg3d.service.journal import Journal, JournalError
+from memseg3d.service.sessions import JOURNAL, ServedSession, Tools
+
+log = logging.getLogger(__name__)
+
+
+class SessionRegistry:
+    """Sessions by id. Those that nobody uses lie on the disk alone."""
+
+    def __init__(self, folder: Path, tools: Tools) -> None:
+        self._folder = folder
+        self._tools = tools
+        self._loaded: dict[str, ServedSession] = {}
+        self._volumes: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Look through the folder; go on with the rounds that were cut short."""
+        for folder in sorted(self._folder.iterdir()):
+            if not (folder / JOURNAL).is_file() or folder.suffix == ".deleted":
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            try:
+                _, records = Journal.open(folder / JOURNAL)
+                history = History.of(records)
+            except (JournalError, KeyError, IndexError) as error:
+                log.error("session %s is not available: %s", folder.name, error)
+                continue
+            self._volumes[folder.name] = history.volume
+            if history.open is not None:
+                try:
+                    self.find(folder.name)
+                except ServiceError as error:
+                    log.error("the open round of session %s cannot go on: %s", folder.name, error.message)
+
+    def create(self, session_id: str, volume_id: str, options: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """State of a new session, or of the one that has this id already; True where it is new. Raises ServiceError."""
+        if session_id in self._volumes:
+            served = self.find(session_id)
+            if served.history.volume != volume_id or served.history.options != options:
+                raise ServiceError(
+                    "conflict", "A session with this id exists for another volume or with other options: use a new id."
+                )
+            return served.state(), False
+        try:
+            served = ServedSession.create(self._folder / session_id, volume_id, options, self._tools)
+        except (OSError, ServiceError):
+            shutil.rmtree(self._folder / session_id, ignore_errors=True)
+            raise
+        self._keep(served)
+        return served.state(), True
+
+    def find(self, session_id: str) -> ServedSession:
+        """The session, from memory or from its journal. Raises ServiceError `unknown_session`, `unknown_volume`."""
+        session_id = _canonical(session_id)
+        served = self._loaded.get(session_id)
+        if served is None:
+            if session_id not in self._volumes:
+                raise _unknown()
+            try:
+                served = ServedSession.load(self._folder / session_id, self._tools)
+            except (JournalError, PropagationError) as error:
+                raise ServiceError("internal", f"The session cannot be restored. {error}") from error
+            self._keep(served)
+        served.touch()
+        return served
+
+    def delete(self, session_id: str) -> None:
+        """Forget a session. Raises ServiceError `unknown_session`."""
+        session_id = _canonical(session_id)
+        if session_id not in self._volumes:
+            raise _unknown()
+        self.unload(session_id)
+        del self._volumes[session_id]
+        gone = (self._folder / session_id).with_suffix(".deleted")
+        (self._folder / session_id).rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def delete_of_volume(self, volume_id: str) -> None:
+        """Forget every session on a volume."""
+        for session_id in self.on_volume(volume_id):
+            self.delete(session_id)
+
+    def on_volume(self, volume_id: str) -> list[str]:
+        """Ids of the sessions on a volume."""
+        return [session_id for session_id, volume in self._volumes.items() if volume == volume_id]
+
+    def unload(self, session_id: str) -> None:
+        """Put a session out of the memory; its journal keeps it."""
+        served = self._loaded.pop(session_id, None)
+        if served is not None:
+            served.close()
+            self._tools.metrics.sessions.dec()
+
+    def idle(self, seconds: float) -> list[str]:
+        """Ids of the sessions that nobody touched for so long and that compute nothing."""
+        found = []
+        for session_id in self._volumes:
+            served = self._loaded.get(session_id)
+            touched = (self._folder / session_id / JOURNAL).stat().st_mtime
+            if time.time() - touched >= seconds and not (served and served.is_running):
+                found.append(session_id)
+        return found
+
+    def close(self) -> None:
+        """Put every session out of the memory."""
+        for session_id in list(self._loaded):
+            self.unload(session_id)
+
+    def _keep(self, served: ServedSession) -> None:
+        self._loaded[served.history.id] = served
+        self._volumes[served.history.id] = served.history.volume
+        self._tools.metrics.sessions.inc()
+
+
+def _canonical(session_id: str) -> str:
+    """The id as folders are named. What is no UUID names no session, and can be no path."""
+    try:
+        return str(UUID(session_id))
+    except ValueError as error:
+        raise _unknown() from error
+
+
+def _unknown() -> ServiceError:
+    return ServiceError("unknown_session", "The worker has no such session (any more): open a new one.")

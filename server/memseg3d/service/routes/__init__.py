@@ -1,0 +1,1 @@
+"""The addresses of the wire protocol, one file a resource."""

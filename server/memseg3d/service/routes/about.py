@@ -1,0 +1,43 @@
+"""GET /v1/health, /v1/info, /v1/metrics: what this worker is and how it does."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Response
+
+from memseg3d import __version__
+from memseg3d.service.metrics import MEDIA_TYPE
+from memseg3d.service.protocol import Health, Info, ModelWords
+from memseg3d.service.routes.common import TheWorker, errors
+
+router = APIRouter(tags=["about"])
+
+
+@router.get("/health", responses=errors())
+async def health() -> Health:
+    """The worker is up. The only address that asks for no token."""
+    return Health()
+
+
+@router.get("/info", responses=errors())
+async def info(worker: TheWorker) -> Info:
+    """The worker's version, device, model and limits."""
+    model = worker.network.info
+    return Info(
+        version=__version__,
+        device=worker.device,
+        model=ModelWords(name=model.name, sha256=model.sha256, licence=model.licence, image_size=model.image_size),
+        limits=asdict(worker.settings.limits),
+        retention_hours=worker.settings.retention_hours,
+    )
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={**errors(), 200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"}},
+)
+async def metrics(worker: TheWorker) -> Response:
+    """Numbers for monitoring, in Prometheus' text format."""
+    return Response(worker.metrics.text(), media_type=MEDIA_TYPE)

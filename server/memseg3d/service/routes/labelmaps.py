@@ -1,0 +1,59 @@
+"""GET /v1/sessions/{sid}/labelmap: the labelmap as a file on the grid of the volume."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, Response
+
+from memseg3d.files import write_labelmap
+from memseg3d.service.routes.common import TheWorker, computed, errors
+from memseg3d.service.volumes import VolumeEntry
+
+router = APIRouter(prefix="/sessions/{session_id}/labelmap", tags=["labelmaps"])
+
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "description": "The file; raw voxels come with the headers X-Shape (k,j,i) and X-Dtype.",
+    }
+}
+
+
+@router.get("", response_class=Response, responses={**errors("unknown_session", "disk_full"), **_FILE})
+async def get_labelmap(
+    worker: TheWorker,
+    session_id: str,
+    object: Annotated[
+        int | None, Query(ge=1, le=65535, description="Left out: all objects, each with its number.")
+    ] = None,
+    format: Literal["nii.gz", "nrrd", "raw"] = "nii.gz",
+) -> Response:
+    """One object (0 and 1), or all (their numbers, the higher one where they overlap). uint8, or uint16 beyond 255."""
+    volume_id, labels = await computed(worker, lambda: worker.sessions.find(session_id).labelmap(object))
+    if format == "raw":
+        shape = ",".join(str(size) for size in labels.shape)
+        little = labels.astype(labels.dtype.newbyteorder("<"), copy=False)
+        headers = {"X-Shape": shape, "X-Dtype": labels.dtype.name}
+        return Response(little.tobytes(), media_type="application/octet-stream", headers=headers)
+    entry = worker.volumes.find(volume_id)
+    folder = worker.folder.incoming / uuid.uuid4().hex
+    path = await run_in_threadpool(_write, folder, format, labels, entry)
+    done = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    return FileResponse(path, media_type="application/octet-stream", filename=f"segmentation.{format}", background=done)
+
+
+def _write(folder: Path, suffix: str, labels: np.ndarray, entry: VolumeEntry) -> Path:
+    folder.mkdir(mode=0o700)
+    try:
+        return write_labelmap(folder / f"segmentation.{suffix}", labels, entry.file_geometry)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

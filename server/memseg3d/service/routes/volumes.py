@@ -1,0 +1,106 @@
+"""/v1/volumes: voxels come in by their content hash or as a NIfTI or NRRD file, and go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from memseg3d.service.errors import ServiceError
+from memseg3d.service.protocol import Deleted, VolumeWords
+from memseg3d.service.routes.common import TheWorker, computed, errors
+from memseg3d.service.uploads import drain
+from memseg3d.service.volumes import FILE_SUFFIXES, VolumeEntry
+
+router = APIRouter(prefix="/volumes", tags=["volumes"])
+
+VolumeId = Annotated[str, Path(description="SHA-256 (hex) of the volume's words and voxels.")]
+Dtype = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
+_NUMBER = r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?"
+_BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_CREATED: dict[int | str, dict[str, Any]] = {
+    201: {"model": VolumeWords, "description": "The worker now keeps the volume."}
+}
+
+
+@router.put(
+    "/{volume_id}",
+    responses={**errors("hash_mismatch", "too_large", "bad_volume", "disk_full"), **_CREATED},
+    openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
+)
+async def put_volume(
+    request: Request,
+    response: Response,
+    worker: TheWorker,
+    volume_id: Annotated[
+        str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 (hex) of the volume's words and voxels.")
+    ],
+    shape: Annotated[str, Query(pattern=r"^[0-9]{1,9},[0-9]{1,9},[0-9]{1,9}$", description="k,j,i")],
+    dtype: Dtype,
+    spacing: Annotated[str, Query(pattern=f"^{_NUMBER},{_NUMBER},{_NUMBER}$", description="sk,sj,si in mm")],
+) -> VolumeWords:
+    """Keep raw voxels (C order, little-endian; `Content-Encoding: gzip` allowed). 200 where they are there already."""
+    k, j, i = (int(part) for part in shape.split(","))
+    sk, sj, si = (float(part) for part in spacing.split(","))
+    entry = VolumeEntry(volume_id, (k, j, i), dtype, (sk, sj, si))
+    body = request.stream()
+    try:
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", "gzip"):
+            raise ServiceError("bad_request", f"Content-Encoding {encoding} is not known: send gzip or nothing.")
+        if worker.volumes.holds(volume_id):
+            await drain(body, worker.settings.limits.volume_bytes)
+            return _words(worker.volumes.find(volume_id))
+        await run_in_threadpool(worker.make_room, entry.voxel_bytes)
+        await worker.volumes.add_voxels(entry, body, encoding == "gzip")
+    except ServiceError:
+        await drain(body, worker.settings.limits.volume_bytes)
+        raise
+    response.status_code = 201
+    return _words(entry)
+
+
+@router.post(
+    "",
+    responses={**errors("too_large", "bad_file", "bad_volume", "disk_full"), **_CREATED},
+    openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
+)
+async def post_volume_file(
+    request: Request,
+    response: Response,
+    worker: TheWorker,
+    filename: Annotated[str, Query(description="Only its ending counts; the name is not kept.")],
+) -> VolumeWords:
+    """Keep the volume of a NIfTI or NRRD file. Of the header only the grid is kept; downloads get it back."""
+    body = request.stream()
+    try:
+        suffix = next((suffix for suffix in FILE_SUFFIXES if filename.lower().endswith(suffix)), None)
+        if suffix is None:
+            raise ServiceError("bad_file", f"The file's name must end in one of {', '.join(FILE_SUFFIXES)}.")
+        await run_in_threadpool(worker.make_room, int(request.headers.get("content-length", "0")))
+        entry, is_new = await worker.volumes.add_file(suffix, body)
+    except ServiceError:
+        await drain(body, worker.settings.limits.volume_bytes)
+        raise
+    response.status_code = 201 if is_new else 200
+    return _words(entry)
+
+
+@router.get("/{volume_id}", responses=errors("unknown_volume"))
+async def get_volume(worker: TheWorker, volume_id: VolumeId) -> VolumeWords:
+    """What the worker knows of a volume that it keeps."""
+    return _words(worker.volumes.find(volume_id))
+
+
+@router.delete("/{volume_id}", responses=errors("unknown_volume"))
+async def delete_volume(worker: TheWorker, volume_id: VolumeId) -> Deleted:
+    """Forget a volume and every session on it, also one that runs."""
+    worker.volumes.find(volume_id)
+    await computed(worker, lambda: worker.sessions.delete_of_volume(volume_id))
+    await run_in_threadpool(worker.volumes.delete, volume_id)
+    return Deleted()
+
+
+def _words(entry: VolumeEntry) -> VolumeWords:
+    return VolumeWords(id=entry.id, shape=entry.shape, dtype=entry.dtype, spacing=entry.spacing)

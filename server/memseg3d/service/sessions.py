@@ -1,0 +1,305 @@
+"""A session as the service keeps it: propagation's session, its journal, its rounds' lines. Compute thread only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memseg3d.network.seam import Network
+from memseg3d.propagation.errors import PropagationError, SessionError
+from memseg3d.propagation.events import RoundDone, SliceDone
+from memseg3d.propagation.options import Options
+from memseg3d.propagation.prompt_json import prompt_from_json
+from memseg3d.propagation.session import Session
+from memseg3d.propagation.volume import Volume
+from memseg3d.service.compute import ComputeThread
+from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
+from memseg3d.service.history import RESTARTS, History
+from memseg3d.service.journal import Journal, Record
+from memseg3d.service.metrics import Metrics
+from memseg3d.service.running import RunningRound
+from memseg3d.service.streams import RoundStream
+from memseg3d.service.wire import Line, error_line, objects_words, round_line, slice_line, suggested_words
+
+log = logging.getLogger(__name__)
+
+JOURNAL = "journal.ndjson"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all sessions share."""
+
+    network: Network
+    compute: ComputeThread
+    metrics: Metrics
+    open_volume: Callable[[str], Volume]
+
+
+class ServedSession:
+    """Every change is in the journal before it is answered; what the journal cannot take does not happen."""
+
+    def __init__(self, folder: Path, journal: Journal, history: History, tools: Tools) -> None:
+        """Raises ServiceError where the volume is gone, SessionError where a stored round cannot be restored."""
+        self.folder = folder
+        self.history = history
+        self._journal = journal
+        self._tools = tools
+        self._unwritten: list[Record] = []
+        self._running: RunningRound | None = None
+        self._volume = tools.open_volume(history.volume)
+        self._session = self._restored()
+
+    @classmethod
+    def create(cls, folder: Path, volume_id: str, options: dict[str, Any], tools: Tools) -> ServedSession:
+        """A new session in a new folder named by its id. Raises ServiceError, OSError."""
+        _options(options)
+        first = {
+            "type": "session",
+            "version": 1,
+            "id": folder.name,
+            "volume": volume_id,
+            "options": options,
+            "model": tools.network.info.sha256,
+            "time": time.time(),
+        }
+        folder.mkdir(mode=0o700)
+        return cls(folder, Journal.create(folder / JOURNAL, first), History.of([first]), tools)
+
+    @classmethod
+    def load(cls, folder: Path, tools: Tools) -> ServedSession:
+        """A session from its journal; a round that was cut short starts anew on its own."""
+        journal, records = Journal.open(folder / JOURNAL)
+        served = cls(folder, journal, History.of(records), tools)
+        served._resume()
+        return served
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a round is being computed."""
+        return self._running is not None
+
+    def touch(self) -> None:
+        """The session was used just now, also for a worker that starts later."""
+        os.utime(self.folder / JOURNAL)
+
+    def state(self) -> dict[str, Any]:
+        """The session state of the wire protocol."""
+        rounds = [{"id": item.id, "status": item.status, "prompts": item.prompt_count} for item in self.history.rounds]
+        return {
+            "id": self.history.id,
+            "volume": self.history.volume,
+            "options": self.history.options,
+            "running": self._running.stream.round_id if self._running else None,
+            "rounds": rounds,
+            "applied": len(self.history.applied),
+            "objects": objects_words(self._session.objects),
+            "suggested": suggested_words(self._session.suggested),
+        }
+
+    def begin(self, request: dict[str, Any]) -> RoundStream:
+        """Start a round, or return the stream of the one with this id. Raises ServiceError (busy, bad_prompt, ...)."""
+        if self.history.find(request["id"]) is not None:
+            return self.stream(request["id"])
+        self._refuse_while_running()
+        run = self._begun(request)
+        try:
+            self._write({"type": "begun", "round": request["id"], "request": request})
+        except ServiceError:
+            run.cancel()
+            raise
+        return self._started(run)
+
+    def stream(self, round_id: str) -> RoundStream:
+        """The lines of a round that runs or has ended. Raises ServiceError `unknown_round`."""
+        if self._running is not None and self._running.stream.round_id == round_id:
+            return self._running.stream
+        if self.history.find(round_id) is None:
+            raise ServiceError("unknown_round", "The session has no round with this id: look at the session's state.")
+        return RoundStream.stored(round_id, self._lines_file(round_id).read_bytes())
+
+    def cancel(self, round_id: str) -> None:
+        """Stop a round. Cancelling it again changes nothing. Raises ServiceError: unknown_round, conflict."""
+        found = self.history.find(round_id)
+        if found is None:
+            raise ServiceError("unknown_round", "The session has no round with this id: look at the session's state.")
+        if found.status == "cancelled":
+            return
+        if self._running is None or found.status != "running":
+            raise ServiceError(
+                "conflict", f"The round has ended already ({found.status}): undo takes it out of the labelmaps."
+            )
+        done = self._running.cancel()
+        self._end_without_change({"type": "cancelled", "round": round_id}, round_line(done))
+        self._tools.metrics.rounds.labels("cancelled").inc()
+
+    def undo(self) -> dict[str, Any]:
+        """Take the last round back; the state with `changes`. Raises ServiceError (nothing_to_undo, busy, ...)."""
+        return self._step_in_history("undo", self._session.undo, self._session.redo)
+
+    def redo(self) -> dict[str, Any]:
+        """Put the round undone last back; the state with `changes`."""
+        return self._step_in_history("redo", self._session.redo, self._session.undo)
+
+    def labelmap(self, number: int | None) -> tuple[str, np.ndarray]:
+        """Volume id and labels (k, j, i) uint8 or uint16: of one object (0, 1), or of all with their numbers."""
+        if number is not None:
+            known = number in self._session.objects
+            labels = self._session.labelmap(number) if known else np.zeros(self._volume.shape, bool)
+            return self.history.volume, labels.view(np.uint8)
+        numbers = sorted(self._session.objects)
+        all_labels = np.zeros(self._volume.shape, np.uint8 if max(numbers, default=0) <= 255 else np.uint16)
+        for each in numbers:
+            all_labels[self._session.labelmap(each)] = each
+        return self.history.volume, all_labels
+
+    def close(self) -> None:
+        """Leave the memory; a round that runs is abandoned, its listeners leave, and the journal still holds it."""
+        if self._running is not None:
+            self._running.cancel()
+            self._running.stream.leave()
+            self._running = None
+            self._tools.metrics.running.dec()
+
+    def round_closed(self, done: RoundDone) -> None:
+        """Called by the running round: its result is in the labelmaps, and now on disk as well."""
+        assert self._running is not None
+        stream = self._running.stream
+        last = stream.encode(round_line(done))
+        try:
+            self._store_lines(stream.round_id, stream.content + last)
+            self._write({"type": "closed", "round": stream.round_id, "record": self._session.rounds[-1].to_json()})
+        except ServiceError as error:
+            # The journal is the truth: what it could not take must not stay in the labelmaps.
+            self._session = self._restored()
+            self.round_failed(error.code, error.message)
+            return
+        self._ended(last)
+        self._tools.metrics.rounds.labels("closed").inc()
+
+    def round_failed(self, code: str, message: str) -> None:
+        """Called by the running round: it threw an error; the session stays usable."""
+        assert self._running is not None
+        self._end_without_change({"type": "failed", "round": self._running.stream.round_id}, error_line(code, message))
+        self._tools.metrics.rounds.labels("failed").inc()
+
+    def _begun(self, request: dict[str, Any]) -> RunningRound:
+        try:
+            prompts = [prompt_from_json(words, self._volume.shape) for words in request["prompts"]]
+            run = self._session.begin(request["id"], prompts, request["removed"])
+        except SessionError as error:
+            raise ServiceError("bad_request", error.message) from error
+        except PropagationError as error:
+            raise ServiceError("bad_prompt", error.message) from error
+        return RunningRound(run, RoundStream(request["id"]), self, self._tools.metrics)
+
+    def _started(self, running: RunningRound) -> RoundStream:
+        self._running = running
+        self._tools.metrics.running.inc()
+        self._tools.compute.schedule(running)
+        return running.stream
+
+    def _resume(self) -> None:
+        """Compute a round anew that the last worker did not finish."""
+        cut_short = self.history.open
+        if cut_short is None:
+            return
+        moved = self.history.model != self._tools.network.info.sha256
+        if moved:
+            self._write({"type": "model", "model": self._tools.network.info.sha256})
+        if moved or cut_short.restarts >= RESTARTS:
+            reason = "was started with another model" if moved else f"ended {RESTARTS + 1} times in this round"
+            self._write({"type": "failed", "round": cut_short.id})
+            line = error_line("internal", f"The worker {reason}; the round was given up. Post it again with a new id.")
+            self._store_lines(cut_short.id, RoundStream(cut_short.id).encode(line))
+            return
+        self._write({"type": "resumed", "round": cut_short.id})
+        self._started(self._begun(cut_short.request))
+
+    def _restored(self) -> Session:
+        """Propagation's session as the journal tells it."""
+        session = Session(self._volume, self._tools.network, _options(self.history.options))
+        kept = [*self.history.applied, *self.history.redoable]
+        session.restore([item.record for item in kept if item.record is not None], applied=len(self.history.applied))
+        return session
+
+    def _step_in_history(
+        self, name: str, step: Callable[[], list[SliceDone]], back: Callable[[], object]
+    ) -> dict[str, Any]:
+        self._refuse_while_running()
+        try:
+            changes = step()
+        except SessionError as error:
+            raise ServiceError(error.code, error.message) from error
+        try:
+            self._write({"type": name})
+        except ServiceError:
+            back()
+            raise
+        return {**self.state(), "changes": [slice_line(change) for change in changes]}
+
+    def _refuse_while_running(self) -> None:
+        if self._running is not None:
+            raise ServiceError("busy", "A round is being computed in this session: wait for its end or cancel it.")
+
+    def _end_without_change(self, record: Record, line: Line) -> None:
+        """End the running round with a line that stands alone: no slice of it is valid."""
+        assert self._running is not None
+        last = self._running.stream.encode(line)
+        try:
+            self._store_lines(record["round"], last)
+            self._write(record)
+        except ServiceError as error:
+            # It holds in memory, and goes to the journal before anything else does.
+            log.error("the end of round %s is not on disk yet: %s", record["round"], error.message)
+        self._ended(last, alone=True)
+
+    def _ended(self, last: bytes, alone: bool = False) -> None:
+        assert self._running is not None
+        self._running.stream.finish(last, alone)
+        self._running = None
+        self._tools.metrics.running.dec()
+
+    def _write(self, record: Record) -> None:
+        """Put a record into journal and history. Raises ServiceError `disk_full`; a round's end holds all the same."""
+        record = {**record, "time": time.time()}
+        is_end = record["type"] in ("cancelled", "failed")
+        self._unwritten.append(record)
+        try:
+            while self._unwritten:
+                self._journal.append(self._unwritten[0])
+                self._unwritten.pop(0)
+        except OSError as error:
+            if is_end:
+                self.history.add(record)
+            else:
+                self._unwritten.pop()
+            if is_disk_full(error):
+                raise disk_full() from error
+            raise ServiceError(
+                "disk_full", f"The worker's disk fails ({error.strerror}): tell the administrator."
+            ) from error
+        self.history.add(record)
+
+    def _store_lines(self, round_id: str, content: bytes) -> None:
+        try:
+            self._lines_file(round_id).write_bytes(content)
+        except OSError as error:
+            raise disk_full() from error
+
+    def _lines_file(self, round_id: str) -> Path:
+        return self.folder / f"{round_id}.ndjson"
+
+
+def _options(words: dict[str, Any]) -> Options:
+    try:
+        return Options.from_json(words)
+    except PropagationError as error:
+        raise ServiceError("bad_request", error.message) from error

@@ -1,0 +1,38 @@
+"""What an administrator decides about the service: where data lie, who may come in, how much and how long is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes above which a request is refused with `too_large` or `disk_full`."""
+
+    volume_bytes: int = 4 * 2**30
+    """Voxels of one volume, uncompressed."""
+    request_bytes: int = 64 * 2**20
+    """Any other request body (a round with its masks)."""
+    prompts: int = 1000
+    """Prompts of one round."""
+    disk_bytes: int = 64 * 2**30
+    """The whole data folder."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the service is told when it starts."""
+
+    data_folder: Path
+    token: str | None = None
+    """None: no token is asked for; only sensible on loopback."""
+    limits: Limits = field(default_factory=Limits)
+    retention_hours: float = 24.0
+    """A volume or session that nobody touched for so long is deleted."""
+    unload_minutes: float = 30.0
+    """An idle session leaves the memory after so long; its journal brings it back."""
+    sweep_seconds: float = 60.0
+    """How often the two above are looked at."""
+    heartbeat_seconds: float = 5.0
+    """A quiet stream sends an empty line this often, so that proxies keep it open."""

@@ -1,0 +1,101 @@
+"""The lines of a round: written once by the compute thread, read by any number of listeners, now or later."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+MEDIA_TYPE = "application/x-ndjson"
+HEARTBEAT = b"\n"
+
+
+class RoundStream:
+    """The NDJSON lines of one round. `seq` counts from 1; a finished stream takes no more lines."""
+
+    def __init__(self, round_id: str) -> None:
+        self.round_id = round_id
+        self.next_seq = 1
+        self._lines: list[tuple[int, bytes]] = []
+        self._finished = False
+        self._left = False
+        self._lock = threading.Lock()
+        self._listeners: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+
+    @classmethod
+    def stored(cls, round_id: str, content: bytes) -> RoundStream:
+        """A stream that has ended, from its lines as they were sent."""
+        stream = cls(round_id)
+        stream._lines = [(int(json.loads(line)["seq"]), line) for line in content.splitlines(keepends=True)]
+        stream._finished = True
+        return stream
+
+    @property
+    def content(self) -> bytes:
+        """All lines so far."""
+        with self._lock:
+            return b"".join(line for _, line in self._lines)
+
+    def encode(self, line: dict[str, Any]) -> bytes:
+        """A line as it travels, numbered as the next one."""
+        numbered = {"seq": self.next_seq, "type": line["type"], "round": self.round_id, **line}
+        return json.dumps(numbered, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+
+    def publish(self, line: dict[str, Any]) -> None:
+        """Add a line and wake the listeners."""
+        with self._lock:
+            if not self._finished:
+                self._add(self.encode(line))
+
+    def finish(self, last: bytes, alone: bool = False) -> None:
+        """Add the last line, already encoded. `alone`: lines that were not sent yet never will be."""
+        with self._lock:
+            if self._finished:
+                return
+            if alone:
+                self._lines.clear()
+            self._finished = True
+            self._add(last)
+
+    def leave(self) -> None:
+        """Let every listener go although the round has not ended: the worker stops, or the session was deleted."""
+        with self._lock:
+            self._left = True
+            self._wake()
+
+    async def follow(self, after: int, heartbeat_seconds: float) -> AsyncIterator[bytes]:
+        """Lines with `seq` above `after` as they come, until the round ends; an empty line where it stays quiet."""
+        news = asyncio.Event()
+        with self._lock:
+            self._listeners[news] = asyncio.get_running_loop()
+        try:
+            while True:
+                news.clear()
+                with self._lock:
+                    pending = [(seq, line) for seq, line in self._lines if seq > after]
+                    ended = self._finished or self._left
+                if pending:
+                    after = pending[-1][0]
+                    yield b"".join(line for _, line in pending)
+                elif ended:
+                    return
+                else:
+                    try:
+                        await asyncio.wait_for(news.wait(), heartbeat_seconds)
+                    except TimeoutError:
+                        yield HEARTBEAT
+        finally:
+            with self._lock:
+                del self._listeners[news]
+
+    def _add(self, line: bytes) -> None:
+        self._lines.append((self.next_seq, line))
+        self.next_seq += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        for event, loop in self._listeners.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)

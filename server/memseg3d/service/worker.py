@@ -1,0 +1,81 @@
+"""The worker behind the HTTP: volumes, sessions and the compute thread, put together; and what is thrown away when."""
+
+from __future__ import annotations
+
+import logging
+
+from memseg3d.network.seam import Network
+from memseg3d.service.compute import ComputeThread
+from memseg3d.service.errors import disk_full
+from memseg3d.service.folders import DataFolder, folder_bytes
+from memseg3d.service.metrics import Metrics
+from memseg3d.service.registry import SessionRegistry
+from memseg3d.service.sessions import Tools
+from memseg3d.service.settings import Settings
+from memseg3d.service.volumes import VolumeStore
+
+log = logging.getLogger(__name__)
+
+_JUST_UPLOADED_SECONDS = 600.0
+
+
+class Worker:
+    """Starts with what the data folder holds; rounds that were cut short go on at once."""
+
+    def __init__(self, settings: Settings, folder: DataFolder, network: Network, device: str) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.network = network
+        self.device = device
+        self.metrics = Metrics()
+        self.compute = ComputeThread()
+        self.volumes = VolumeStore(folder, settings.limits)
+        tools = Tools(network, self.compute, self.metrics, self.volumes.open)
+        self.sessions = SessionRegistry(folder.sessions, tools)
+        self.compute.call(self.sessions.start).result()
+
+    def leave_streams(self) -> None:
+        """Let the listeners go, so that the server can end; rounds go on when a worker starts again."""
+        self.compute.call(self.sessions.close)
+
+    def close(self) -> None:
+        """End the compute thread between two steps and free the folder."""
+        self.compute.stop()
+        self.folder.close()
+
+    def sweep(self) -> None:
+        """Delete what nobody touched for the retention time; put idle sessions out of the memory."""
+        retention = self.settings.retention_hours * 3600
+        self.compute.call(lambda: self._sweep_sessions(retention)).result()
+        self._delete_idle_volumes(retention)
+        self.metrics.disk_bytes.set(folder_bytes(self.folder.path))
+
+    def make_room(self, wanted_bytes: int) -> None:
+        """Check the disk cap before an upload; unused volumes without a session go first. Raises `disk_full`."""
+        limit = self.settings.limits.disk_bytes
+        if folder_bytes(self.folder.path) + wanted_bytes <= limit:
+            return
+        self._delete_idle_volumes(_JUST_UPLOADED_SECONDS, until=limit - wanted_bytes)
+        if folder_bytes(self.folder.path) + wanted_bytes > limit:
+            raise disk_full()
+
+    def _sweep_sessions(self, retention_seconds: float) -> None:
+        for session_id in self.sessions.idle(retention_seconds):
+            log.info("session deleted after its retention time")
+            self.sessions.delete(session_id)
+        for session_id in self.sessions.idle(self.settings.unload_minutes * 60):
+            self.sessions.unload(session_id)
+
+    def _delete_idle_volumes(self, idle_seconds: float, until: int | None = None) -> None:
+        """Delete volumes without a session, the longest unused first, `until` the folder has so many bytes at most."""
+        for volume_id in sorted(self.volumes.ids(), key=self.volumes.idle_seconds, reverse=True):
+            if until is not None and folder_bytes(self.folder.path) <= until:
+                return
+
+            def delete_unused(volume_id: str = volume_id) -> None:
+                # On the compute thread: no session can be opened on the volume meanwhile.
+                if self.volumes.idle_seconds(volume_id) >= idle_seconds and not self.sessions.on_volume(volume_id):
+                    log.info("volume deleted after its retention time")
+                    self.volumes.delete(volume_id)
+
+            self.compute.call(delete_unused).result()
