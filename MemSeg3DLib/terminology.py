@@ -1,4 +1,4 @@
-"""What a segment is called in coded terms: codes, segment descriptions, the labels file, and presets for common organs."""
+"""What a segment is called: codes, segment descriptions, the labels file, and presets for common organs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from MemSeg3DLib.errors import MemSeg3DError
 
-class LabelsError(ValueError):
+
+class LabelsError(MemSeg3DError):
     """The description of the segments cannot be used; the message says what to change."""
 
 
@@ -83,7 +85,7 @@ def describe(label: int, name: str, includes: tuple[int, ...] = ()) -> SegmentDe
 
 
 def read_labels(path: Path) -> list[SegmentDescription]:
-    """Segments of a labels file: JSON from label value to a name, or to an object with the fields of `SegmentDescription`.
+    """Segments of a labels file: JSON from label to a name, or to an object with fields of `SegmentDescription`.
 
     Codes are lists of value, scheme and meaning. Raises `LabelsError` where the file is not that.
     """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from demo.phantom_anatomy import LABELS, Canvas, paint_torso
-from demo.phantom_shapes import deformed, regular_grid, smooth_noise
+from demo.phantom_shapes import Grid, deformed, regular_grid, smooth_noise
 from MemSeg3DLib.terminology import SegmentDescription, write_labels
 
 SHAPE = (80, 160, 160)
@@ -51,17 +51,22 @@ class Phantom:
 
 
 def make_phantom(seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Phantom:
-    """The phantom of a seed. `shape` crops from the middle of the standard volume (tests use small ones)."""
+    """The phantom of a seed; the same seed and shape give the same voxels.
+
+    shape (k, j, i): the field of view about the middle of the torso, at most `SHAPE`; small ones are quick.
+    """
+    if any(n < 8 or n > full for n, full in zip(shape, SHAPE, strict=True)):
+        raise ValueError(f"The phantom's shape must lie between (8, 8, 8) and {SHAPE}, not {shape}.")
     rng = np.random.default_rng(seed)
-    grid = regular_grid(SHAPE, SPACING)
-    canvas = Canvas(SHAPE, SPACING)
+    crop = tuple(slice((full - n) // 2, (full - n) // 2 + n) for full, n in zip(SHAPE, shape, strict=True))
+    torso = regular_grid(SHAPE, SPACING)
+    grid = Grid(torso.x[crop].copy(), torso.y[crop].copy(), torso.z[crop].copy())
+    canvas = Canvas(shape, SPACING)
     paint_torso(canvas, grid, deformed(grid, rng, SPACING), rng)
-    truth = canvas.truth
     blurred = ndimage.gaussian_filter(canvas.hu, (0.35, 0.55, 0.55))
     voxels = blurred + _noise(rng, canvas.inside)
-    crop = tuple(slice((full - n) // 2, (full - n) // 2 + n) for full, n in zip(SHAPE, shape, strict=True))
     rounded = np.clip(np.rint(voxels), -1024, 3071).astype(np.int16)
-    return Phantom(rounded[crop].copy(), truth[crop].copy(), SPACING, LABELS)
+    return Phantom(rounded, canvas.truth, SPACING, LABELS)
 
 
 def write_phantom(phantom: Phantom, folder: Path) -> tuple[Path, Path]:

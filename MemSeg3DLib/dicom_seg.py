@@ -1,0 +1,238 @@
+"""Writing DICOM-SEG: segments on the grid of a verified DICOM series. Patient headers go nowhere else.
+
+As a command: python -m MemSeg3DLib.dicom_seg --dicom FOLDER --labelmap seg.nii.gz --labels labels.json --out seg.dcm
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import highdicom
+import numpy as np
+from highdicom.color import CIELabColor
+from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues
+from highdicom.seg import SegmentDescription as DicomSegment
+from highdicom.sr import CodedConcept
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian
+
+from MemSeg3DLib.dicom_sources import PatientGrid, SourceSeries, onto_series
+from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DLib.terminology import Code, SegmentDescription
+
+# Attributes that must be present in a DICOM-SEG but may be empty (type 2), taken from the source slices.
+MAY_BE_EMPTY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+)
+Mask = NDArray[np.bool_]
+
+
+class DicomSegError(MemSeg3DError):
+    """A DICOM-SEG cannot be written; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How the new series calls itself. series_number None: the source's own number plus 1000."""
+
+    series_description: str = "MemSeg3D segmentation"
+    series_number: int | None = None
+    algorithm_name: str = "MemSeg3D"
+    algorithm_version: str = "0.1.0"
+    content_label: str = "SEGMENTATION"
+    creator: str | None = None
+    """Name of the person who made the segmentation; nobody is named where it is None."""
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written: path, the new series' UID, names of the segments, and a sentence for each one left out."""
+
+    path: Path
+    series_uid: str
+    segments: tuple[str, ...]
+    left_out: tuple[str, ...] = field(default=())
+
+
+def masks_of_labelmap(labelmap: NDArray[np.integer], segments: Sequence[SegmentDescription]) -> dict[int, Mask]:
+    """One mask (k, j, i) a segment: its own label and those it includes. Raises for labels that nobody describes."""
+    described = {segment.label for segment in segments}
+    undescribed = sorted(set(np.unique(labelmap).tolist()) - described - {0})
+    if undescribed:
+        listed = ", ".join(str(value) for value in undescribed[:8])
+        raise DicomSegError(f"The labelmap holds labels without a description: {listed}. Add them to the labels.")
+    return {segment.label: np.isin(labelmap, [segment.label, *segment.includes]) for segment in segments}
+
+
+def write_dicom_seg(
+    series: SourceSeries,
+    segments: Sequence[SegmentDescription],
+    masks: Mapping[int, Mask],
+    out_path: Path,
+    grid: PatientGrid | None = None,
+    settings: ExportSettings | None = None,
+) -> ExportReport:
+    """Write segments as one binary DICOM-SEG that refers to `series`; segments may overlap.
+
+    masks: label -> boolean (k, j, i) on `grid` (None: the series' own). Turned and flipped grids are brought onto the
+    series, anything else is refused. Empty segments are left out and reported. The file appears whole or not at all.
+    Raises `DicomSourceError` where the grid is not the series' own, `DicomSegError` for everything else.
+    """
+    settings = settings or ExportSettings()
+    if out_path.exists() and not settings.overwrite:
+        raise DicomSegError(f"{out_path} exists already; choose another name, or allow it to be overwritten.")
+    placed = {label: _placed(mask, grid or series.grid, series) for label, mask in masks.items()}
+    filled = [segment for segment in segments if segment.label in placed and placed[segment.label].any()]
+    left_out = [f"{segment.name} is empty and was left out." for segment in segments if segment not in filled]
+    if not filled:
+        raise DicomSegError("Every segment is empty: segment something first, then export.")
+    if len({segment.label for segment in filled}) < len(filled):
+        raise DicomSegError("Two segments have the same label; give each its own.")
+    dataset = _segmentation(series, filled, [placed[segment.label] for segment in filled], settings)
+    _save(dataset, out_path)
+    return ExportReport(
+        out_path, str(dataset.SeriesInstanceUID), tuple(segment.name for segment in filled), tuple(left_out)
+    )
+
+
+def _placed(mask: Mask, grid: PatientGrid, series: SourceSeries) -> Mask:
+    if mask.dtype != np.bool_:
+        raise DicomSegError(f"A mask must be boolean, this one is {mask.dtype}.")
+    return onto_series(mask, grid, series).astype(np.bool_, copy=False)
+
+
+def _segmentation(
+    series: SourceSeries, segments: Sequence[SegmentDescription], masks: Sequence[Mask], settings: ExportSettings
+) -> Segmentation:
+    sources = [_completed(dataset) for dataset in series.datasets]
+    number = settings.series_number or int(sources[0].get("SeriesNumber") or 0) + 1000
+    with warnings.catch_warnings():
+        # highdicom would print an unusual patient's name into the log.
+        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
+        dataset = _built(sources, segments, masks, number, settings)
+    for item, segment in zip(dataset.SegmentSequence, segments, strict=True):
+        if segment.modifier is not None:
+            item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
+                _concept(segment.modifier)
+            ]
+    return dataset
+
+
+def _built(
+    sources: Sequence[Dataset],
+    segments: Sequence[SegmentDescription],
+    masks: Sequence[Mask],
+    number: int,
+    settings: ExportSettings,
+) -> Segmentation:
+    return Segmentation(
+        source_images=sources,
+        pixel_array=_stacked(masks),
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=[_described(n, segment, settings) for n, segment in enumerate(segments, 1)],
+        series_instance_uid=highdicom.UID(),
+        series_number=number,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="MemSeg3D",
+        manufacturer_model_name=settings.algorithm_name,
+        software_versions=settings.algorithm_version,
+        device_serial_number="0",
+        content_label=settings.content_label,
+        content_description=settings.series_description[:64],
+        content_creator_name=settings.creator,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        omit_empty_frames=True,
+        series_description=settings.series_description[:64],
+        # Names of patients and segments may need any script, whatever the source was written in.
+        specific_character_set="ISO_IR 192",
+    )
+
+
+def _stacked(masks: Sequence[Mask]) -> NDArray[np.uint8]:
+    """A label volume (k, j, i) of 1, 2, ... where no two segments overlap, else one channel each (k, j, i, segment)."""
+    covered = np.zeros(masks[0].shape, np.uint16)
+    for mask in masks:
+        covered += mask
+    if covered.max() <= 1 and len(masks) <= 255:
+        labels = np.zeros(masks[0].shape, np.uint8)
+        for number, mask in enumerate(masks, 1):
+            labels[mask] = number
+        return labels
+    return np.stack(masks, axis=-1).astype(np.uint8)
+
+
+def _described(number: int, segment: SegmentDescription, settings: ExportSettings) -> DicomSegment:
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name=settings.algorithm_name,
+        family=codes.cid7162.ArtificialIntelligence,
+        version=settings.algorithm_version,
+    )
+    return DicomSegment(
+        segment_number=number,
+        segment_label=segment.name[:64],
+        segmented_property_category=_concept(segment.category),
+        segmented_property_type=_concept(segment.type),
+        algorithm_type=SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
+        algorithm_identification=algorithm,
+        tracking_id=segment.tracking_id or f"MemSeg3D {segment.name}"[:64],
+        tracking_uid=segment.tracking_uid or highdicom.UID(),
+        anatomic_regions=None if segment.region is None else [_concept(segment.region)],
+        display_color=None if segment.colour is None else CIELabColor.from_rgb(*segment.colour),
+    )
+
+
+def _concept(code: Code) -> CodedConcept:
+    return CodedConcept(code.value, code.scheme, code.meaning[:64])
+
+
+def _completed(source: Dataset) -> Dataset:
+    """The source's header with the missing fields that may be empty added as empty, in memory alone."""
+    # copy.copy would share the elements: the caller's header would change too.
+    completed = Dataset()
+    completed.update(source)
+    for keyword in MAY_BE_EMPTY:
+        if keyword not in completed:
+            setattr(completed, keyword, "")
+    if completed.PatientSex not in ("M", "F", "O", "", None):
+        completed.PatientSex = ""
+    return completed
+
+
+def _save(dataset: Dataset, path: Path) -> None:
+    """Write beside the target and rename, so that no half-written file is ever found under the name."""
+    try:
+        handle, temporary = tempfile.mkstemp(suffix=".part", prefix=path.name, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise DicomSegError(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        dataset.save_as(temporary, enforce_file_format=True)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DicomSegError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    from MemSeg3DLib.dicom_seg_command import main
+
+    raise SystemExit(main())

@@ -1,0 +1,153 @@
+"""The command `python -m MemSeg3DLib.dicom_seg`: files in, a DICOM-SEG out, a sentence where that cannot be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from dicom_tools import geometry_of, small_phantom
+
+from demo.phantom import write_phantom
+from demo.phantom_anatomy import LIVER
+from demo.phantom_dicom import write_phantom_series
+from MemSeg3DLib.dicom_seg_command import main
+from MemSeg3DLib.terminology import LabelsError, read_labels
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with truth.nii.gz, labels.json and the DICOM series in dicom/."""
+    folder = tmp_path_factory.mktemp("files")
+    write_phantom(small_phantom(), folder)
+    write_phantom_series(small_phantom().voxels, geometry_of(small_phantom()), folder / "dicom")
+    return folder
+
+
+def arguments(files: Path, out: Path, **changed: Path | str) -> list[str]:
+    given = {"dicom": files / "dicom", "labelmap": files / "truth.nii.gz", "labels": files / "labels.json", "out": out}
+    given.update(changed)  # type: ignore[arg-type]
+    return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+
+
+def test_the_command_writes_a_file(files: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "MemSeg3DLib.dicom_seg", *arguments(files, tmp_path / "seg.dcm")]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert "liver" in answer.stdout
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    liver = next(item for item in segmentation.SegmentSequence if item.SegmentLabel == "liver")
+    frames = [
+        frame
+        for frame in segmentation.PerFrameFunctionalGroupsSequence
+        if frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == liver.SegmentNumber
+    ]
+    assert len(frames) == int(small_phantom().mask(LIVER).any(axis=(1, 2)).sum())
+
+
+def test_without_labels_the_segments_are_numbered(files: Path, tmp_path: Path) -> None:
+    words = arguments(files, tmp_path / "seg.dcm")
+    at = words.index("--labels")
+    assert main(words[:at] + words[at + 2 :]) == 0
+    assert pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence[0].SegmentLabel == "Segment 1"
+
+
+def _labelmap(folder: Path, image: sitk.Image) -> Path:
+    path = folder / "labelmap.nii.gz"
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_a_flipped_labelmap_is_taken(files: Path, tmp_path: Path) -> None:
+    flipped = sitk.Flip(sitk.ReadImage(str(files / "truth.nii.gz")), [True, True, False])
+    assert main(arguments(files, tmp_path / "seg.dcm", labelmap=_labelmap(tmp_path, flipped))) == 0
+    straight = main(arguments(files, tmp_path / "straight.dcm"))
+    assert straight == 0
+    turned, direct = (pydicom.dcmread(tmp_path / name).pixel_array for name in ("seg.dcm", "straight.dcm"))
+    assert np.array_equal(turned, direct)
+
+
+def _shifted(image: sitk.Image) -> sitk.Image:
+    image.SetOrigin([image.GetOrigin()[0] + 1.0, *image.GetOrigin()[1:]])
+    return image
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_shifted, "not on the grid of the DICOM series"),
+        (lambda image: image[:, :, 1:], "not on the grid"),
+        (lambda image: sitk.Cast(image, sitk.sitkFloat32) * 0.5, "fractions"),
+        (lambda image: sitk.Cast(image, sitk.sitkInt16) * -1, "negative"),
+        (lambda image: sitk.Cast(image, sitk.sitkInt16) * 31, "without a description"),
+        (lambda image: sitk.Compose(image, image), "no three-dimensional labelmap"),
+        (lambda image: image * 0, "Every segment is empty"),
+    ],
+)
+def test_a_labelmap_that_cannot_be_right_is_refused(
+    files: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: object,
+    reason: str,
+) -> None:
+    assert callable(spoil)
+    spoiled = _labelmap(tmp_path, spoil(sitk.ReadImage(str(files / "truth.nii.gz"))))
+    assert main(arguments(files, tmp_path / "seg.dcm", labelmap=spoiled)) == 1
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "seg.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "reason"),
+    [
+        ("labelmap", None, "There is no file"),
+        ("labelmap", "no image at all", "cannot be read as an image"),
+        ("labels", "{", "no valid JSON"),
+        ("labels", None, "cannot be read"),
+        ("dicom", None, "no folder"),
+    ],
+)
+def test_unreadable_input_says_what_to_do(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, content: str | None, reason: str
+) -> None:
+    path = tmp_path / ("broken.nii.gz" if option == "labelmap" else "broken.json")
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    assert main(arguments(files, tmp_path / "seg.dcm", **{option: path})) == 1
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ([], "must map label values"),
+        ({"liver": "1"}, "no positive whole number"),
+        ({"1": {"colour": [1, 2, 3]}}, "has no name"),
+        ({"1": {"name": "liver", "color": [1, 2, 3]}}, "unknown fields: color"),
+        ({"1": {"name": "liver", "colour": [1, 2]}}, "three whole numbers"),
+        ({"1": {"name": "liver", "type": ["10200004", "SCT"]}}, "value, coding scheme and meaning"),
+        ({"1": {"name": "liver", "type": "liver"}}, "value, coding scheme and meaning"),
+    ],
+)
+def test_a_labels_file_that_means_nothing_is_refused(tmp_path: Path, content: object, reason: str) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(LabelsError, match=reason):
+        read_labels(path)
+
+
+def test_known_names_bring_their_codes(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"1": "Liver", "2": {"name": "Left_kidney", "colour": [1, 2, 3]}}), encoding="utf-8")
+    liver, kidney = read_labels(path)
+    assert liver.type.value == "10200004"
+    assert kidney.modifier is not None
+    assert (kidney.modifier.meaning, kidney.colour) == ("Left", (1, 2, 3))
