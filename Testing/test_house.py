@@ -1,4 +1,4 @@
-"""Rules of the house that a machine can check: first-line docstrings, short files, no machine paths, no stray folders."""
+"""Rules of the house that a machine can check: first-line docstrings, short files, no machine paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports go one way: every import statement of the repository is read and held against the arrows of docs/architecture.md."""
+"""Imports go one way: every import of the repository is held against the arrows of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,17 @@ WORKER_ARROWS = {
 SCENE = {"slicer", "slicer_core", "vtk", "vtkmodules"}
 QT = {"qt", "ctk", "PySide6", "PyQt5", "PyQt6", "PythonQt"}
 CLIENT_SIDE = {"MemSeg3DLib", "MemSeg3D", "MemSeg3DEffect", "demo"}
-LIBRARY_MAY_IMPORT = {"numpy", "vtk", "vtkmodules", "slicer", "SimpleITK", "requests", "highdicom", "pydicom", "MemSeg3DLib"}
+LIBRARY_MAY_IMPORT = {
+    "numpy",
+    "vtk",
+    "vtkmodules",
+    "slicer",
+    "SimpleITK",
+    "requests",
+    "highdicom",
+    "pydicom",
+    "MemSeg3DLib",
+}
 
 
 def imported_modules(file: Path, package: str) -> Iterator[tuple[int, str]]:
@@ -64,7 +74,9 @@ def wrong_worker_arrows(worker: Path) -> list[str]:
 
 def imports_of(folder: Path, above: Path, forbidden: set[str]) -> list[str]:
     """Imports under `folder` whose first part is forbidden there."""
-    return [f"{place} imports {name}" for place, name in imports_under(folder, above) if name.split(".")[0] in forbidden]
+    return [
+        f"{place} imports {name}" for place, name in imports_under(folder, above) if name.split(".")[0] in forbidden
+    ]
 
 
 def test_folders_of_the_worker_import_downwards_only() -> None:
@@ -107,7 +119,12 @@ def test_no_folder_is_called_slicer() -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import memseg3d.service.app", "from memseg3d import service", "from ..service import app", "from .. import service"],
+    [
+        "import memseg3d.service.app",
+        "from memseg3d import service",
+        "from ..service import app",
+        "from .. import service",
+    ],
 )
 def test_an_arrow_that_runs_up_is_caught(tmp_path: Path, statement: str) -> None:
     network = tmp_path / "memseg3d" / "network"
