@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from memseg3d.propagation.memory import BACKWARD, FORWARD
 from memseg3d.propagation.plan import Interval
 from memseg3d.propagation.region_tracker import RegionTracker
-from memseg3d.propagation.regions import Region
+from memseg3d.propagation.regions import Extent, Region
 from memseg3d.propagation.slice_logits import SliceLogits
 
 ABSENT_SLICES = 2
@@ -17,11 +19,15 @@ ABSENT_SLICES = 2
 
 @dataclass(frozen=True)
 class FrontStep:
-    """A slice that a front has finished. unreached: slices that it will not visit, as the object has ended."""
+    """A slice that a front has finished.
+
+    mask: (rows, columns) bool of `result`. unreached: slices that the front will not visit, as the object has ended.
+    """
 
     front: Front
     index: int
     result: SliceLogits
+    mask: np.ndarray
     unreached: range
 
 
@@ -56,21 +62,17 @@ class Front:
     def steps(self) -> Iterator[FrontStep]:
         """Track slice after slice; each step is one slice."""
         absent = 0
-        for index in self.path:
-            step = self._step(index)
-            absent = absent + 1 if not step.result.mask(self.tracker.view.slice_shape).any() else 0
-            self.remaining -= 1
-            if self.is_outward and absent >= ABSENT_SLICES:
-                self.remaining = 0
-                yield FrontStep(self, index, step.result, self.path[self.path.index(index) + 1 :])
+        for place, index in enumerate(self.path):
+            result = self.tracker.track(index, self.region, self.direction, self._priors(index))
+            mask = result.mask(self.tracker.view.slice_shape)
+            extent = Extent.of_mask(mask)
+            self.region = self.tracker.view.framing.following(self.region, extent)
+            absent = absent + 1 if extent is None else 0
+            has_ended = self.is_outward and absent >= ABSENT_SLICES
+            self.remaining = 0 if has_ended else len(self.path) - place - 1
+            yield FrontStep(self, index, result, mask, self.path[place + 1 :] if has_ended else range(0))
+            if has_ended:
                 return
-            yield step
-
-    def _step(self, index: int) -> FrontStep:
-        view = self.tracker.view
-        result = self.tracker.track(index, self.region, self.direction, self._priors(index))
-        self.region = view.framing.following(self.region, result.extent(view.slice_shape))
-        return FrontStep(self, index, result, range(0))
 
 
 def directions(interval: Interval) -> list[int]:

@@ -28,12 +28,13 @@ def unpack(packed: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """Boolean array of `shape`; raises ValueError where the bits do not fill it."""
     count = int(np.prod(shape))
     expected = (count + 7) // 8
+    stream = zlib.decompressobj()
     try:
         # One byte more than expected is enough to refuse a stream that would fill the memory.
-        raw = zlib.decompressobj().decompress(packed, expected + 1)
+        raw = stream.decompress(packed, expected + 1)
     except zlib.error as error:
         raise ValueError(f"The bits are no zlib stream: {error}.") from error
-    if len(raw) != expected:
+    if len(raw) != expected or not stream.eof:
         raise ValueError(f"The bits do not fill their extent of shape {shape}, which needs {expected} bytes.")
     return np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(bool).reshape(shape)
 

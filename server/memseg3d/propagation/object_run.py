@@ -102,7 +102,7 @@ class ObjectRun:
         if step.front.is_outward:
             if self._keeps_tracked:
                 self._logits[index] = step.result
-            done = [self._finished(index, step.result.mask(shape), step.result.quality, prompted=False)]
+            done = [self._finished(index, step.mask, step.result.quality, prompted=False)]
             return done + [
                 self._emptied(each) for each in step.unreached if self._labels.slice(self.view.axis, each).any()
             ]
@@ -124,8 +124,7 @@ class ObjectRun:
         """Decode one slice; where clicks alone leave the region open, one step for each region that is tried."""
         framing, shape = self.view.framing, self.view.slice_shape
         last, neighbour = self._last(index), self._neighbour(index)
-        extent = None if last is None else last.extent(shape)
-        region, is_guess = first_region(framing, self.view.axis, prompts, extent)
+        region, is_guess = first_region(framing, self.view.axis, prompts, self._known_extent(index))
         result = self._tracker.prompt(index, region, prompts, last, neighbour)
         for _ in range(ZOOM_STEPS if is_guess else 0):
             wanted = framing.zoomed(region, result.extent(shape), prompts_extent(prompts, self.view.axis))
@@ -153,6 +152,15 @@ class ObjectRun:
         if not mask.any():
             return None
         return self._logits.get(index) or SliceLogits.of_mask(mask)
+
+    def _known_extent(self, index: int) -> Extent | None:
+        """The box of the object's mask on the slice, else on its nearest conditioning slice."""
+        known = self._tracker.conditioning
+        for at in [index, *sorted(known, key=lambda each: abs(each - index))[:1]]:
+            extent = Extent.of_mask(self._labels.slice(self.view.axis, at))
+            if extent is not None:
+                return extent
+        return None
 
     def _neighbour(self, index: int) -> tuple[int, SliceLogits] | None:
         """The slice beside `index` on the side of its nearest conditioning slice, with its last result."""

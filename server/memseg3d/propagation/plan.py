@@ -24,7 +24,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Plan:
-    """slices: all conditioning slices. decode: those to decode now, in the order of their newest prompts."""
+    """slices: all conditioning slices. decode: those to decode now, in the order of their prompts."""
 
     slices: Slices
     decode: tuple[int, ...]

@@ -1,0 +1,100 @@
+"""Labelmaps: slices of three axes, changes that undo themselves, the protocol's checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memseg3d.propagation.errors import SessionError
+from memseg3d.propagation.labelmaps import Delta, LabelVolume, pack, unpack, verify
+
+SHAPE = (11, 13, 19)
+
+
+def labels_of(mask: np.ndarray) -> LabelVolume:
+    labels = LabelVolume(mask.shape)
+    labels.apply(labels.delta_to(0, {k: np.packbits(mask[k], axis=1) for k in range(mask.shape[0])}))
+    return labels
+
+
+def random_mask(seed: int, density: float = 0.3) -> np.ndarray:
+    return np.random.default_rng(seed).random(SHAPE) < density
+
+
+def slice_of(mask: np.ndarray, axis: int, index: int) -> np.ndarray:
+    return np.take(mask, index, axis=axis)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_are_replaced_and_read_across_every_axis(axis: int) -> None:
+    mask, new = random_mask(0), random_mask(1)
+    labels = labels_of(mask)
+    indices = [0, 3, SHAPE[axis] - 1]
+    packed = {index: np.packbits(slice_of(new, axis, index), axis=1) for index in indices}
+    labels.apply(labels.delta_to(axis, packed))
+    expected = mask.copy()
+    for index in indices:
+        expected[(slice(None),) * axis + (index,)] = slice_of(new, axis, index)
+    np.testing.assert_array_equal(labels.to_array(), expected)
+    for index in range(SHAPE[axis]):
+        np.testing.assert_array_equal(labels.slice(axis, index), slice_of(expected, axis, index))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 2), st.floats(0, 0.2))
+def test_a_change_applied_twice_is_none(seed: int, axis: int, density: float) -> None:
+    labels = labels_of(random_mask(seed, density))
+    before = labels.checksum()
+    new = random_mask(seed + 1, density)
+    delta = labels.delta_to(axis, {i: np.packbits(slice_of(new, axis, i), axis=1) for i in range(SHAPE[axis])})
+    labels.apply(delta)
+    np.testing.assert_array_equal(labels.to_array(), new)
+    assert delta.changed_slices(axis) == [
+        i for i in range(SHAPE[axis]) if (slice_of(new, axis, i) != slice_of(random_mask(seed, density), axis, i)).any()
+    ]
+    labels.apply(Delta.from_json(delta.to_json()))
+    assert labels.checksum() == before
+
+
+def test_the_checksum_is_that_of_the_protocol() -> None:
+    mask = random_mask(5)
+    assert labels_of(mask).checksum() == hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+    assert labels_of(mask).voxels() == mask.sum()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_with_content_are_found(axis: int) -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[3, 4, 17] = mask[5, 4, 2] = True
+    expected = sorted({int(voxel[axis]) for voxel in np.argwhere(mask)})
+    assert labels_of(mask).slices_with_content(axis).tolist() == expected
+
+
+def test_no_change_is_an_empty_delta() -> None:
+    labels = labels_of(random_mask(2))
+    delta = labels.delta_to(0, {2: np.packbits(labels.slice(0, 2), axis=1)})
+    assert delta == Delta(None)
+    assert Delta.from_json(delta.to_json()) == delta
+    assert delta.changed_slices(0) == []
+
+
+@pytest.mark.parametrize("packed", [b"nothing", zlib.compress(b"\x00"), zlib.compress(bytes(10**7)), b""])
+def test_bits_that_do_not_fill_their_extent_are_refused(packed: bytes) -> None:
+    with pytest.raises(ValueError, match="bits"):
+        unpack(packed, (5, 6))
+
+
+def test_a_change_beyond_the_volume_is_refused() -> None:
+    labels = LabelVolume(SHAPE)
+    with pytest.raises(ValueError, match="does not fit"):
+        labels.apply(Delta(((0, 2), (0, 2), (18, 20)), pack(np.ones((2, 2, 2), bool))))
+    assert labels.voxels() == 0
+
+
+def test_a_wrong_checksum_is_told() -> None:
+    with pytest.raises(SessionError, match="checksum"):
+        verify(LabelVolume(SHAPE), "00", "object 1")
