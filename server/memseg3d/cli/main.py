@@ -1,0 +1,43 @@
+"""The command `memseg3d`: a table of its subcommands. What is heavy is imported inside them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from memseg3d import __version__
+from memseg3d.cli import evaluate, models, segment, serve, train
+
+app = typer.Typer(
+    name="memseg3d",
+    help="Interactive 3D segmentation by SAM 2 memory propagation: the worker and its tools.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals would show voxels and names of files
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"memseg3d {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def memseg3d(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Interactive 3D segmentation by SAM 2 memory propagation: the worker and its tools."""
+
+
+app.command("serve")(serve.serve)
+app.command("segment")(segment.segment)
+app.command("models")(models.models)
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(train.app, name="train")
+
+
+if __name__ == "__main__":
+    app()

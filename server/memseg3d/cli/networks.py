@@ -1,0 +1,45 @@
+"""How every subcommand that computes finds its network: one set of options, one set of error sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from memseg3d.network.seam import Network
+
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Name or path of a checkpoint; the embedded model if left out.")
+]
+ModelsOption = Annotated[Path | None, typer.Option("--models", help="Folder in which models are looked for by name.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps or auto.")]
+
+
+def open_network(model: str | None, models: Path | None, device: str) -> Network:
+    """Load the network that the options name. Raises `typer.BadParameter` with the sentence of what is wrong."""
+    from memseg3d.network.loading import UnknownCheckpoint, load_network
+    from memseg3d.network.models import ModelDamaged, ModelNotFound, find_model
+
+    chosen = _device(device)
+    try:
+        return load_network(find_model(model, models), device=chosen)
+    except (ModelNotFound, ModelDamaged, UnknownCheckpoint) as error:
+        raise typer.BadParameter(str(error), param_hint="--model") from error
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise typer.BadParameter(
+            f"{wanted} cannot be used here; choose cpu, or leave it out.", param_hint="--device"
+        ) from error
+    return wanted

@@ -1,0 +1,111 @@
+"""What `memseg3d segment` leaves behind: a labelmap of numbers, and a side-car that tells names, volumes, qualities."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from memseg3d.files import Geometry
+    from memseg3d.network.seam import NetworkInfo
+    from memseg3d.propagation.events import RoundDone, SliceDone
+    from memseg3d.propagation.session import Session
+
+STEM = "segmentation"
+
+
+class SegmentResults:
+    """Collects a round's events and writes `segmentation.nii.gz` (or .nrrd) and `segmentation.json` into a folder."""
+
+    def __init__(self, folder: Path, labelmap_format: str) -> None:
+        self.folder = folder
+        self.labelmap = folder / f"{STEM}.{labelmap_format}"
+        self.side_car = folder / f"{STEM}.json"
+        self._prompted: set[tuple[int, int, int]] = set()
+        self._first_mask: float | None = None
+        self._round: RoundDone | None = None
+
+    def existing(self) -> list[Path]:
+        """Results of an earlier run in the folder, whatever their format."""
+        return sorted(self.folder.glob(f"{STEM}.*")) if self.folder.is_dir() else []
+
+    def add(self, event: SliceDone, seconds: float) -> None:
+        """A finished slice, `seconds` after the start."""
+        if self._first_mask is None:
+            self._first_mask = seconds
+        if event.prompted:
+            self._prompted.add((event.object, event.axis, event.index))
+
+    def close(self, event: RoundDone) -> None:
+        """The end of the round."""
+        self._round = event
+
+    def write(self, session: Session, numbers: dict[str, int], geometry: Geometry, model: NetworkInfo) -> None:
+        """Write both files, then print a table. Where segments overlap the later one keeps the voxel."""
+        import numpy as np
+
+        from memseg3d.files import UnwritableLabelmap, write_labelmap
+
+        labels = np.zeros(geometry.shape, np.uint16)
+        segments: list[dict[str, Any]] = []
+        overlap = 0
+        for name, number in numbers.items():
+            mask = session.labelmap(number)
+            overlap += int(np.count_nonzero(labels[mask]))
+            labels[mask] = number
+            words: dict[str, Any] = {"label": number, "name": name, "voxels": int(np.count_nonzero(mask))}
+            words["mL"] = round(words["voxels"] * geometry.voxel_volume / 1000.0, 3)
+            segments.append(words | self._slices(session, number))
+        side_car = {
+            "labelmap": self.labelmap.name,
+            "segments": segments,
+            "overlapping_voxels": overlap,
+            "model": {"name": model.name, "sha256": model.sha256, "licence": model.licence},
+            "seconds": {"first_mask": self._first_mask, "round": self._round.seconds if self._round else None},
+        }
+        try:
+            write_labelmap(self.labelmap, labels, geometry)
+            self.side_car.write_text(json.dumps(side_car, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        except (UnwritableLabelmap, OSError) as error:
+            typer.echo(f"memseg3d segment: {error}", err=True)
+            raise typer.Exit(1) from error
+        _print_table(segments, overlap)
+        typer.echo(f"Wrote {self.labelmap} and {self.side_car}")
+
+    def _slices(self, session: Session, number: int) -> dict[str, Any]:
+        """Axis, the predicted quality of every slice with a mask, and the slice to look at next."""
+        axis, qualities = session.qualities(number)
+        place = session.suggested.get(number)
+        slices = [
+            {"index": index, "quality": round(float(quality), 4), "prompted": (number, axis, index) in self._prompted}
+            for index, quality in qualities.items()
+        ]
+        look_next = {"axis": place.axis, "index": place.index} if place else None
+        return {"axis": axis, "slices": slices, "look_next": look_next}
+
+
+def _print_table(segments: list[dict[str, Any]], overlap: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("segment", "label", "mL", "slices", "mean quality", "look next at")
+    for segment in segments:
+        qualities = [words["quality"] for words in segment["slices"]]
+        place = segment["look_next"]
+        table.add_row(
+            segment["name"],
+            str(segment["label"]),
+            f"{segment['mL']:.1f}",
+            str(len(qualities)),
+            f"{sum(qualities) / len(qualities):.2f}" if qualities else "-",
+            f"slice {place['index']} ({'kji'[place['axis']]})" if place else "-",
+        )
+    Console().print(table)
+    empty = [segment["name"] for segment in segments if not segment["voxels"]]
+    if empty:
+        typer.echo(f"Nothing was found for {', '.join(empty)}: add a point inside, or another --window.", err=True)
+    if overlap:
+        typer.echo(f"{overlap} voxels belong to two segments; the later one has them in the labelmap.")
