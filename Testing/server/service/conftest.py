@@ -1,14 +1,15 @@
-"""A real worker as a child process with a small network of random weights, and a client that speaks plain HTTP to it."""
+"""A real worker as a child process with a small network of random weights, and a client that speaks HTTP to it."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,28 @@ import numpy as np
 import pytest
 import requests
 import torch
-from safetensors.torch import save_file
-
+from memseg3d.network.loading import load_network
 from memseg3d.network.nano import NanoConfig, NanoNetwork
+from memseg3d.network.seam import Network
 from memseg3d.propagation.volume import volume_id
+from memseg3d.service.app import create_app
+from memseg3d.service.folders import DataFolder
+from memseg3d.service.server import Server, bind, url_of
+from memseg3d.service.settings import Settings
+from memseg3d.service.worker import Worker
+from safetensors.torch import save_file
 
 TOKEN = "a-token-of-the-tests"
 
 
-@dataclass
-class WorkerProcess:
-    """A running `memseg3d serve`; `stop` closes its stdin, `kill` gives it no time."""
+class Client:
+    """Plain HTTP with the token of the tests."""
 
-    process: subprocess.Popen[bytes]
-    url: str
-    log: Path
-    http: requests.Session = field(default_factory=requests.Session)
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.http.headers["Authorization"] = f"Bearer {TOKEN}"
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
         return self.http.request(method, f"{self.url}/v1{path}", timeout=60, **more)
@@ -81,6 +88,15 @@ class WorkerProcess:
         content = self.call("GET", f"/sessions/{session}/labelmap", params={"object": number, "format": "raw"}).content
         return np.frombuffer(content, np.uint8).reshape(shape)
 
+
+class WorkerProcess(Client):
+    """A running `memseg3d serve`; `stop` closes its stdin, `kill` gives it no time."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        super().__init__(url)
+        self.process = process
+        self.log = log
+
     def stop(self) -> int:
         assert self.process.stdin is not None
         self.process.stdin.close()
@@ -89,6 +105,22 @@ class WorkerProcess:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(30)
+
+
+class WorkerHere(Client):
+    """A worker on threads of the test's own process, so that a test can make things fail inside it."""
+
+    def __init__(self, settings: Settings, network: Network) -> None:
+        self.worker = Worker(settings, DataFolder(settings.data_folder), network, "cpu")
+        listener = bind("127.0.0.1", 0)
+        super().__init__(url_of(listener))
+        self._server = Server(create_app(self.worker), listener, self.worker.leave_streams)
+        self._thread = threading.Thread(target=self._server.run_until_stopped)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+        self._thread.join(30)
 
 
 StartWorker = Callable[..., WorkerProcess]
@@ -104,6 +136,7 @@ def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Random weights segment nothing in particular; but a round must go through the whole volume.
         network.decoder.presence[2].weight.zero_()
         network.decoder.presence[2].bias.fill_(5.0)
+        network.decoder.mask[2].bias.fill_(0.2)
     path = tmp_path_factory.mktemp("models") / "random.safetensors"
     save_file(network.state_dict(), path, metadata={"memseg3d.config": config.to_json()})
     return path
@@ -115,7 +148,7 @@ def serve_command(*options: str | Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def start_worker(a_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartWorker]:
-    """Starts workers as a client does: token over stdin, address from the line on stdout. Whatever still runs is ended."""
+    """Starts workers as a client does: token over stdin, address from the line on stdout. Ends what still runs."""
     started: list[WorkerProcess] = []
 
     def start(data_folder: Path, *options: str | Path) -> WorkerProcess:
@@ -136,8 +169,6 @@ def start_worker(a_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         ready = process.stdout.readline()
         assert ready, log.read_text()
         worker = WorkerProcess(process, json.loads(ready)["url"], log)
-        worker.http.trust_env = False
-        worker.http.headers["Authorization"] = f"Bearer {TOKEN}"
         started.append(worker)
         return worker
 
@@ -153,6 +184,21 @@ def a_worker(start_worker: StartWorker, tmp_path_factory: pytest.TempPathFactory
     return start_worker(tmp_path_factory.mktemp("data"))
 
 
+@pytest.fixture
+def serve_here(a_model: Path, tmp_path: Path) -> Iterator[Callable[..., WorkerHere]]:
+    """Starts workers in this process; keywords change their settings, `network` the network."""
+    started: list[WorkerHere] = []
+
+    def start(network: Network | None = None, **changes: Any) -> WorkerHere:
+        settings = dataclasses.replace(Settings(tmp_path / "data", TOKEN), **changes)
+        started.append(WorkerHere(settings, network or load_network(a_model)))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.stop()
+
+
 @pytest.fixture(scope="session")
 def a_volume() -> np.ndarray:
     """A bright ball in noise, (k, j, i) = (20, 40, 44), int16."""
@@ -162,7 +208,7 @@ def a_volume() -> np.ndarray:
 @pytest.fixture(scope="session")
 def a_long_volume() -> np.ndarray:
     """A bright tube of very many slices, so that something can happen in mid-round."""
-    return ball((600, 24, 24))
+    return ball((250, 24, 24))
 
 
 def ball(shape: tuple[int, int, int]) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from memseg3d.service.streams import HEARTBEAT, RoundStream
 
 

@@ -45,7 +45,8 @@ class DataFolder:
             raise DataFolderError(
                 f"The data folder {path} cannot be used ({error.strerror}): choose another one with --data-folder."
             ) from error
-        self._lock = FileLock(path / "worker.lock")
+        # Not bound to a thread: the folder is freed by another one than the one that opened it.
+        self._lock = FileLock(path / "worker.lock", thread_local=False)
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:

@@ -45,10 +45,15 @@ class History:
         """The history that the records tell, oldest first. Raises JournalError where they make no sense."""
         first = records[0]
         if first.get("type") != "session" or first.get("version") != 1:
-            raise JournalError("The journal was written by another version of the worker; delete the session.")
+            raise JournalError("The journal was written by another version of the worker.")
         history = cls(first["id"], first["volume"], first["options"], first["model"], first["time"], used=first["time"])
-        for record in records[1:]:
-            history.add(record)
+        try:
+            for record in records[1:]:
+                history.add(record)
+        except (KeyError, IndexError) as error:
+            raise JournalError(
+                f"The journal holds a record that does not follow from those before it ({error!r})."
+            ) from error
         return history
 
     def add(self, record: Record) -> None:

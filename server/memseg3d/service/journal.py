@@ -51,7 +51,7 @@ class Journal:
         content = path.read_bytes()
         records, length, last = _sound_records(content)
         if not records:
-            raise JournalError(f"The journal of session {path.parent.name} has no readable record.")
+            raise JournalError("Its journal has no readable record.")
         rest = content[length:]
         if rest:
             if b"\n" in rest:

@@ -26,6 +26,7 @@ class SessionRegistry:
         self._tools = tools
         self._loaded: dict[str, ServedSession] = {}
         self._volumes: dict[str, str] = {}
+        self._damaged: dict[str, str] = {}
 
     def start(self) -> None:
         """Look through the folder; go on with the rounds that were cut short."""
@@ -36,15 +37,20 @@ class SessionRegistry:
             try:
                 _, records = Journal.open(folder / JOURNAL)
                 history = History.of(records)
-            except (JournalError, KeyError, IndexError) as error:
-                log.error("session %s is not available: %s", folder.name, error)
+            except JournalError as error:
+                log.error("a session is not available: %s", error)
+                self._volumes[folder.name] = ""
+                self._damaged[folder.name] = str(error)
                 continue
             self._volumes[folder.name] = history.volume
             if history.open is not None:
-                try:
-                    self.find(folder.name)
-                except ServiceError as error:
-                    log.error("the open round of session %s cannot go on: %s", folder.name, error.message)
+                self._go_on(folder.name)
+
+    def _go_on(self, session_id: str) -> None:
+        try:
+            self.find(session_id)
+        except ServiceError as error:
+            log.error("an open round cannot go on: %s", error.message)
 
     def create(self, session_id: str, volume_id: str, options: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         """State of a new session, or of the one that has this id already; True where it is new. Raises ServiceError."""
@@ -70,10 +76,12 @@ class SessionRegistry:
         if served is None:
             if session_id not in self._volumes:
                 raise _unknown()
+            if session_id in self._damaged:
+                raise _not_restorable(self._damaged[session_id])
             try:
                 served = ServedSession.load(self._folder / session_id, self._tools)
             except (JournalError, PropagationError) as error:
-                raise ServiceError("internal", f"The session cannot be restored. {error}") from error
+                raise _not_restorable(str(error)) from error
             self._keep(served)
         served.touch()
         return served
@@ -85,6 +93,7 @@ class SessionRegistry:
             raise _unknown()
         self.unload(session_id)
         del self._volumes[session_id]
+        self._damaged.pop(session_id, None)
         gone = (self._folder / session_id).with_suffix(".deleted")
         (self._folder / session_id).rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -136,3 +145,7 @@ def _canonical(session_id: str) -> str:
 
 def _unknown() -> ServiceError:
     return ServiceError("unknown_session", "The worker has no such session (any more): open a new one.")
+
+
+def _not_restorable(reason: str) -> ServiceError:
+    return ServiceError("internal", f"The session cannot be restored. {reason} Delete it and open a new one.")
