@@ -178,6 +178,20 @@ class VolumeOnGrid:
         high = [max(box[n][1] for box in found) for n in range(3)]
         return self._pull(((low[0], high[0]), (low[1], high[1]), (low[2], high[2])), axis, index, extent, mask)
 
+    def pull_back(self, mask: np.ndarray, box: Extent) -> np.ndarray:
+        """A mask on a box of the grid as the volume's voxels see it: boolean (k, j, i), each by the nearest grid voxel."""
+        result = np.zeros(self.shape, dtype=bool)
+        low, high = np.array([a for a, _ in box]), np.array([b for _, b in box])
+        for k in range(self.shape[0]):
+            points = np.stack(np.meshgrid([k], *(np.arange(n) for n in self.shape[1:]), indexing="ij"), axis=-1)
+            there = np.floor(self._to_grid(points.reshape(-1, 3).astype(np.float64)) + 0.5).astype(np.int64)
+            hit = np.all((there >= low) & (there < high), axis=1)
+            values = np.zeros(len(there), dtype=bool)
+            at = there[hit] - low
+            values[hit] = mask[at[:, 0], at[:, 1], at[:, 2]]
+            result[k] = values.reshape(self.shape[1:])
+        return result
+
     def _lattice_offset(self) -> tuple[int, int, int] | None:
         """Grid array index of voxel (0, 0, 0) where the lattices agree up to whole voxels."""
         if not self._is_linear:

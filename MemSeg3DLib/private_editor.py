@@ -13,6 +13,7 @@ from MemSeg3DLib.grids import BINARY, Grid
 from MemSeg3DLib.packing import Extent, bounding_extent, extent_slices, out_of
 from MemSeg3DLib.write_settings import WriteSettings
 
+SURFACE = "Closed surface"
 _LOGIC = slicer.vtkSlicerSegmentEditorLogic
 
 
@@ -103,6 +104,26 @@ class PrivateEditor:
         self._logic.ModifySegmentByLabelmap(
             self._segmentation_node, segment_id, image, mode, list(image.GetExtent()), True, True
         )
+
+
+class SurfacePause:
+    """Keeps the closed surface away during writes: Slicer converts all of it anew on each, even when it is hidden."""
+
+    def __init__(self, segmentation_node: Any) -> None:
+        self._node = segmentation_node
+        self._had_surface = False
+
+    def drop(self) -> None:
+        """Remove the surface, also one that an undo has brought back meanwhile."""
+        if self._node.GetSegmentation().ContainsRepresentation(SURFACE):
+            self._had_surface = True
+            self._node.RemoveClosedSurfaceRepresentation()
+
+    def rebuild(self) -> None:
+        """Build it again, once, where there was one."""
+        if self._had_surface and self._node.GetScene() is not None:
+            self._had_surface = False
+            self._node.CreateClosedSurfaceRepresentation()
 
 
 def prepare_for_writing(segmentation_node: Any) -> None:

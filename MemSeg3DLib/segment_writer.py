@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,8 @@ from MemSeg3DLib.changes import SegmentChange, make_change
 from MemSeg3DLib.errors import SceneError
 from MemSeg3DLib.grids import VolumeOnGrid, content_stamp, filled_box, read_segment, segmentation_grid
 from MemSeg3DLib.packing import Extent, bounding_extent, extent_slices, out_of, union
-from MemSeg3DLib.private_editor import PrivateEditor, prepare_for_writing
+from MemSeg3DLib.private_editor import PrivateEditor, SurfacePause, prepare_for_writing
 from MemSeg3DLib.write_settings import WriteSettings
-
-SURFACE = "Closed surface"
 
 
 class _Track:
@@ -57,8 +56,17 @@ class SegmentWriter:
     """
 
     def __init__(
-        self, segmentation_node: Any, volume_node: Any, segment_ids: list[str], settings: WriteSettings | None = None
+        self,
+        segmentation_node: Any,
+        volume_node: Any,
+        segment_ids: list[str],
+        settings: WriteSettings | None = None,
+        save_state: Callable[[], None] | None = None,
     ) -> None:
+        """Freeze the settings. save_state: called once, before the first voxel changes: the editor's SaveStateForUndo.
+
+        Raises SceneError where the segments or the settings do not allow a run.
+        """
         self._node = segmentation_node
         self.settings = settings or WriteSettings()
         self.settings.check(segmentation_node)
@@ -73,8 +81,13 @@ class SegmentWriter:
         self._overwritable = self.settings.overwritable(segmentation_node)
         self._forbidden = self.settings.forbidden(segmentation_node)
         self._targets = {one: self._freeze(one) for one in dict.fromkeys(segment_ids)}
-        self._had_surface = segmentation_node.GetSegmentation().ContainsRepresentation(SURFACE)
-        self._drop_surface()
+        self._surface = SurfacePause(segmentation_node)
+        self._save_state = save_state
+
+    @property
+    def has_written(self) -> bool:
+        """True once the run has changed a voxel."""
+        return bool(self._tracks)
 
     @property
     def is_exact(self) -> bool:
@@ -92,7 +105,6 @@ class SegmentWriter:
         if target is None or self._node.GetSegmentation().GetSegment(segment_id) is None:
             return False
         self.notice_edits()
-        self._drop_surface()
         filled = filled_box(self._node, segment_id, self.grid)
         placed = self._map.place(axis, index, extent, mask, filled)
         if placed is None:
@@ -109,6 +121,7 @@ class SegmentWriter:
         added, removed = placed.mask & ~now & editable, now & ~placed.mask & editable
         if not added.any() and not removed.any():
             return False
+        self._begin_writing()
         self._take(segment_id, box, added)
         self._apply(segment_id, box, added, removed)
         self._give_back(segment_id, box, removed)
@@ -154,6 +167,7 @@ class SegmentWriter:
 
     def revert(self) -> None:
         """Take back everything that the run wrote; what the user changed since stays as the user left it."""
+        self._surface.drop()
         for segment_id, track in self._tracks.items():
             if track.box is None or self._node.GetSegmentation().GetSegment(segment_id) is None:
                 continue
@@ -182,9 +196,14 @@ class SegmentWriter:
     def close(self) -> None:
         """Let go of the segmentation; a closed surface that was there at the start is built again, once."""
         self._editor.close()
-        if self._had_surface and self._node.GetScene() is not None:
-            self._had_surface = False
-            self._node.CreateClosedSurfaceRepresentation()
+        self._surface.rebuild()
+
+    def _begin_writing(self) -> None:
+        # The undo state comes first, so that it holds the surface too.
+        if self._save_state is not None:
+            self._save_state()
+            self._save_state = None
+        self._surface.drop()
 
     def _freeze(self, segment_id: str) -> _Target:
         allowed = self._editor.editable_area(self.settings, segment_id)
@@ -242,9 +261,3 @@ class SegmentWriter:
         """Labelmaps are shared: one write stamps several segments, and none of that is the user's doing."""
         for segment_id, target in self._targets.items():
             target.stamp = content_stamp(self._node, segment_id)
-
-    def _drop_surface(self) -> None:
-        # Slicer converts the whole surface anew on every write, even when it is hidden; an undo may bring it back.
-        if self._node.GetSegmentation().ContainsRepresentation(SURFACE):
-            self._had_surface = True
-            self._node.RemoveClosedSurfaceRepresentation()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
 from lib.scenes import SHAPE, direction_matrix, make_volume
+from lib.workers import make_model, start_worker
 
+from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.scene import add_segment, add_segmentation, open_scene
 
 
@@ -58,3 +62,23 @@ def an_editor(a_segmentation: Any, an_oblique_volume: Any) -> Any:
     history.SetSegmentation(a_segmentation.GetSegmentation())
     logic.SetSegmentationHistory(history)
     return logic
+
+
+@pytest.fixture(scope="session")
+def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint of random weights."""
+    return make_model(tmp_path_factory.mktemp("model") / "random.safetensors")
+
+
+@pytest.fixture(scope="session")
+def a_worker(a_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorker]:
+    """One worker for the tests that leave it unharmed."""
+    with start_worker(a_model, tmp_path_factory.mktemp("worker")) as worker:
+        yield worker
+
+
+@pytest.fixture
+def a_controller(a_worker: LocalWorker) -> Iterator[RunController]:
+    """A controller of that worker."""
+    with RunController(a_worker) as controller:
+        yield controller

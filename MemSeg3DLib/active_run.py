@@ -1,0 +1,139 @@
+"""The scene's side of one run: slices that wait to be written, the writer, and what becomes of it at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from MemSeg3DLib.changes import SegmentChange
+from MemSeg3DLib.guard import RunGuard
+from MemSeg3DLib.jobs import Event, PastRound, RoundClosed, RoundJob, SliceArrived, VolumeSnapshot
+from MemSeg3DLib.rounds import RoundHistory, RoundRecord, lattice_of
+from MemSeg3DLib.run_state import RoundRequest, RoundResult, SliceWritten, Suggestion
+from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.write_settings import WriteSettings
+
+
+class ActiveRun:
+    """One round from its request to its end. Main thread only.
+
+    labels: object number of each segment id of the segmentation; prompts: as they travel.
+    """
+
+    job: RoundJob
+    _writer: SegmentWriter
+    _guard: RunGuard
+
+    def __init__(
+        self,
+        run_id: str,
+        request: RoundRequest,
+        settings: WriteSettings,
+        labels: dict[str, int],
+        prompts: list[dict[str, Any]],
+    ) -> None:
+        self.id = run_id
+        self.request = request
+        self.labels = labels
+        self.outcome: Event | None = None
+        self.scene = request.segmentation_node.GetScene()
+        self._settings = settings
+        self._prompts = prompts
+        self._segments = {label: segment for segment, label in labels.items()}
+        self._pending: dict[tuple[int, int, int], SliceArrived] = {}
+        self._quality: dict[str, dict[tuple[int, int], float]] = {}
+
+    def begin(self, snapshot: VolumeSnapshot, past: list[PastRound]) -> None:
+        """Freeze settings and geometry as they are now, and make the job. Raises SceneError."""
+        segmentation, volume = self.request.segmentation_node, self.request.volume_node
+        targets = list(dict.fromkeys(prompt.segment_id for prompt in self.request.prompts))
+        # A round may also refine earlier objects, which are then written too.
+        earlier = [one for one in self.labels if segmentation.GetSegmentation().GetSegment(one) is not None]
+        segment_ids = list(dict.fromkeys([*targets, *earlier]))
+        self._writer = SegmentWriter(segmentation, volume, segment_ids, self._settings, self.request.save_state)
+        self._guard = RunGuard(self.scene, volume, segmentation)
+        self.job = RoundJob(
+            id=self.id,
+            volume=snapshot,
+            options=dict(self.request.options),
+            prompts=self._prompts,
+            removed=list(self.request.removed),
+            past=past,
+        )
+
+    @property
+    def can_write(self) -> bool:
+        """True where the segmentation is still in the scene."""
+        return self._guard.can_write
+
+    @property
+    def has_pending(self) -> bool:
+        """True where slices wait to be written."""
+        return bool(self._pending)
+
+    def receive(self, arrived: SliceArrived) -> None:
+        """Take a slice in; an earlier one of the same place that still waits is dropped."""
+        key = (arrived.label, arrived.axis, arrived.index)
+        self._pending.pop(key, None)
+        self._pending[key] = arrived
+
+    def write_next(self) -> SliceWritten | None:
+        """Write the slice that has waited longest; None where none waits."""
+        if not self._pending:
+            return None
+        arrived = self._pending.pop(next(iter(self._pending)))
+        segment = self._segments[arrived.label]
+        changed = self._writer.write_slice(segment, arrived.axis, arrived.index, arrived.extent, arrived.mask)
+        if arrived.quality is not None:
+            self._quality.setdefault(segment, {})[(arrived.axis, arrived.index)] = arrived.quality
+        return SliceWritten(self.id, segment, arrived.axis, arrived.index, arrived.quality, arrived.prompted, changed)
+
+    def reason_to_stop(self, history: RoundHistory | None) -> str | None:
+        """A sentence where the scene no longer allows the run to go on, or None."""
+        reason = self._guard.reason_to_stop()
+        if reason is not None:
+            return reason
+        segmentation = self.request.segmentation_node.GetSegmentation()
+        if all(segmentation.GetSegment(prompt.segment_id) is None for prompt in self.request.prompts):
+            return "The segment was removed: the run was cancelled."
+        if self._writer.notice_edits():
+            undone = self._writer.is_reverted() if self._writer.has_written else (history and history.recognise())
+            if undone:
+                return "The segmentation was undone during the run: the run was cancelled."
+        return None
+
+    def close(self) -> list[SegmentChange]:
+        """Let go of the scene and say what was changed."""
+        changes = self._writer.changes()
+        self._writer.close()
+        return changes
+
+    def abandon(self) -> None:
+        """Take back what was written, where the segmentation is still there, and let go of the scene."""
+        self._pending.clear()
+        if self.can_write:
+            if self._writer.has_written and not self._writer.is_reverted():
+                self._writer.revert()
+            self._writer.close()
+
+    def record(self, closed: RoundClosed, changes: list[SegmentChange]) -> RoundRecord:
+        """What the round list keeps."""
+        return RoundRecord(
+            id=self.id,
+            session=closed.session,
+            volume=closed.volume,
+            options=self.job.options,
+            prompts=self._prompts,
+            removed=self.job.removed,
+            labels=self.labels,
+            changes=changes,
+            lattice=lattice_of(self._writer.grid),
+        )
+
+    def result(self, closed: RoundClosed, changes: list[SegmentChange]) -> RoundResult:
+        """What the panel shows."""
+        suggested = {
+            self._segments[label]: Suggestion(int(one["axis"]), int(one["index"]), one.get("quality"))
+            for label, one in closed.suggested.items()
+            if label in self._segments
+        }
+        return RoundResult(self.id, changes, self._quality, suggested, closed.seconds)

@@ -1,0 +1,131 @@
+"""What the main thread asks of the worker's thread, and what comes back: plain data through two queues."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from MemSeg3DLib.errors import WorkerError
+from MemSeg3DLib.packing import Extent, volume_id, wire_voxels
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSnapshot:
+    """A copy of a volume's voxels (k, j, i) that may be read off the main thread. spacing: (k, j, i) in mm."""
+
+    voxels: np.ndarray
+    spacing: tuple[float, float, float]
+
+    @cached_property
+    def on_wire(self) -> np.ndarray:
+        """The voxels as they travel. Computed once, on the worker's thread."""
+        return wire_voxels(self.voxels)
+
+    @cached_property
+    def id(self) -> str:
+        """Content id. Computed once, on the worker's thread."""
+        return volume_id(self.on_wire, self.spacing)
+
+
+@dataclass(frozen=True)
+class PastRound:
+    """A round that the worker's session should hold already."""
+
+    id: str
+    session: str
+    volume: str
+    options: dict[str, Any]
+    prompts: list[dict[str, Any]]
+    removed: list[str]
+
+
+@dataclass(eq=False)
+class RoundJob:
+    """One round to run. past: every applied round, oldest first; those of the same volume and options are its base.
+
+    session: the worker's session, once it is known; the only field that the worker's thread writes.
+    """
+
+    id: str
+    volume: VolumeSnapshot
+    options: dict[str, Any]
+    prompts: list[dict[str, Any]]
+    removed: list[str]
+    past: list[PastRound]
+    session: str | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class AlignJob:
+    """Bring a session to these rounds, after an undo or a redo."""
+
+    session: str
+    past: list[PastRound]
+
+
+@dataclass(frozen=True)
+class Uploading:
+    """Bytes of voxels sent so far."""
+
+    run: str
+    sent: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the worker is. phase: connecting, queued, prompted, propagating."""
+
+    run: str
+    phase: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class SliceArrived:
+    """The whole mask of one object on one slice, boolean (k, j, i) in `extent`; both None where it is empty now."""
+
+    run: str
+    label: int
+    axis: int
+    index: int
+    extent: Extent | None
+    mask: np.ndarray | None
+    quality: float | None
+    prompted: bool
+
+
+@dataclass(frozen=True)
+class RoundClosed:
+    """The worker closed the round. suggested: per label {"axis", "index", "quality"}."""
+
+    run: str
+    session: str
+    volume: str
+    suggested: dict[int, dict[str, Any]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RoundCancelled:
+    """The worker no longer computes the round."""
+
+    run: str
+
+
+@dataclass(frozen=True)
+class RoundFailed:
+    """The round cannot be finished."""
+
+    run: str
+    error: WorkerError
+
+
+Event = Uploading | Progress | SliceArrived | RoundClosed | RoundCancelled | RoundFailed

@@ -1,0 +1,75 @@
+"""The recovery journal: closed rounds on disk at once, since a scene is saved only when the user saves it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from MemSeg3DLib.errors import RoundError
+
+
+class RecoveryJournal:
+    """Lines of one segmentation's rounds in a file that its owner alone can read.
+
+    A line is on the disk before `append` returns. The file holds prompts, object numbers, segment ids and voxels of
+    segments; no image, no name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add a line and wait until it is on the disk. Raises RoundError where the disk does not take it."""
+        body = json.dumps(line, separators=(",", ":"))
+        data = f"{hashlib.sha256(body.encode('utf-8')).hexdigest()} {body}\n".encode()
+        try:
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(handle, "ab") as file:
+                # A crash may have torn the last line: the next one must not grow onto it.
+                torn = file.tell() > 0 and self._last_byte() != b"\n"
+                file.write(b"\n" + data if torn else data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RoundError(
+                f"The recovery journal cannot be written ({error.strerror}): save the scene, and free some disk space."
+            ) from error
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every whole line; one that a crash tore apart is left out."""
+        result: list[dict[str, Any]] = []
+        if not self.path.is_file():
+            return result
+        for raw in self.path.read_text("utf-8", errors="replace").splitlines():
+            checksum, _, body = raw.partition(" ")
+            if hashlib.sha256(body.encode("utf-8")).hexdigest() != checksum:
+                continue
+            result.append(json.loads(body))
+        return result
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """The rounds that were applied when the journal ends, oldest first, as `RoundRecord.to_json` gives them."""
+        applied: list[dict[str, Any]] = []
+        undone: list[dict[str, Any]] = []
+        for line in self.lines():
+            if line["type"] == "round":
+                applied.append(line["round"])
+                undone.clear()
+            elif line["type"] == "undo" and applied:
+                undone.append(applied.pop())
+            elif line["type"] == "redo" and undone:
+                applied.append(undone.pop())
+        return applied
+
+    def _last_byte(self) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1)
+
+    def delete(self) -> None:
+        """Remove the file."""
+        self.path.unlink(missing_ok=True)

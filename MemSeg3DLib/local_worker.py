@@ -1,0 +1,256 @@
+"""The worker as a child process on this computer, and workers elsewhere: where a run's client comes from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from MemSeg3DLib.client import WorkerClient
+from MemSeg3DLib.errors import WorkerError
+
+READY_SECONDS = 180.0
+STOP_SECONDS = 10.0
+
+# Slicer's launcher sets these for its own Python and its own libraries; another Python dies of them.
+FOREIGN_VARIABLES = (
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONNOUSERSITE",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "DYLD_FRAMEWORK_PATH",
+    "LD_PRELOAD",
+    "SSL_CERT_FILE",
+    "QT_PLUGIN_PATH",
+)
+
+
+class Fate(Enum):
+    """What is known of a worker that did not answer."""
+
+    SAME = "same"
+    """The same process as before: its streams go on where they were."""
+    RESTARTED = "restarted"
+    """A new process: open rounds are computed anew."""
+    UNKNOWN = "unknown"
+    """Somebody else's process: it may have been restarted."""
+
+
+class WorkerSource(Protocol):
+    """Where clients come from."""
+
+    def connect(self) -> WorkerClient:
+        """A new client; raises WorkerError."""
+        ...
+
+    def revive(self) -> Fate:
+        """Called when the worker did not answer: start it again where that is possible and needed."""
+        ...
+
+
+class RemoteWorker:
+    """A worker that somebody else runs. token and ca_file as for `WorkerClient`."""
+
+    def __init__(self, url: str, token: str | None = None, ca_file: str | None = None) -> None:
+        self._arguments = (url, token, ca_file)
+
+    def connect(self) -> WorkerClient:
+        """A new client of the worker."""
+        return WorkerClient(*self._arguments)
+
+    def revive(self) -> Fate:
+        """Nothing can be done from here."""
+        return Fate.UNKNOWN
+
+
+def worker_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """`base` without what belongs to Slicer's own Python."""
+    environment = {name: value for name, value in base.items() if name not in FOREIGN_VARIABLES}
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment["PYTHONIOENCODING"] = "utf-8"
+    return environment
+
+
+def default_command() -> list[str]:
+    """The `memseg3d` command beside this Python, or on the path."""
+    name = "memseg3d.exe" if os.name == "nt" else "memseg3d"
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.is_file() else shutil.which("memseg3d")
+    if found is None:
+        raise WorkerError("not_started", "The worker is not installed here: install it, or use a remote one.")
+    return [found]
+
+
+class LocalWorker:
+    """`memseg3d serve` as a child: a random token over stdin, a free port, and it ends when this process does.
+
+    Usage: `with LocalWorker.start() as worker: worker.connect().info()`.
+    """
+
+    def __init__(
+        self, command: Sequence[str], options: Sequence[str], environment: Mapping[str, str], log_file: Path | None
+    ) -> None:
+        self._command = [*command, "serve", "--port", "0", "--token-stdin", *options]
+        self._environment = worker_environment(environment)
+        self._log_file = log_file
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._launch()
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        command: Sequence[str] | None = None,
+        model: str | None = None,
+        models: Path | None = None,
+        data_folder: Path | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        log_file: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> LocalWorker:
+        """Start a worker and wait until it answers. Raises WorkerError (`not_started`) with what it said.
+
+        command: the `memseg3d` command of the worker's environment. model, models, data_folder, device, threads: as
+        `memseg3d serve` has them. log_file: where its log goes. environment: the worker's, by default this process's.
+        """
+        given = {
+            "--model": model,
+            "--models": models,
+            "--data-folder": data_folder,
+            "--device": device,
+            "--threads": threads,
+        }
+        options = [text for name, value in given.items() if value is not None for text in (name, str(value))]
+        return cls(command or default_command(), options, os.environ if environment is None else environment, log_file)
+
+    def __enter__(self) -> LocalWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def token(self) -> str:
+        """The random token of the present process."""
+        return self._token
+
+    @property
+    def process_id(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def connect(self) -> WorkerClient:
+        """A new client of the worker."""
+        return WorkerClient(self.url, self._token)
+
+    def revive(self) -> Fate:
+        """Start the worker again if its process has died. Raises WorkerError where it does not come up."""
+        with self._lock:
+            if self._stopped:
+                raise WorkerError("not_started", "The worker was stopped: start it again.")
+            if self.is_alive:
+                return Fate.SAME
+            self._release()
+            self._launch()
+            return Fate.RESTARTED
+
+    def stop(self) -> None:
+        """End the worker by closing its stdin; it is terminated where it does not end by itself."""
+        with self._lock:
+            self._stopped = True
+            self._release()
+            for end in (self._process.terminate, self._process.kill):
+                try:
+                    self._process.wait(STOP_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    end()
+            self._process.wait()
+
+    def _launch(self) -> None:
+        self._token = secrets.token_urlsafe(32)
+        log = subprocess.DEVNULL if self._log_file is None else _open_private(self._log_file)
+        try:
+            # A list of arguments and no shell: nothing in a path or a name is ever interpreted.
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            raise WorkerError(
+                "not_started", f"The worker cannot be started ({error.strerror}): check its path in the settings."
+            ) from error
+        finally:
+            if log is not subprocess.DEVNULL:
+                os.close(log)
+        lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(self._process, lines), daemon=True, name="memseg3d-stdout").start()
+        assert self._process.stdin is not None
+        # A worker that died at once has closed the pipe; what it said is told below.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(self._token.encode("ascii") + b"\n")
+            self._process.stdin.flush()
+        self.url = self._ready_url(lines)
+
+    def _ready_url(self, lines: queue.SimpleQueue[bytes]) -> str:
+        try:
+            line = lines.get(timeout=READY_SECONDS)
+        except queue.Empty:
+            line = b""
+            self._process.kill()
+        try:
+            return str(json.loads(line)["url"])
+        except (ValueError, KeyError, TypeError) as error:
+            self._release()
+            if self.is_alive:
+                self._process.kill()
+            self._process.wait()
+            raise WorkerError("not_started", f"The worker did not start: {self._last_words()}") from error
+
+    def _last_words(self) -> str:
+        if self._log_file is None:
+            return "start it with a log file to see why."
+        words = [line for line in self._log_file.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+        return words[-1] if words else f"it ended with code {self._process.returncode} and said nothing."
+
+    def _release(self) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+    @staticmethod
+    def _read(process: subprocess.Popen[bytes], lines: queue.SimpleQueue[bytes]) -> None:
+        """Hand over the first line and drain the rest, so that the child never waits for a full pipe."""
+        assert process.stdout is not None
+        with process.stdout as stdout:
+            lines.put(stdout.readline())
+            while stdout.read(65536):
+                pass
+
+
+def _open_private(path: Path) -> int:
+    """A log file that its owner alone can read, for appending."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

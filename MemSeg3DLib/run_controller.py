@@ -1,0 +1,319 @@
+"""Runs rounds: prompts go to the worker on its own thread, slices come into the scene on the main thread.
+
+    scene = open_scene()
+    volume = load_volume(scene, "ct.nii.gz")
+    segmentation = add_segmentation(scene, volume)
+    liver = add_segment(segmentation, "liver")
+    with LocalWorker.start() as worker, RunController(worker) as controller:
+        controller.progressed.connect(lambda progress: print(progress.done, "of", progress.total))
+        controller.failed.connect(lambda failure: print(failure.error))
+        controller.start(RoundRequest(volume, segmentation, [BoxPrompt(liver, corner_ras_1, corner_ras_2, axis=0)]))
+        while controller.busy:
+            controller.poll()
+            time.sleep(0.01)
+    write_seg_nrrd(segmentation, Path("liver.seg.nrrd"))
+
+In Slicer, one timer calls `poll()` every few dozen milliseconds instead of the loop.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from MemSeg3DLib.active_run import ActiveRun
+from MemSeg3DLib.errors import MemSeg3DError, RoundError, SceneError
+from MemSeg3DLib.guard import volume_stamp
+from MemSeg3DLib.jobs import (
+    AlignJob,
+    Event,
+    PastRound,
+    Progress,
+    RoundClosed,
+    RoundFailed,
+    SliceArrived,
+    Uploading,
+    VolumeSnapshot,
+)
+from MemSeg3DLib.local_worker import WorkerSource
+from MemSeg3DLib.prompts import all_to_wire
+from MemSeg3DLib.recovery import journal_of
+from MemSeg3DLib.rounds import RoundHistory, RoundRecord
+from MemSeg3DLib.run_state import RoundRequest, RoundResult, RunFailure, RunProgress, RunState, RunStopped, SliceWritten
+from MemSeg3DLib.scene import volume_array, volume_spacing
+from MemSeg3DLib.signals import Signal
+from MemSeg3DLib.worker_link import WorkerLink
+from MemSeg3DLib.write_settings import WriteSettings
+
+_STATES = {"prompted": RunState.PROMPTED, "propagating": RunState.PROPAGATING}
+
+
+class RunController:
+    """One run at a time, further requests in a queue. Every method and every signal belongs to the main thread.
+
+    worker: a LocalWorker or RemoteWorker. journal_folder: where recovery journals go; None: none is kept.
+    """
+
+    def __init__(self, worker: WorkerSource, journal_folder: Path | None = None) -> None:
+        self.state_changed: Signal[RunState] = Signal()
+        self.progressed: Signal[RunProgress] = Signal()
+        self.slice_written: Signal[SliceWritten] = Signal()
+        self.finished: Signal[RoundResult] = Signal()
+        self.cancelled: Signal[RunStopped] = Signal()
+        self.failed: Signal[RunFailure] = Signal()
+        self.history_changed: Signal[Any] = Signal()
+        """Emits the segmentation node whose rounds were undone or redone."""
+        self._link = WorkerLink(worker)
+        self._journal_folder = journal_folder
+        self._state = RunState.IDLE
+        self._waiting: deque[ActiveRun] = deque()
+        self._run: ActiveRun | None = None
+        self._histories: dict[str, tuple[Any, RoundHistory]] = {}
+        self._snapshot: tuple[object, VolumeSnapshot] | None = None
+
+    def __enter__(self) -> RunController:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def state(self) -> RunState:
+        """What the present run is doing."""
+        return self._state
+
+    @property
+    def busy(self) -> bool:
+        """True while a run goes on or waits."""
+        return self._run is not None or bool(self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for the present run to end."""
+        return len(self._waiting)
+
+    def history(self, segmentation_node: Any) -> RoundHistory:
+        """The rounds of a segmentation."""
+        key = segmentation_node.GetID()
+        known = self._histories.get(key)
+        # A closed scene gives its ids away again.
+        if known is None or known[0] is not segmentation_node:
+            journal = journal_of(segmentation_node, self._journal_folder)
+            known = (segmentation_node, RoundHistory(segmentation_node, journal))
+            self._histories[key] = known
+        return known[1]
+
+    def start(self, request: RoundRequest) -> str:
+        """Queue a round and return its id; it begins at once where nothing else runs.
+
+        Prompts are placed and settings are read now, as the user sees them now. Raises PromptError or SceneError where
+        the request makes no sense; what the worker says comes by `failed`.
+        """
+        history = self.history(request.segmentation_node)
+        labels = _labels(history, [*self._waiting, self._run], request)
+        prompts = all_to_wire(request.prompts, request.volume_node, labels.__getitem__)
+        settings = request.settings or WriteSettings()
+        if request.settings is None and request.editor_node is not None:
+            settings = WriteSettings.of_editor(request.editor_node)
+        settings.check(request.segmentation_node)
+        run = ActiveRun(str(uuid.uuid4()), request, settings, labels, prompts)
+        self._waiting.append(run)
+        if self._run is None:
+            try:
+                self._begin_next()
+            except MemSeg3DError:
+                self._end()
+                raise
+        return run.id
+
+    def poll(self, budget_seconds: float = 0.02) -> bool:
+        """Bring what has arrived into the scene, for about so long; call it often. True where more waits already.
+
+        A slice that is replaced by a later one before it was written is never written.
+        """
+        run = self._run
+        deadline = time.monotonic() + budget_seconds
+        if run is None:
+            self._notice_native_undo()
+            return self._begin_waiting()
+        if run.scene.IsBatchProcessing():
+            return False
+        if (reason := run.reason_to_stop(self.history_of(run))) is not None:
+            self._stop(run, reason)
+            return True
+        self._drain(run)
+        while run is self._run and time.monotonic() < deadline:
+            written = run.write_next()
+            if written is None:
+                break
+            self.slice_written.emit(written)
+        if run is not self._run:
+            return True
+        if run.has_pending:
+            return True
+        if isinstance(run.outcome, RoundClosed):
+            self._finish(run, run.outcome)
+        elif isinstance(run.outcome, RoundFailed):
+            self._fail(run, run.outcome.error)
+        return self._run is None and self.busy
+
+    def cancel(self, run_id: str | None = None) -> None:
+        """Cancel a run, or the present one; what it wrote is taken back, and nothing is written after this returns."""
+        for waiting in [one for one in self._waiting if one.id == run_id]:
+            self._waiting.remove(waiting)
+            self.cancelled.emit(RunStopped(waiting.id))
+        if self._run is not None and run_id in (None, self._run.id):
+            self._stop(self._run, None)
+
+    def cancel_all(self) -> None:
+        """Cancel the present run and forget every request that waits."""
+        for run_id in [one.id for one in self._waiting]:
+            self.cancel(run_id)
+        self.cancel()
+
+    def undo(self, segmentation_node: Any) -> None:
+        """Take back the last round, in the scene and on the worker. Raises RoundError."""
+        self._step(segmentation_node, forward=False)
+
+    def redo(self, segmentation_node: Any) -> None:
+        """Bring back the last round that was undone. Raises RoundError."""
+        self._step(segmentation_node, forward=True)
+
+    def close(self) -> None:
+        """Cancel everything and end the worker's thread. The worker itself goes on."""
+        self.cancel_all()
+        self._link.close()
+
+    def history_of(self, run: ActiveRun) -> RoundHistory | None:
+        """The rounds that a run adds to; None where its segmentation has left the scene."""
+        return self.history(run.request.segmentation_node) if run.can_write else None
+
+    def _step(self, segmentation_node: Any, forward: bool) -> None:
+        if self.busy:
+            raise RoundError("A round is running: wait for it, or cancel it first.")
+        history = self.history(segmentation_node)
+        record = history.redo() if forward else history.undo()
+        self._align(history, record.session)
+        self.history_changed.emit(segmentation_node)
+
+    def _align(self, history: RoundHistory, session: str) -> None:
+        past = [one for one in _past(history) if one.session == session]
+        self._link.submit(AlignJob(session, past))
+
+    def _begin_waiting(self) -> bool:
+        while self._waiting and self._run is None:
+            waiting = self._waiting[0]
+            try:
+                self._begin_next()
+            except MemSeg3DError as error:
+                self._end()
+                self.failed.emit(RunFailure(waiting.id, error))
+        return self.busy
+
+    def _begin_next(self) -> None:
+        run = self._waiting.popleft()
+        snapshot = self._snapshot_of(run.request.volume_node)
+        run.begin(snapshot, _past(self.history(run.request.segmentation_node)))
+        self._run = run
+        self._set_state(RunState.PREPARING)
+        self._link.submit(run.job)
+
+    def _snapshot_of(self, volume_node: Any) -> VolumeSnapshot:
+        key = (volume_node.GetID(), volume_stamp(volume_node), volume_spacing(volume_node))
+        if self._snapshot is None or self._snapshot[0] != key:
+            copy = volume_array(volume_node).copy()
+            if min(copy.shape) < 1:
+                raise SceneError("The source volume is empty: load it, or choose another one.")
+            self._snapshot = (key, VolumeSnapshot(copy, volume_spacing(volume_node)))
+        return self._snapshot[1]
+
+    def _drain(self, run: ActiveRun) -> None:
+        while True:
+            try:
+                event = self._link.events.get_nowait()
+            except queue.Empty:
+                return
+            # What a cancelled run still sends is nobody's any more.
+            if event.run == run.id:
+                self._take(run, event)
+
+    def _take(self, run: ActiveRun, event: Event) -> None:
+        if isinstance(event, SliceArrived):
+            run.receive(event)
+        elif isinstance(event, Uploading):
+            self._show(run, RunState.UPLOADING, event.sent, event.total)
+        elif isinstance(event, Progress):
+            self._show(run, _STATES.get(event.phase, RunState.PREPARING), event.done, event.total)
+        else:
+            run.outcome = event
+
+    def _show(self, run: ActiveRun, state: RunState, done: int, total: int) -> None:
+        self._set_state(state)
+        self.progressed.emit(RunProgress(run.id, state, done, total))
+
+    def _finish(self, run: ActiveRun, closed: RoundClosed) -> None:
+        changes = run.close()
+        history = self.history(run.request.segmentation_node)
+        record: RoundRecord = run.record(closed, changes)
+        self._end()
+        try:
+            history.add(record)
+        except RoundError as error:
+            # The round is in the scene; only the journal did not take it.
+            self.failed.emit(RunFailure(run.id, error))
+        self.finished.emit(run.result(closed, changes))
+
+    def _fail(self, run: ActiveRun, error: MemSeg3DError) -> None:
+        run.abandon()
+        self._end()
+        self.failed.emit(RunFailure(run.id, error))
+
+    def _stop(self, run: ActiveRun, reason: str | None) -> None:
+        self._link.cancel(run.job)
+        run.abandon()
+        self._end()
+        self.cancelled.emit(RunStopped(run.id, reason))
+
+    def _end(self) -> None:
+        self._run = None
+        self._set_state(RunState.IDLE)
+
+    def _set_state(self, state: RunState) -> None:
+        if state is not self._state:
+            self._state = state
+            self.state_changed.emit(state)
+
+    def _notice_native_undo(self) -> None:
+        for key, (node, history) in list(self._histories.items()):
+            if node.GetScene() is None:
+                del self._histories[key]
+                continue
+            sessions = {one.session for one in history.applied[-1:]} | {one.session for one in history.undone[:1]}
+            if history.recognise():
+                for session in sessions:
+                    self._align(history, session)
+                self.history_changed.emit(node)
+
+
+def _past(history: RoundHistory) -> list[PastRound]:
+    return [
+        PastRound(one.id, one.session, one.volume, one.options, one.prompts, one.removed) for one in history.applied
+    ]
+
+
+def _labels(history: RoundHistory, others: list[ActiveRun | None], request: RoundRequest) -> dict[str, int]:
+    """Object numbers of the segments: kept from round to round, never given twice."""
+    labels: dict[str, int] = {}
+    for record in [*history.applied, *history.undone]:
+        labels.update(record.labels)
+    for run in others:
+        if run is not None and run.request.segmentation_node is request.segmentation_node:
+            labels.update(run.labels)
+    for prompt in request.prompts:
+        if prompt.segment_id not in labels:
+            labels[prompt.segment_id] = max(labels.values(), default=0) + 1
+    return labels

@@ -1,0 +1,254 @@
+"""The one thread that owns the worker's client: runs rounds, survives dropped connections and dead workers."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from MemSeg3DLib.client import WorkerClient
+from MemSeg3DLib.errors import WorkerError
+from MemSeg3DLib.jobs import (
+    AlignJob,
+    Event,
+    Progress,
+    RoundCancelled,
+    RoundClosed,
+    RoundFailed,
+    RoundJob,
+    SliceArrived,
+    Uploading,
+)
+from MemSeg3DLib.local_worker import Fate, WorkerSource
+from MemSeg3DLib.packing import Extent, extent_shape, unpack_bits
+from MemSeg3DLib.worker_sessions import align, open_session, session_of
+
+PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between the attempts to reach a worker that does not answer."""
+
+_GONE = ("unknown_session", "unknown_round", "unknown_volume")
+_UNREACHABLE = ("unreachable", "stopping")
+
+
+class _Cancelled(Exception):
+    """The user cancelled while this thread was busy."""
+
+
+class WorkerLink:
+    """Takes jobs, gives events; every event of a round carries its id. No MRML here: only plain data crosses.
+
+    `cancel` uses a second client on a short-lived thread, since the first one may be waiting for the next slice.
+    """
+
+    def __init__(self, worker: WorkerSource) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._worker = worker
+        self._jobs: queue.SimpleQueue[RoundJob | AlignJob | None] = queue.SimpleQueue()
+        self._client: WorkerClient | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True, name="memseg3d-link")
+        self._thread.start()
+
+    def submit(self, job: RoundJob | AlignJob) -> None:
+        """Queue a job; jobs run one after the other."""
+        self._jobs.put(job)
+
+    def cancel(self, job: RoundJob) -> None:
+        """Ask the worker to stop the round; returns at once."""
+        job.cancelled.set()
+        threading.Thread(target=self._cancel, args=(job,), daemon=True, name="memseg3d-cancel").start()
+
+    def close(self, seconds: float = 10.0) -> None:
+        """End the thread once its present job has ended."""
+        self._jobs.put(None)
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if isinstance(job, AlignJob):
+                self._align(job)
+            else:
+                try:
+                    self._run(job)
+                finally:
+                    job.ended.set()
+        if self._client is not None:
+            self._client.close()
+
+    def _cancel(self, job: RoundJob) -> None:
+        # The round may not have reached the worker yet, so it is asked until the round has ended here.
+        while not job.ended.is_set():
+            if job.session is not None:
+                # The thread that follows the round meets the same error and deals with it.
+                with contextlib.suppress(WorkerError):
+                    client = self._worker.connect()
+                    client.cancel_round(job.session, job.id)
+                    client.close()
+            job.ended.wait(0.1)
+
+    def _connected(self) -> WorkerClient:
+        if self._client is None:
+            client = self._worker.connect()
+            client.negotiate()
+            self._client = client
+        return self._client
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _align(self, job: AlignJob) -> None:
+        try:
+            align(self._connected(), job.session, job.past)
+        except WorkerError as error:
+            # The next round aligns again before it starts, and reports what is wrong then.
+            if error.code in _UNREACHABLE:
+                self._disconnect()
+
+    def _run(self, job: RoundJob) -> None:
+        try:
+            _RoundRun(self, job).run()
+        except _Cancelled:
+            self.events.put(RoundCancelled(job.id))
+        except WorkerError as error:
+            self.events.put(RoundCancelled(job.id) if job.cancelled.is_set() else RoundFailed(job.id, error))
+
+
+class _RoundRun:
+    """One round from its upload to its last line."""
+
+    def __init__(self, link: WorkerLink, job: RoundJob) -> None:
+        self._link = link
+        self._job = job
+        self._session: str | None = None
+        self._is_posted = False
+        self._last_seq = 0
+
+    def run(self) -> None:
+        """Follow the round to its end, whatever happens in between. Raises WorkerError or _Cancelled."""
+        failures = 0
+        while True:
+            seq = self._last_seq
+            try:
+                if self._attempt():
+                    return
+                raise WorkerError("unreachable", "The worker broke the stream off.")
+            except WorkerError as error:
+                failures = 0 if self._last_seq > seq else failures + 1
+                if failures > len(PAUSES):
+                    raise
+                self._recover(error, PAUSES[max(failures - 1, 0)])
+
+    def _attempt(self) -> bool:
+        self._check()
+        self._link.events.put(Progress(self._job.id, "connecting", 0, 0))
+        client = self._link._connected()
+        if not self._is_posted:
+            self._open(client)
+        self._check()
+        assert self._session is not None
+        if self._is_posted:
+            lines = client.follow_round(self._session, self._job.id, self._last_seq)
+        else:
+            lines = client.post_round(self._session, self._job.id, self._job.prompts, self._job.removed)
+            self._is_posted = True
+        return self._follow(client, lines)
+
+    def _open(self, client: WorkerClient) -> None:
+        job = self._job
+        session, past = session_of(job.past, job.volume.id, job.options)
+        self._session = open_session(
+            client, self._session or session, job.volume.id, job.options, past, lambda: self._upload(client), job.id
+        )
+        job.session = self._session
+
+    def _upload(self, client: WorkerClient) -> None:
+        volume = self._job.volume
+
+        def sent(done: int, total: int) -> None:
+            self._check()
+            self._link.events.put(Uploading(self._job.id, done, total))
+
+        client.upload_volume(volume.id, volume.on_wire, volume.spacing, sent)
+
+    def _follow(self, client: WorkerClient, lines: Iterator[dict[str, Any]]) -> bool:
+        for line in lines:
+            if line["seq"] <= self._last_seq:
+                continue
+            if self._take(client, line):
+                return True
+            self._last_seq = line["seq"]
+        return False
+
+    def _take(self, client: WorkerClient, line: dict[str, Any]) -> bool:
+        job = self._job
+        if line["type"] == "slice":
+            self._link.events.put(_slice(job.id, line))
+        elif line["type"] == "progress":
+            self._link.events.put(Progress(job.id, line["phase"], line["done"], line["total"]))
+        elif line["type"] == "error":
+            raise _Final(str(line["code"]), str(line["message"]))
+        elif line["type"] == "round":
+            assert self._session is not None
+            if line["status"] == "cancelled":
+                raise _Cancelled
+            if job.cancelled.is_set():
+                # The user cancelled after the worker had closed the round: it must leave no trace there either.
+                client.undo(self._session)
+                raise _Cancelled
+            suggested = {int(label): one for label, one in line["suggested"].items() if one is not None}
+            self._link.events.put(RoundClosed(job.id, self._session, job.volume.id, suggested, float(line["seconds"])))
+            return True
+        return False
+
+    def _recover(self, error: WorkerError, pause: float) -> None:
+        """Prepare the next attempt; raises the error where another one is of no use."""
+        if isinstance(error, _Final):
+            raise error
+        self._check()
+        if error.code in _GONE and (self._is_posted or error.code == "unknown_session"):
+            # The worker lost what it had: everything is sent anew, under the same ids.
+            self._is_posted = False
+            self._last_seq = 0
+        elif error.code in _UNREACHABLE:
+            self._link._disconnect()
+            if self._job.cancelled.wait(pause):
+                raise _Cancelled
+            # A new process computes the open round anew and may number its lines otherwise; slices may come twice.
+            if self._link._worker.revive() is not Fate.SAME:
+                self._last_seq = 0
+        else:
+            raise error
+
+    def _check(self) -> None:
+        if self._job.cancelled.is_set():
+            raise _Cancelled
+
+
+class _Final(WorkerError):
+    """The worker says that the round itself failed: trying again is the user's decision."""
+
+
+def _slice(run: str, line: dict[str, Any]) -> SliceArrived:
+    extent: Extent | None = None
+    mask = None
+    if line["extent"] is not None:
+        (k0, k1), (j0, j1), (i0, i1) = line["extent"]
+        extent = ((k0, k1), (j0, j1), (i0, i1))
+        try:
+            mask = unpack_bits(line["bits"], extent_shape(extent))
+        except ValueError as error:
+            raise WorkerError("bad_answer", f"The worker sent a slice that cannot be read: {error}") from error
+    quality = line.get("quality")
+    return SliceArrived(
+        run=run,
+        label=int(line["object"]),
+        axis=int(line["axis"]),
+        index=int(line["index"]),
+        extent=extent,
+        mask=mask,
+        quality=None if quality is None else float(quality),
+        prompted=bool(line.get("prompted", False)),
+    )
