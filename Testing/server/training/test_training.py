@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 from memseg3d.network.loading import load_network
+from memseg3d.network.models import describe_model
 from memseg3d.network.nano import NanoConfig, NanoNetwork
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Decoded
 from memseg3d.training.clips import ClipSettings, SyntheticClips
 from memseg3d.training.loop import Trainer, TrainSettings
 from memseg3d.training.losses import LossWeights, hard_dice, slice_loss, soft_iou
 from memseg3d.training.prompting import boxes, corrective_click, deepest_points, first_prompts
+from memseg3d.training.release import ReleaseError, release
 from memseg3d.training.rollout import ClipRun
 
 CONFIG = NanoConfig(image_size=32, widths=(8, 8, 16, 16), key_width=16)
@@ -121,3 +123,18 @@ def test_the_same_seed_trains_the_same_weights(tmp_path) -> None:
         states.append(trainer.network.state_dict())
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name]), name
+
+
+def test_a_release_carries_its_card(tmp_path) -> None:
+    Trainer(tmp_path / "run", CONFIG, SETTINGS).run()
+    card = json.loads(release(tmp_path / "run", tmp_path / "models").read_text())
+    assert card["command"].startswith("memseg3d train nano --steps 4")
+    assert card["synthetic_hold_out_dice"]["prompted"] >= 0
+    model = describe_model(tmp_path / "models" / "memseg3d-nano.safetensors")
+    assert model.licence == "Apache-2.0"
+    assert model.sha256 == card["sha256"]
+
+
+def test_a_run_without_weights_is_not_released(tmp_path) -> None:
+    with pytest.raises(ReleaseError, match="train first"):
+        release(tmp_path, tmp_path / "models")

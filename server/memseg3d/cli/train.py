@@ -55,5 +55,21 @@ def nano(
     typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")
 
 
+@app.command()
+def release(
+    folder: Annotated[Path, typer.Option(help="Folder of the training run.")] = Path("runs/nano"),
+    models: Annotated[Path, typer.Option(help="Where the weights and their card go.")] = Path("Resources/Models"),
+    note: Annotated[str, typer.Option(help="How the run differed from its command, for the card.")] = "",
+) -> None:
+    """Publish a run: copy its weights into the models' folder and write their card."""
+    from memseg3d.training.release import ReleaseError
+    from memseg3d.training.release import release as publish
+
+    try:
+        typer.echo(f"Wrote {publish(folder, models, note)}")
+    except ReleaseError as error:
+        raise typer.BadParameter(str(error), param_hint="--folder") from error
+
+
 if __name__ == "__main__":
     app()

@@ -18,8 +18,8 @@ class NanoConfig:
     key_width: int = 64
     """Channels of memory keys and queries, over all heads."""
     heads: int = 4
-    memory_slots: int = 7
-    """Conditioning slot plus six recent slices, as in SAM 2."""
+    memory_slots: int = 4
+    """Conditioning slot plus three recent slices: the adjacent one carries most, and reading costs as much as it holds."""
 
     def __post_init__(self) -> None:
         if self.image_size % 16:
