@@ -117,25 +117,25 @@ def finish(run: Run) -> tuple[list[SliceDone], RoundDone]:
 BALL = ball((24, 40, 44), (12, 20, 22), (7, 12, 14))
 
 
-@pytest.fixture()
+@pytest.fixture
 def a_ball() -> Volume:
     """24 x 40 x 44 voxels: a bright ellipsoid on slices 5 to 19, dark elsewhere."""
     return Volume(np.where(BALL, 100, 10).astype(np.int16), (2.0, 1.0, 1.0))
 
 
-@pytest.fixture()
+@pytest.fixture
 def a_box() -> BoxPrompt:
     """Around the ball's largest slice."""
     return BoxPrompt(1, 0, (12, 7, 7), (12, 33, 37))
 
 
-@pytest.fixture()
+@pytest.fixture
 def a_session(a_ball: Volume) -> Session:
     """The ball before a network that segments by a threshold, on whole slices."""
     return Session(a_ball, ThresholdNetwork(), Options(window=(0.0, 110.0)))
 
 
-@pytest.fixture()
+@pytest.fixture
 def a_segmented_ball(a_session: Session, a_box: BoxPrompt) -> Session:
     """The session after its first round."""
     finish(a_session.begin("first", [a_box]))

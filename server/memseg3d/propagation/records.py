@@ -9,7 +9,7 @@ from typing import Any
 from memseg3d.propagation.errors import SessionError
 from memseg3d.propagation.labelmaps import Delta
 from memseg3d.propagation.prompt_json import prompt_from_json, prompt_to_json
-from memseg3d.propagation.prompts import Prompt, PromptError
+from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.window import Window
 
 
@@ -94,7 +94,7 @@ class RoundRecord:
                 finished=float(data["finished"]),
                 objects={int(number): ObjectChange.from_json(change) for number, change in data["objects"].items()},
             )
-        except (KeyError, TypeError, ValueError, PromptError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SessionError(
                 "bad_record", f"A stored round cannot be read ({error!r}); delete the session."
             ) from error
