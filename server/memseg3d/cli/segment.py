@@ -46,6 +46,8 @@ def segment(
     Names stay on this computer: they are in segmentation.json, the labelmap holds numbers.
     """
     results = SegmentResults(out, labelmap_format)
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"{out} is a file; name a folder.", param_hint="--out")
     if not overwrite and results.existing():
         raise typer.BadParameter(
             f"{out} holds the results of an earlier run; choose another folder, or --overwrite.", param_hint="--out"
@@ -54,6 +56,7 @@ def segment(
     file, volume = _open_volume(source, series)
     prompts, names = read_prompts(box or [], point or [], volume.shape, axis)
     network = open_network(model, models, device)
+    results.prepare()
     for note in file.notes:
         typer.echo(note)
     from memseg3d.propagation.session import Session

@@ -32,6 +32,13 @@ class SegmentResults:
         """Results of an earlier run in the folder, whatever their format."""
         return sorted(self.folder.glob(f"{STEM}.*")) if self.folder.is_dir() else []
 
+    def prepare(self) -> None:
+        """Make the folder before anything is computed. Raises `typer.BadParameter` where that is not possible."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise typer.BadParameter(f"{self.folder} cannot be made: {error}.", param_hint="--out") from error
+
     def add(self, event: SliceDone, seconds: float) -> None:
         """A finished slice, `seconds` after the start."""
         if self._first_mask is None:

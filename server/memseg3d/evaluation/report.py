@@ -128,9 +128,10 @@ def markdown(
     lines = [
         "# A box, then corrective clicks",
         "",
-        f"Model {protocol.model} (SHA-256 {protocol.model_sha256[:16]}), {len(results)} targets, "
+        f"Model {protocol.model} (SHA-256 {protocol.model_sha256[:16]}), {len(results)} targets. A box, then "
         f"{protocol.corrections} corrections; the slice to correct is chosen by {protocol.advice}. Dice and NSD (2 mm; "
-        f"microscopy 2 voxels) after round 0 (the box) and round {last}. Gain: paired, over {_method(baselines)}, on the same targets.",
+        f"microscopy 2 voxels) after round 0 (the box) and round {last}. Gain: paired, over {_method(baselines)}, on "
+        "the same targets.",
         "",
         *_group_table(figures, last),
         "",

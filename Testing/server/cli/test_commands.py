@@ -1,0 +1,123 @@
+"""The other commands: version, models, evaluate; and that what is heavy is not loaded for what is light."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from memseg3d import __version__
+from typer.testing import Result
+
+from .conftest import MODEL, words
+
+Command = Callable[..., Result]
+
+
+def test_the_version_is_printed(memseg3d: Command) -> None:
+    result = memseg3d("--version")
+    assert (result.exit_code, result.output) == (0, f"memseg3d {__version__}\n")
+
+
+def test_help_lists_every_command(memseg3d: Command) -> None:
+    shown = words(memseg3d("--help"))
+    for command in ("serve", "segment", "models", "evaluate", "train"):
+        assert f" {command} " in shown
+
+
+def test_help_loads_neither_torch_nor_simpleitk() -> None:
+    code = (
+        "import sys\n"
+        "from memseg3d.cli.main import app\n"
+        "app(['segment', '--help'], standalone_mode=False)\n"
+        "print('HEAVY', [m for m in ('torch', 'SimpleITK', 'fastapi', 'scipy') if m in sys.modules])\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert "HEAVY []" in shown.stdout
+
+
+def test_models_are_listed_with_what_is_known_of_them(memseg3d: Command, models_folder: Path) -> None:
+    file = models_folder / f"{MODEL}.safetensors"
+    listed = {model["path"]: model for model in json.loads(memseg3d("models", "--json").output)}
+    model = listed[str(file)]
+    assert model["name"] == MODEL
+    assert model["bytes"] == file.stat().st_size
+    assert model["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert model["sha256"][:16] in words(memseg3d("models"))
+
+
+def test_the_licence_comes_from_the_card_beside_it(memseg3d: Command, models_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.safetensors").write_bytes((models_folder / f"{MODEL}.safetensors").read_bytes())
+    (tmp_path / "mine.json").write_text('{"licence": "Apache-2.0"}')
+    listed = json.loads(memseg3d("models", "--models", tmp_path, "--json").output)
+    assert listed[0]["licence"] == "Apache-2.0"
+
+
+def test_a_model_that_is_not_what_its_card_says_is_shown_as_damaged(
+    memseg3d: Command, models_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.safetensors").write_bytes((models_folder / f"{MODEL}.safetensors").read_bytes())
+    (tmp_path / "mine.json").write_text(json.dumps({"sha256": "0" * 64}))
+    result = memseg3d("models", "--models", tmp_path)
+    assert result.exit_code == 0
+    assert "is not the model that" in words(result)
+
+
+def test_a_models_folder_that_is_none_is_refused(memseg3d: Command, tmp_path: Path) -> None:
+    result = memseg3d("models", "--models", tmp_path / "nowhere")
+    assert result.exit_code == 2
+    assert "is no folder" in words(result)
+
+
+@pytest.fixture
+def a_data_folder(tmp_path: Path) -> Path:
+    """One made-up case with truth."""
+    (tmp_path / "data" / "block").mkdir(parents=True)
+    truth = np.zeros((8, 24, 24), np.uint8)
+    truth[2:6, 6:18, 6:18] = 1
+    voxels = (500.0 * truth + np.random.default_rng(0).normal(0, 20, truth.shape)).astype(np.int16)
+    for name, array in (("image", voxels), ("label", truth)):
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "data" / "block" / f"{name}.nii.gz"))
+    (tmp_path / "data" / "MANIFEST.json").write_text('{"block": {"modality": "CT"}}')
+    return tmp_path / "data"
+
+
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+def test_rounds_are_evaluated_into_a_table(memseg3d: Command, a_data_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = memseg3d("evaluate", "rounds", "--data", a_data_folder, "--out", out, "--corrections", "2")
+    assert result.exit_code == 0, result.output
+    assert "| block/1 | CT | 576 |" in result.output
+    assert sorted(path.name for path in out.iterdir()) == ["rounds.csv", "rounds.json", "rounds.md", "targets"]
+    assert len(json.loads((out / "rounds.json").read_text())["targets"][0]["rounds"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--cases", "nowhere"], "has no case nowhere. It has: block"),
+        (["--targets", "block/7"], "no target block/7; block has: block/1"),
+        (["--corrections", "-1"], "--corrections"),
+        (["--advice", "oracle"], "'truth', 'quality', 'random'"),
+        (["--baselines", "nowhere.csv"], "no table of baselines at nowhere.csv"),
+        (["--model", "nothing-such"], "no model 'nothing-such'"),
+    ],
+)
+def test_bad_arguments_of_evaluate_are_explained(
+    memseg3d: Command, a_data_folder: Path, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    result = memseg3d("evaluate", "rounds", "--data", a_data_folder, "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 2, result.output
+    assert sentence in words(result)
+
+
+def test_a_folder_without_cases_is_explained(memseg3d: Command, tmp_path: Path) -> None:
+    result = memseg3d("evaluate", "rounds", "--data", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "MANIFEST.json" in words(result)
