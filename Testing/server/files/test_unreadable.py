@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from memseg3d.files import UnreadableFile, read_volume
+from memseg3d.files import UnreadableFile, VolumeFile, nifti, read_volume
 
 SUFFIXES = ["nii", "nii.gz", "nrrd", "mha"]
 
@@ -44,7 +44,7 @@ def test_a_flipped_bit_in_compressed_voxels_is_noticed(
 def test_something_else_under_an_image_name_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"letter.{suffix}"
     path.write_bytes(content)
-    with pytest.raises(UnreadableFile, match=r"letter\..*(empty|not a|cut off)"):
+    with pytest.raises(UnreadableFile, match=r"letter\..*(empty|not an? |no gzip|cut off)"):
         read_volume(path)
 
 
@@ -136,3 +136,33 @@ def test_a_compressed_file_is_read_although_its_plain_namesake_lies_beside_it(
     saved(an_ordinary_image * 0, "volume.nii")
     path = saved(an_ordinary_image, "volume.nii.gz")
     assert np.array_equal(read_volume(path).voxels, sitk.GetArrayFromImage(an_ordinary_image))
+
+
+def test_a_file_that_unpacks_to_far_more_than_its_header_says_does_not_fill_the_disk(
+    an_ordinary_image: sitk.Image, saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(an_ordinary_image, "volume.nii")
+    bomb = path.with_name("bomb.nii.gz")
+    bomb.write_bytes(gzip.compress(path.read_bytes() + bytes(64 << 20), 9))
+    written: list[int] = []
+    read = nifti.read_image
+
+    def remember_size(plain: Path, shown: str) -> VolumeFile:
+        written.append(plain.stat().st_size)
+        return read(plain, shown)
+
+    monkeypatch.setattr(nifti, "read_image", remember_size)
+    assert np.array_equal(read_volume(bomb).voxels, sitk.GetArrayFromImage(an_ordinary_image))
+    assert written[0] < 4 << 20
+
+
+@pytest.mark.parametrize("position", [40, 72, 108])
+def test_a_header_of_nonsense_is_refused(
+    an_ordinary_image: sitk.Image, saved: Callable[..., Path], position: int
+) -> None:
+    path = saved(an_ordinary_image, "volume.nii")
+    damaged = bytearray(path.read_bytes())
+    damaged[position : position + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(damaged)
+    with pytest.raises(UnreadableFile, match=r"volume\.nii"):
+        read_volume(path)

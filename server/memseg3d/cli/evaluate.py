@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, open_network
+from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
 
 app = typer.Typer(help="Judge a model on volumes with truth.", no_args_is_help=True)
 
@@ -39,11 +40,13 @@ def rounds(
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
     """A robot user draws one box on the largest slice and then clicks into the largest error, round after round.
 
     Writes rounds.md (tables), rounds.csv and rounds.json.
     """
+    _require_extra()
     from memseg3d.evaluation.baselines import find_baselines, read_baselines
     from memseg3d.evaluation.report import write_report
     from memseg3d.evaluation.rounds import Protocol, run_rounds
@@ -54,7 +57,7 @@ def rounds(
         compared = read_baselines(table, against) if table else {}
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint="--baselines") from error
-    network = open_network(model, models, device)
+    network = open_network(model, models, device, threads)
     protocol = Protocol(corrections, advice, network.info.name, network.info.sha256)
     try:
         results = run_rounds(data, out, network, protocol, cases, targets, typer.echo)
@@ -63,3 +66,11 @@ def rounds(
     report = write_report(out, protocol, results, compared)
     typer.echo(report.read_text(encoding="utf-8"))
     typer.echo(f"Wrote {report}")
+
+
+def _require_extra() -> None:
+    """The metrics and the robot need packages that a worker does without."""
+    missing = [name for name in ("scipy", "surface_distance") if find_spec(name) is None]
+    if missing:
+        typer.echo(f"memseg3d evaluate needs {' and '.join(missing)}: pip install 'memseg3d[evaluate]'.", err=True)
+        raise typer.Exit(1)

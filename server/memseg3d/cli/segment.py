@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, open_network
+from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
 from memseg3d.cli.prompt_options import BOX_FORM, POINT_FORM, read_prompts
 from memseg3d.cli.segment_output import SegmentResults
 
@@ -39,6 +39,7 @@ def segment(
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
 ) -> None:
     """Segment a volume from boxes and points, one round; every NAME is one segment.
@@ -55,7 +56,7 @@ def segment(
     options = _options(window, axis)
     file, volume = _open_volume(source, series)
     prompts, names = read_prompts(box or [], point or [], volume.shape, axis)
-    network = open_network(model, models, device)
+    network = open_network(model, models, device, threads)
     results.prepare()
     for note in file.notes:
         typer.echo(note)

@@ -10,6 +10,10 @@ from memseg3d.files.errors import UnreadableFile
 GZIP_OR_ZLIB = 47
 """zlib's `wbits` for a stream of either kind, its checksum verified."""
 
+BLOCK = 1 << 20
+MOST_AT_ONCE = 1 << 24
+"""Bytes unpacked at once: a small file may unpack to more than the memory holds."""
+
 
 def check_compressed(data: Path, start: int, shown: str) -> None:
     """Raise `UnreadableFile` unless the bytes of `data` from `start` are whole gzip or zlib streams."""
@@ -19,8 +23,10 @@ def check_compressed(data: Path, start: int, shown: str) -> None:
     with data.open("rb") as stream:
         stream.seek(start)
         try:
-            while not inflate.eof and (block := stream.read(1 << 20)):
-                inflate.decompress(block)
+            while not inflate.eof and (block := stream.read(BLOCK)):
+                while block and not inflate.eof:
+                    inflate.decompress(block, MOST_AT_ONCE)
+                    block = inflate.unconsumed_tail
         except zlib.error as error:
             raise UnreadableFile(f"{shown} is damaged: its compressed data does not add up. Copy it again.") from error
     if not inflate.eof:

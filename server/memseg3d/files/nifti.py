@@ -4,51 +4,57 @@ from __future__ import annotations
 
 import gzip
 import math
-import shutil
 import struct
 import tempfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from memseg3d.files.errors import UnreadableFile
 from memseg3d.files.itk import VolumeFile, read_image
 
 HEADER_BYTES = 348
 NIFTI_2_HEADER_BYTES = 540
+GZIP = b"\x1f\x8b"
+BLOCK = 1 << 20
 
 
 def read_nifti(path: Path) -> VolumeFile:
     """Read a NIfTI-1 file, compressed or not. Raises `UnreadableFile`."""
     with path.open("rb") as stream:
-        compressed = stream.read(2) == b"\x1f\x8b"
+        compressed = stream.read(len(GZIP)) == GZIP
     if not compressed and path.name.lower().endswith(".gz"):
-        raise UnreadableFile(
-            f"{path.name} is not a gzip file although its name says so; check that it is the right file."
-        )
+        raise UnreadableFile(f"{path.name} is no gzip file although its name says so; check that it is the right file.")
     # Always a copy of one name: the NIfTI library takes ct.nii where both ct.nii and ct.nii.gz lie in a folder.
     with tempfile.TemporaryDirectory(prefix="memseg3d-") as folder:
         plain = Path(folder) / "volume.nii"
-        if compressed:
-            _decompress(path, plain)
-        else:
-            shutil.copyfile(path, plain)
-        _check_length(plain, path.name)
+        try:
+            with gzip.open(path) if compressed else path.open("rb") as source, plain.open("wb") as target:
+                _copy(source, target, path.name)  # type: ignore[arg-type]
+        except EOFError as error:
+            raise UnreadableFile(f"{path.name} is cut off: its compressed data ends early. Copy it again.") from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise UnreadableFile(
+                f"{path.name} is damaged: its compressed data does not add up. Copy it again."
+            ) from error
         return read_image(plain, path.name)
 
 
-def _decompress(path: Path, plain: Path) -> None:
-    try:
-        with gzip.open(path) as source, plain.open("wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-    except EOFError as error:
-        raise UnreadableFile(f"{path.name} is cut off: its compressed data ends early. Copy it again.") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UnreadableFile(f"{path.name} is damaged: its compressed data does not add up. Copy it again.") from error
+def _copy(source: BinaryIO, target: BinaryIO, shown: str) -> None:
+    """Copy what the header promises and, to reach the checksum, at most a block more: no file can fill the disk."""
+    header = source.read(HEADER_BYTES)
+    promised = _promised_bytes(header, shown)
+    present = target.write(header)
+    while present <= promised and (block := source.read(BLOCK)):
+        present += target.write(block)
+    if present < promised:
+        raise UnreadableFile(
+            f"{shown} is cut off: it should hold {promised:,} bytes and holds {present:,}. Copy it again."
+        )
 
 
-def _check_length(plain: Path, shown: str) -> None:
-    with plain.open("rb") as stream:
-        header = stream.read(HEADER_BYTES)
+def _promised_bytes(header: bytes, shown: str) -> int:
+    """Size of the whole file, unpacked, by its header."""
     if len(header) < HEADER_BYTES:
         raise UnreadableFile(f"{shown} is cut off within its header. Copy it again.")
     order = next((o for o in "<>" if struct.unpack_from(o + "i", header)[0] == HEADER_BYTES), None)
@@ -59,10 +65,7 @@ def _check_length(plain: Path, shown: str) -> None:
     dimensions = struct.unpack_from(order + "8h", header, 40)
     bits = struct.unpack_from(order + "h", header, 72)[0]
     offset = struct.unpack_from(order + "f", header, 108)[0]
+    if not 0 <= offset < 2**31 or bits <= 0:
+        raise UnreadableFile(f"{shown} has a damaged header. Copy or export it again.")
     sizes = [max(1, n) for n in dimensions[1 : 1 + max(0, min(7, dimensions[0]))]]
-    needed = int(offset) + math.prod(sizes) * bits // 8
-    present = plain.stat().st_size
-    if present < needed:
-        raise UnreadableFile(
-            f"{shown} is cut off: it should hold {needed:,} bytes and holds {present:,}. Copy it again."
-        )
+    return int(offset) + math.prod(sizes) * bits // 8
