@@ -1,4 +1,4 @@
-"""Crops in a session: clicks find their size, the crop follows the object, memories move along, features are bounded."""
+"""Crops in a session: clicks find their size, the crop follows the object, memories move along, room is bounded."""
 
 from __future__ import annotations
 

@@ -140,6 +140,23 @@ def test_a_correction_sees_the_last_result_and_the_memory(a_segmented_ball: Sess
     run.cancel()
 
 
+def test_a_click_beyond_the_end_corrects_that_nothing_was_found(a_ball: Volume, a_box: BoxPrompt) -> None:
+    voxels = a_ball.voxels.copy()
+    voxels[17, 18:22, 20:24] = 100
+    voxels[15:17] = 10
+    network = ThresholdNetwork()
+    session = Session(Volume(voxels, a_ball.spacing), network, WINDOW)
+    finish(session.begin("first", [a_box]))
+    assert not session.labelmap(1)[15:].any()
+    network.priors.clear()
+    network.read.clear()
+    slices, _ = finish(session.begin("second", [PointPrompt(1, (17.0, 20.0, 22.0))]))
+    assert slices[0].index == 17
+    assert slices[0].mask.any()
+    assert network.priors[0]
+    assert network.read[0] >= 1
+
+
 def test_two_prompts_of_a_slice_are_decoded_together(a_segmented_ball: Session) -> None:
     slices, _ = finish(
         a_segmented_ball.begin(

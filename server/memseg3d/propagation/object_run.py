@@ -124,6 +124,9 @@ class ObjectRun:
         """Decode one slice; where clicks alone leave the region open, one step for each region that is tried."""
         framing, shape = self.view.framing, self.view.slice_shape
         last, neighbour = self._last(index), self._neighbour(index)
+        if last is None and any(each != index for each in self._tracker.conditioning):
+            # Propagation has judged this slice as well: that it found nothing is what the prompts correct.
+            last = self._logits.get(index) or SliceLogits.of_mask(np.zeros(shape, bool))
         region, is_guess = first_region(framing, self.view.axis, prompts, self._known_extent(index))
         result = self._tracker.prompt(index, region, prompts, last, neighbour)
         for _ in range(ZOOM_STEPS if is_guess else 0):

@@ -112,9 +112,14 @@ class Session:
             record = RoundRecord(round_id, tuple(added), tuple(removed), options, started, time.time(), changes)
             self._records[self._applied :] = [record]
             self._set_applied(self._applied + 1)
-            return self._summary(round_id, "closed", seconds)
+            return ended("closed", seconds)
 
-        self._run = Run(round_id, objects, close, lambda seconds: self._summary(round_id, "cancelled", seconds))
+        def ended(status: Literal["closed", "cancelled"], seconds: float) -> RoundDone:
+            # The run holds the memories of its fronts: it is let go of.
+            self._run = None
+            return RoundDone(round_id, status, self.objects, self.suggested, seconds)
+
+        self._run = Run(round_id, objects, close, lambda seconds: ended("cancelled", seconds))
         return self._run
 
     def undo(self) -> list[SliceDone]:
@@ -258,6 +263,3 @@ class Session:
     def _check_idle(self) -> None:
         if self._run is not None and self._run.is_open:
             raise SessionError("busy", f"Round {self._run.round_id} is still open; finish or cancel it first.")
-
-    def _summary(self, round_id: str, status: Literal["closed", "cancelled"], seconds: float) -> RoundDone:
-        return RoundDone(round_id, status, self.objects, self.suggested, seconds)

@@ -27,7 +27,7 @@ class SliceLogits:
     @classmethod
     def of_mask(cls, mask: np.ndarray, quality: float = 1.0) -> SliceLogits:
         """A mask (rows, columns) of the whole slice, taken for certain."""
-        logits = np.where(mask, MASK_LOGIT, -MASK_LOGIT).astype(np.float32)
+        logits = np.where(mask, MASK_LOGIT, -MASK_LOGIT).astype(np.float16)
         return cls(Region.whole((mask.shape[0], mask.shape[1]), 1), logits, quality, bool(mask.any()))
 
     def mask(self, slice_shape: tuple[int, int]) -> np.ndarray:
@@ -54,7 +54,7 @@ class SliceLogits:
     def seen_through(self, region: Region, grid: int, slice_shape: tuple[int, int]) -> np.ndarray:
         """Float32 (grid, grid) logits over another region, resampled by way of the slice's probabilities."""
         if region == self.region and self.logits.shape == (grid, grid):
-            return np.clip(self.logits, -PRIOR_LIMIT, PRIOR_LIMIT)
+            return np.clip(self.logits, -PRIOR_LIMIT, PRIOR_LIMIT).astype(np.float32)
         lens = Region(region.extent, grid)
         pixels = self.probabilities(slice_shape)[lens.rows_and_columns(slice_shape)]
         certain = 1.0 / (1.0 + np.exp(-MASK_LOGIT))
