@@ -92,10 +92,11 @@ class Client:
 class WorkerProcess(Client):
     """A running `memseg3d serve`; `stop` closes its stdin, `kill` gives it no time."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path, data: Path) -> None:
         super().__init__(url)
         self.process = process
         self.log = log
+        self.data = data
 
     def stop(self) -> int:
         assert self.process.stdin is not None
@@ -168,7 +169,7 @@ def start_worker(a_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         process.stdin.flush()
         ready = process.stdout.readline()
         assert ready, log.read_text()
-        worker = WorkerProcess(process, json.loads(ready)["url"], log)
+        worker = WorkerProcess(process, json.loads(ready)["url"], log, data_folder)
         started.append(worker)
         return worker
 

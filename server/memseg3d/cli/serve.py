@@ -45,14 +45,7 @@ def serve(
     The token comes from --token-stdin or from the environment variable MEMSEG3D_TOKEN, never from the command line.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # Imported here: torch takes seconds, and `--help` needs none of it.
-    from memseg3d.network.loading import UnknownCheckpoint, load_network
-    from memseg3d.network.models import ModelDamaged, ModelNotFound, find_model
-    from memseg3d.service.app import create_app
-    from memseg3d.service.folders import DataFolder, DataFolderError
     from memseg3d.service.server import ServeError, Server, bind, call_when_stdin_closes, is_loopback, read_token_line
-    from memseg3d.service.settings import Limits, Settings
-    from memseg3d.service.worker import Worker
 
     try:
         token = read_token_line() if token_stdin else os.environ.get("MEMSEG3D_TOKEN") or None
@@ -64,13 +57,24 @@ def serve(
             raise ServeError("There is no token: set MEMSEG3D_TOKEN, use --token-stdin, or allow it with --no-token.")
         if image_size is not None and image_size % 32:
             raise ServeError(f"SAM 2 takes images of a multiple of 32 pixels, not {image_size}: choose 512 or 1024.")
+    except ServeError as error:
+        raise _refused(error) from error
+
+    # Imported here: torch takes seconds, and neither `--help` nor a wrong option should wait for it.
+    from memseg3d.network.loading import UnknownCheckpoint, load_network
+    from memseg3d.network.models import ModelDamaged, ModelNotFound, find_model
+    from memseg3d.service.app import create_app
+    from memseg3d.service.folders import DataFolder, DataFolderError
+    from memseg3d.service.settings import Limits, Settings
+    from memseg3d.service.worker import Worker
+
+    try:
         chosen = _device(device, threads)
         network = load_network(find_model(model, models), image_size, chosen)
         folder = DataFolder(data_folder) if data_folder is not None else DataFolder.default()
         listener = bind(host, port)
     except (ServeError, DataFolderError, UnknownCheckpoint, ModelNotFound, ModelDamaged) as error:
-        typer.echo(f"memseg3d serve: {error}", err=True)
-        raise typer.Exit(2) from error
+        raise _refused(error) from error
     limits = Limits(volume_bytes=int(volume_gib * 2**30), disk_bytes=int(disk_gib * 2**30))
     settings = Settings(folder.path, token, limits, retention_hours)
     worker = Worker(settings, folder, network, chosen)
@@ -78,6 +82,11 @@ def serve(
     if token_stdin:
         call_when_stdin_closes(server.stop)
     server.run_until_stopped()
+
+
+def _refused(error: Exception) -> typer.Exit:
+    typer.echo(f"memseg3d serve: {error}", err=True)
+    return typer.Exit(2)
 
 
 def _device(wanted: str, threads: int | None) -> str:

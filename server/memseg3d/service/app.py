@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from memseg3d import __version__
 from memseg3d.service.access_log import AccessLog
+from memseg3d.service.description import described
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
 from memseg3d.service.gate import Gate, error_response
 from memseg3d.service.routes import about, labelmaps, rounds, sessions, volumes
@@ -43,8 +44,9 @@ def create_app(worker: Worker) -> FastAPI:
         redoc_url=None,
     )
     app.state.worker = worker
+    app.openapi = lambda: described(app)  # type: ignore[method-assign]
     for part in (about, volumes, sessions, rounds, labelmaps):
-        app.include_router(part.router, prefix="/v1")
+        app.include_router(part.router)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)

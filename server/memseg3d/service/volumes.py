@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -48,7 +49,7 @@ class VolumeEntry:
     @property
     def voxel_bytes(self) -> int:
         """Size of the voxels in bytes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def file_geometry(self) -> Geometry:
@@ -117,13 +118,18 @@ class VolumeStore:
                 self._opened[volume_id] = volume
             return volume
 
+    def check_words(self, entry: VolumeEntry) -> None:
+        """Refuse what cannot be a volume, or is too large, before a byte of it is received. Raises ServiceError."""
+        if 0 in entry.shape or not all(0 < step < math.inf for step in entry.spacing):
+            raise ServiceError("bad_volume", "There are no voxels, or no size of them: check shape and spacing (mm).")
+        if entry.voxel_bytes > self._limits.volume_bytes:
+            raise too_large(self._limits.volume_bytes)
+
     async def add_voxels(self, entry: VolumeEntry, body: AsyncIterator[bytes], packed: bool) -> VolumeEntry:
         """Keep raw voxels (C order, little-endian; gzip where `packed`) under the id that the client computed.
 
-        Raises ServiceError: hash_mismatch, bad_volume, too_large, disk_full.
+        Raises ServiceError: hash_mismatch, bad_volume, disk_full.
         """
-        if entry.voxel_bytes > self._limits.volume_bytes:
-            raise too_large(self._limits.volume_bytes)
         with incoming_folder(self._folder.incoming) as folder:
             with (folder / _VOXELS).open("wb") as file:
                 sink = VoxelSink(file, hash_start(entry.shape, entry.dtype, entry.spacing), entry.voxel_bytes)
@@ -203,7 +209,7 @@ class VolumeStore:
             reader.ReadImageInformation()
         except RuntimeError:
             return  # reading the file will say what is wrong with it
-        if int(np.prod(reader.GetSize(), dtype=np.float64)) > self._limits.volume_bytes:
+        if math.prod(reader.GetSize()) > self._limits.volume_bytes:
             raise too_large(self._limits.volume_bytes)
 
     def _keep(self, folder: Path, entry: VolumeEntry) -> bool:
@@ -226,8 +232,6 @@ class VolumeStore:
 
 
 def _map(entry: VolumeEntry, path: Path) -> Volume:
-    if entry.voxel_bytes == 0 or len(entry.shape) != 3:
-        raise ServiceError("bad_volume", "The volume holds no voxels: check its shape.")
     voxels = np.memmap(path, dtype=np.dtype(entry.dtype).newbyteorder("<"), mode="r", shape=entry.shape)
     try:
         return Volume(voxels, entry.spacing)

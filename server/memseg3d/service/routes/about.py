@@ -11,7 +11,7 @@ from memseg3d.service.metrics import MEDIA_TYPE
 from memseg3d.service.protocol import Health, Info, ModelWords
 from memseg3d.service.routes.common import TheWorker, errors
 
-router = APIRouter(tags=["about"])
+router = APIRouter(prefix="/v1", tags=["about"])
 
 
 @router.get("/health", responses=errors())

@@ -17,7 +17,7 @@ from memseg3d.files import write_labelmap
 from memseg3d.service.routes.common import TheWorker, computed, errors
 from memseg3d.service.volumes import VolumeEntry
 
-router = APIRouter(prefix="/sessions/{session_id}/labelmap", tags=["labelmaps"])
+router = APIRouter(prefix="/v1/sessions/{session_id}/labelmap", tags=["labelmaps"])
 
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {

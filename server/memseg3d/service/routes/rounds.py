@@ -13,7 +13,7 @@ from memseg3d.service.routes.common import TheWorker, computed, errors
 from memseg3d.service.streams import MEDIA_TYPE, RoundStream
 from memseg3d.service.worker import Worker
 
-router = APIRouter(prefix="/sessions/{session_id}/rounds", tags=["rounds"])
+router = APIRouter(prefix="/v1/sessions/{session_id}/rounds", tags=["rounds"])
 
 
 class NdjsonResponse(StreamingResponse):

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from memseg3d.service.protocol import ChangedState, Deleted, SessionRequest, SessionState
 from memseg3d.service.routes.common import TheWorker, computed, errors
 
-router = APIRouter(prefix="/sessions", tags=["sessions"])
+router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
 
 @router.post(

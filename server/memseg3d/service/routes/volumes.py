@@ -13,7 +13,7 @@ from memseg3d.service.routes.common import TheWorker, computed, errors
 from memseg3d.service.uploads import drain
 from memseg3d.service.volumes import FILE_SUFFIXES, VolumeEntry
 
-router = APIRouter(prefix="/volumes", tags=["volumes"])
+router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
 
 VolumeId = Annotated[str, Path(description="SHA-256 (hex) of the volume's words and voxels.")]
 Dtype = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
@@ -52,6 +52,7 @@ async def put_volume(
         if worker.volumes.holds(volume_id):
             await drain(body, worker.settings.limits.volume_bytes)
             return _words(worker.volumes.find(volume_id))
+        worker.volumes.check_words(entry)
         await run_in_threadpool(worker.make_room, entry.voxel_bytes)
         await worker.volumes.add_voxels(entry, body, encoding == "gzip")
     except ServiceError:
@@ -78,7 +79,7 @@ async def post_volume_file(
         suffix = next((suffix for suffix in FILE_SUFFIXES if filename.lower().endswith(suffix)), None)
         if suffix is None:
             raise ServiceError("bad_file", f"The file's name must end in one of {', '.join(FILE_SUFFIXES)}.")
-        await run_in_threadpool(worker.make_room, int(request.headers.get("content-length", "0")))
+        await run_in_threadpool(worker.make_room, min(_announced(request), worker.settings.limits.volume_bytes))
         entry, is_new = await worker.volumes.add_file(suffix, body)
     except ServiceError:
         await drain(body, worker.settings.limits.volume_bytes)
@@ -100,6 +101,11 @@ async def delete_volume(worker: TheWorker, volume_id: VolumeId) -> Deleted:
     await computed(worker, lambda: worker.sessions.delete_of_volume(volume_id))
     await run_in_threadpool(worker.volumes.delete, volume_id)
     return Deleted()
+
+
+def _announced(request: Request) -> int:
+    length = request.headers.get("content-length", "0")
+    return int(length) if length.isdigit() else 0
 
 
 def _words(entry: VolumeEntry) -> VolumeWords:
