@@ -6,7 +6,7 @@ As a command: python -m MemSeg3DLib.dicom_seg --dicom FOLDER --labelmap seg.nii.
 from __future__ import annotations
 
 import os
-import tempfile
+import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -218,18 +218,14 @@ def _completed(source: Dataset) -> Dataset:
 
 def _save(dataset: Dataset, path: Path) -> None:
     """Write beside the target and rename, so that no half-written file is ever found under the name."""
-    try:
-        handle, temporary = tempfile.mkstemp(suffix=".part", prefix=path.name, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise DicomSegError(f"{path} cannot be written: {error.strerror}.") from error
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         dataset.save_as(temporary, enforce_file_format=True)
         os.replace(temporary, path)
     except OSError as error:
         raise DicomSegError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

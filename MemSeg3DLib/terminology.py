@@ -87,7 +87,8 @@ def describe(label: int, name: str, includes: tuple[int, ...] = ()) -> SegmentDe
 def read_labels(path: Path) -> list[SegmentDescription]:
     """Segments of a labels file: JSON from label to a name, or to an object with fields of `SegmentDescription`.
 
-    Codes are lists of value, scheme and meaning. Raises `LabelsError` where the file is not that.
+    Codes are lists of value, scheme and meaning. The side-cars that `write_nifti` and `memseg3d segment` leave beside a
+    labelmap are read, too. Raises `LabelsError` where the file is not that.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -95,6 +96,8 @@ def read_labels(path: Path) -> list[SegmentDescription]:
         raise LabelsError(f"The labels file {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise LabelsError(f"The labels file {path} is no valid JSON: {error}.") from error
+    if isinstance(content, dict) and isinstance(content.get("segments"), list):
+        content = _of_worker(content["segments"], path)
     if not isinstance(content, dict) or not content:
         raise LabelsError(f'The labels file {path} must map label values to names, such as {{"1": "liver"}}.')
     return [_read_label(key, value, path) for key, value in content.items()]
@@ -114,6 +117,13 @@ def _as_json(segment: SegmentDescription) -> dict[str, Any]:
     }
 
 
+def _of_worker(segments: list[Any], path: Path) -> dict[str, Any]:
+    """Label to name, from the side-car of `memseg3d segment`."""
+    if not all(isinstance(one, dict) and "label" in one and "name" in one for one in segments):
+        raise LabelsError(f"In {path} every entry of 'segments' must have a label and a name.")
+    return {str(one["label"]): one["name"] for one in segments}
+
+
 def _read_label(key: str, value: object, path: Path) -> SegmentDescription:
     if not key.isdigit() or int(key) == 0:
         raise LabelsError(f"In {path} the label {key!r} is no positive whole number.")
@@ -122,6 +132,10 @@ def _read_label(key: str, value: object, path: Path) -> SegmentDescription:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"].strip():
         raise LabelsError(f"In {path} label {key} has no name.")
     segment = describe(int(key), value["name"])
+    if "color" in value:
+        # Slicer's colours run from 0 to 1.
+        value = {**value, "colour": [round(255 * part) for part in value["color"]]}
+        del value["color"]
     unknown = set(value) - set(vars(segment))
     if unknown:
         raise LabelsError(f"In {path} label {key} has unknown fields: {', '.join(sorted(unknown))}.")

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from demo.cases import own_case, phantom_case
-from demo.export import write_dicom, write_labelmap, write_segmentation
+from demo.export import write_dicom
 from demo.overview import draw_overview
 from demo.results import Case, TargetResult
-from demo.story import Desk, open_desk, segment_case, worker_log
+from demo.story import Desk, open_desk, segment_case
 from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DLib.export import write_nifti, write_seg_nrrd
 from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.measure import measure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,10 +48,14 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     console.print(f"Volume: {case.name}, {' x '.join(str(n) for n in case.voxels.shape)} voxels (k, j, i)")
     console.print("Starting the worker ...")
     # The log is this run's alone, so that its last words are not those of an earlier one.
-    worker_log(out).unlink(missing_ok=True)
-    with LocalWorker.start(
-        model=options.model, device=options.device, data_folder=out / "worker", log_file=worker_log(out)
-    ) as worker:
+    log = out / "worker.log"
+    log.unlink(missing_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="memseg3d-") as scratch,
+        LocalWorker.start(
+            model=options.model, device=options.device, data_folder=Path(scratch), log_file=log
+        ) as worker,
+    ):
         client = worker.connect()
         about = client.info()
         client.close()
@@ -63,14 +69,14 @@ def _run(options: argparse.Namespace, console: Console) -> None:
             results, seconds = segment_case(case, desk, worker, show)
     words = f"{about['model']['name']} on {about['device']}"
     _write(case, desk, results, out, words, console)
-    console.print(_table(case, results, seconds))
+    console.print(_table(desk, results, seconds))
     console.print(f"Look at [bold]{out / 'overview.png'}[/bold]. Everything took {time.monotonic() - began:.0f} s.")
 
 
 def _write(case: Case, desk: Desk, results: list[TargetResult], out: Path, words: str, console: Console) -> None:
     console.print(f"Writing to {out} ...")
-    write_labelmap(desk, out / "segmentation.nii.gz")
-    write_segmentation(desk, out / "segmentation.seg.nrrd")
+    write_nifti(desk.segmentation, desk.volume, out / "segmentation.nii.gz", desk.segment_ids)
+    write_seg_nrrd(desk.segmentation, out / "segmentation.seg.nrrd")
     report = write_dicom(case, desk, out)
     for sentence in report.left_out:
         console.print(sentence)
@@ -88,7 +94,7 @@ def _bar(console: Console) -> Progress:
     )
 
 
-def _table(case: Case, results: list[TargetResult], seconds: list[float]) -> Table:
+def _table(desk: Desk, results: list[TargetResult], seconds: list[float]) -> Table:
     """Segment, mL, Dice after each round where truth is known, seconds to the first mask, seconds of all rounds."""
     table = Table("segment", "mL")
     known = all(result.target.truth is not None for result in results)
@@ -98,9 +104,9 @@ def _table(case: Case, results: list[TargetResult], seconds: list[float]) -> Tab
             table.add_column("Dice, box" if number == 0 else f"Dice, + {number} click", justify="right")
     table.add_column("first mask, s", justify="right")
     table.add_column("all rounds, s", justify="right")
-    millilitre = float(np.prod(case.spacing)) / 1000
-    for result in results:
-        row = [result.target.segment.name, f"{result.rounds[-1].mask.sum() * millilitre:.1f}"]
+    for result, segment_id in zip(results, desk.segment_ids, strict=True):
+        volume = measure(desk.segmentation, segment_id, desk.volume).millilitres
+        row = [result.target.segment.name, f"{volume:.1f}"]
         if known:
             row += [f"{result.dice(number):.3f}" for number in range(len(result.rounds))]
         first = result.rounds[0].first_seconds

@@ -36,18 +36,23 @@ def phantom_case(folder: Path) -> Case:
 def own_case(volume: Path, truth: Path | None, boxes: Sequence[str], folder: Path) -> Case:
     """A volume of one's own: NIfTI, NRRD or MetaImage, or the folder of a DICOM series.
 
-    Targets: the two largest labels of `truth`, or each box, written as name:k0,j0,i0,k1,j1,i1. Raises `DemoError`.
+    Targets: the two largest labels of `truth`, or each box, written as name:k0,j0,i0,k1,j1,i1. A left-handed volume is
+    turned over along k, as Slicer does when it reads one, so that voxels mean the same here and in the scene. Boxes are
+    in the file's own voxels. Raises `DemoError`.
     """
     if not truth and not boxes:
         raise DemoError('Without TRUTH the demo needs a box: make demo VOLUME=... BOX="liver:60,40,30,60,110,120".')
     image, file, series = _open(volume, folder)
-    voxels = sitk.GetArrayFromImage(image)
+    is_left_handed = np.linalg.det(_affine(image)[:3, :3]) < 0
     k, j, i = (float(s) for s in image.GetSpacing()[::-1])
     spacing = (k, j, i)
     if truth:
-        targets = _targets_of(_read(truth), image, spacing)
+        targets = _targets_of(_labels(_read(truth), image), is_left_handed, spacing)
     else:
-        targets = [_boxed(n, text, voxels.shape) for n, text in enumerate(boxes, 1)]
+        targets = [_boxed(n, text, image.GetSize()[::-1], is_left_handed) for n, text in enumerate(boxes, 1)]
+    if is_left_handed:
+        image = sitk.Flip(image, (False, False, True))
+    voxels = sitk.GetArrayFromImage(image)
     name = volume.name.split(".")[0] or str(volume)
     if volume.parent.name and name == "image":
         name = volume.parent.name
@@ -87,10 +92,14 @@ def _affine(image: sitk.Image) -> NDArray[np.float64]:
     return affine
 
 
-def _targets_of(truth: sitk.Image, image: sitk.Image, spacing: tuple[float, float, float]) -> list[Target]:
+def _labels(truth: sitk.Image, image: sitk.Image) -> NDArray[np.int64]:
     if truth.GetSize() != image.GetSize() or not np.allclose(_affine(truth), _affine(image), atol=0.01):
         raise DemoError("TRUTH is not on the grid of VOLUME; resample it first.")
-    labels = np.rint(sitk.GetArrayFromImage(truth)).astype(np.int64)
+    return np.rint(sitk.GetArrayFromImage(truth)).astype(np.int64)
+
+
+def _targets_of(labels: NDArray[np.int64], is_left_handed: bool, spacing: tuple[float, float, float]) -> list[Target]:
+    labels = labels[::-1] if is_left_handed else labels
     values, counts = np.unique(labels[labels > 0], return_counts=True)
     if not len(values):
         raise DemoError("TRUTH holds no label; it must have at least one value above 0.")
@@ -103,7 +112,7 @@ def _targets_of(truth: sitk.Image, image: sitk.Image, spacing: tuple[float, floa
     return targets
 
 
-def _boxed(number: int, text: str, shape: tuple[int, ...]) -> Target:
+def _boxed(number: int, text: str, shape: tuple[int, ...], is_left_handed: bool) -> Target:
     form = f"{text!r} is no box; write name:k0,j0,i0,k1,j1,i1 with k0 = k1 (or j0 = j1, or i0 = i1)."
     name, _, numbers = text.rpartition(":")
     try:
@@ -118,6 +127,9 @@ def _boxed(number: int, text: str, shape: tuple[int, ...]) -> Target:
         raise DemoError(form)
     if any(a < 0 or b > n - 1 for a, b, n in zip(lower, upper, shape, strict=True)):
         raise DemoError(f"The box {text!r} leaves the volume, which has {shape} voxels (k, j, i).")
+    if is_left_handed:
+        last = shape[0] - 1.0
+        lower, upper = (last - upper[0], *lower[1:]), (last - lower[0], *upper[1:])
     return Target(_described(number, name), Box(flat[0], lower, upper))
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from demo.results import Box, Case, Click, DemoError, Mask, TargetResult, TargetRound
 from demo.user import correct
-from MemSeg3DLib.grids import read_segment, segmentation_grid
+from MemSeg3DLib.export import segment_on_volume
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.prompts import BoxPrompt, PointPrompt, Prompt
 from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.run_state import RoundRequest, RoundResult, RunFailure, RunProgress, RunState, RunStopped, SliceWritten
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, load_volume, open_scene
+from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, load_volume, open_scene, volume_array
+from MemSeg3DLib.transforms import ijk_to_local_matrix
 
 POLL_SECONDS = 0.01
+LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PHASES = {
     RunState.PREPARING: "preparing",
     RunState.UPLOADING: "uploading",
@@ -39,8 +40,7 @@ class Desk:
 
     def mask(self, segment_id: str) -> Mask:
         """A segment (k, j, i) on the volume's grid, as it is in the scene now."""
-        grid = segmentation_grid(self.segmentation, self.volume)
-        return read_segment(self.segmentation, segment_id, grid, grid.whole)
+        return segment_on_volume(self.segmentation, segment_id, self.volume)
 
 
 @dataclass(eq=False)
@@ -73,6 +73,10 @@ def open_desk(case: Case) -> Desk:
     """A new scene with the case's volume and an empty segment for each target, in its colour."""
     scene = open_scene()
     volume = load_volume(scene, case.file, case.name)
+    there = LPS_FROM_RAS @ ijk_to_local_matrix(volume)
+    # Truth and boxes are voxels of the case: the scene must mean the same ones.
+    if volume_array(volume).shape != case.voxels.shape or not np.allclose(there, case.affine, atol=0.01):
+        raise DemoError(f"Slicer reads {case.file.name} onto another grid than ITK; save it as NRRD and try again.")
     segmentation = add_segmentation(scene, volume)
     segment_ids = []
     for target in case.targets:
@@ -159,8 +163,3 @@ def _box(desk: Desk, segment_id: str, box: Box) -> BoxPrompt:
 
 def _point(desk: Desk, segment_id: str, click: Click) -> PointPrompt:
     return PointPrompt(segment_id, ijk_to_world(desk.volume, click.position), click.positive, click.axis)
-
-
-def worker_log(out: Path) -> Path:
-    """Where the worker of the demo writes its log."""
-    return out / "worker.log"

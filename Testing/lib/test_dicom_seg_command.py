@@ -131,9 +131,11 @@ def test_unreadable_input_says_what_to_do(
         ([], "must map label values"),
         ({"liver": "1"}, "no positive whole number"),
         ({"1": {"colour": [1, 2, 3]}}, "has no name"),
-        ({"1": {"name": "liver", "color": [1, 2, 3]}}, "unknown fields: color"),
+        ({"1": {"name": "liver", "hue": [1, 2, 3]}}, "unknown fields: hue"),
         ({"1": {"name": "liver", "colour": [1, 2]}}, "three whole numbers"),
         ({"1": {"name": "liver", "type": ["10200004", "SCT"]}}, "value, coding scheme and meaning"),
+        ({"1": {"name": "liver", "color": [1, 0.5, 7]}}, "three whole numbers"),
+        ({"segments": [{"name": "liver"}]}, "a label and a name"),
         ({"1": {"name": "liver", "type": "liver"}}, "value, coding scheme and meaning"),
     ],
 )
@@ -151,3 +153,17 @@ def test_known_names_bring_their_codes(tmp_path: Path) -> None:
     assert liver.type.value == "10200004"
     assert kidney.modifier is not None
     assert (kidney.modifier.meaning, kidney.colour) == ("Left", (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"1": {"name": "liver", "color": [1.0, 0.5, 0.0]}},
+        {"segments": [{"label": 1, "name": "liver", "voxels": 17}], "model": {"name": "memseg3d-nano"}},
+    ],
+)
+def test_side_cars_of_the_product_are_labels_files(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "segmentation.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (segment,) = read_labels(path)
+    assert (segment.label, segment.name, segment.type.meaning) == (1, "liver", "Liver")
