@@ -13,13 +13,19 @@ import torch
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.seam import Network
+from memseg3d.propagation.features import FeatureStore
+from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.memory import BACKWARD, FORWARD
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
-from memseg3d.propagation.regions import Region
+from memseg3d.propagation.region_tracker import RegionTracker
+from memseg3d.propagation.regions import Extent, Region
 from memseg3d.propagation.session import Session
+from memseg3d.propagation.slice_logits import SliceLogits
 from memseg3d.propagation.tracker import Tracker
+from memseg3d.propagation.view import View
 from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.window import Window
 
 from .conftest import BALL, finish
 
@@ -62,6 +68,20 @@ def test_every_kind_of_prompt_runs_and_repeats_itself(a_ball: Volume, a_network:
     for _ in range(3):
         new.undo()
     assert new.objects == {}
+
+
+def test_a_correction_reads_its_neighbour_and_then_forgets_it(a_ball: Volume, a_network: Network) -> None:
+    framing = Framing((40, 44), (1.0, 1.0), a_network.info.image_size, crop=True)
+    view = View(a_ball, 0, framing, (Window(0.0, 110.0),) * a_network.info.channels, FeatureStore(a_network))
+    tracker = RegionTracker(view)
+    tracker.adopt(12, framing.around(Extent(7.5, 7.5, 32.5, 36.5)), BALL[12])
+    smaller, click = framing.around(Extent(12, 12, 28, 30)), [PointPrompt(1, (16.0, 20.0, 22.0))]
+    last = SliceLogits.of_mask(BALL[16])
+    alone = tracker.prompt(16, smaller, click, last)
+    beside = tracker.prompt(16, smaller, click, last, (15, SliceLogits.of_mask(BALL[15])))
+    assert not np.array_equal(alone.logits, beside.logits)
+    assert list(tracker.tracker.entries) == [12, 16]
+    assert tracker.region_of(12) == smaller
 
 
 @pytest.mark.parametrize("mode", ["independent", "shared"])

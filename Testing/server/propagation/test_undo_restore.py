@@ -154,6 +154,7 @@ def test_a_damaged_record_is_refused_and_the_session_stays_empty(a_segmented_bal
         damaged(records, delta={**delta, "bits": "AAAA"}),
         damaged(records, delta={**delta, "bits": "no base64!"}),
         damaged(records, qualities=None),
+        damaged(records, axis=3),
         [{**records[0], "prompts": [{"type": "point"}]}],
         [{key: value for key, value in records[0].items() if key != "finished"}],
     ]

@@ -42,8 +42,10 @@ class ObjectChange:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ObjectChange:
         """Raises KeyError, TypeError or ValueError where the JSON is no change."""
+        if data["axis"] not in (0, 1, 2):
+            raise ValueError(f"axis {data['axis']!r}")
         return cls(
-            axis=int(data["axis"]),
+            axis=data["axis"],
             delta=Delta.from_json(data["delta"]),
             qualities={
                 int(index): None if value is None else float(value) for index, value in data["qualities"].items()
