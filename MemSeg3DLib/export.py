@@ -67,11 +67,18 @@ def labelmap_array(
     return labels, ids
 
 
-def write_nifti(segmentation_node: Any, volume_node: Any, path: Path, segment_ids: Sequence[str] | None = None) -> Path:
+def write_nifti(
+    segmentation_node: Any,
+    volume_node: Any,
+    path: Path,
+    segment_ids: Sequence[str] | None = None,
+    like: Path | None = None,
+) -> Path:
     """Write a labelmap on the source volume's grid and, beside it, `<name>.json` with the segments' names and colours.
 
-    The volume's own geometry is written, without its parent transform, so that the file lies on the one that the volume
-    came from. Returns the path of the side-car. Raises SceneError where the disk does not take it.
+    The volume's own geometry is written, without its parent transform. like: the file that the volume was loaded from;
+    the labelmap then lies on that file voxel for voxel, also where Slicer turned its slices around.
+    Returns the side-car's path. Raises SceneError where `like` has another grid, or the disk does not take the file.
     """
     path = Path(path)
     labels, ids = labelmap_array(segmentation_node, volume_node, segment_ids)
@@ -81,6 +88,8 @@ def write_nifti(segmentation_node: Any, volume_node: Any, path: Path, segment_id
     image.SetSpacing([float(value) for value in spacing])
     image.SetOrigin([float(value) for value in matrix[:3, 3]])
     image.SetDirection([float(value) for value in (matrix[:3, :3] / spacing).ravel()])
+    if like is not None:
+        image = _laid_on(image, like)
     names = {}
     for value, segment_id in enumerate(ids, 1):
         segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
@@ -93,6 +102,39 @@ def write_nifti(segmentation_node: Any, volume_node: Any, path: Path, segment_id
     except (OSError, RuntimeError) as error:
         raise SceneError(f"{path.name} cannot be written: check the folder and its free space.") from error
     return side_car
+
+
+def _laid_on(image: sitk.Image, like: Path) -> sitk.Image:
+    """The image with its axes in the order and direction of a file on the same grid."""
+    refusal = SceneError(f"{like.name} is not on the source volume's grid: export without it, or name the right file.")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(like))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise SceneError(f"{like.name} cannot be read: name the file that the volume was loaded from.") from error
+    if reader.GetDimension() != 3:
+        raise refusal
+    ours = np.array(image.GetDirection()).reshape(3, 3)
+    theirs = np.array(reader.GetDirection()).reshape(3, 3)
+    turn = np.round(ours.T @ theirs)
+    if not np.array_equal(np.abs(turn).sum(axis=0), np.ones(3)):
+        raise refusal
+    order = [int(axis) for axis in np.argmax(np.abs(turn), axis=0)]
+    laid = sitk.Flip(sitk.PermuteAxes(image, order), [bool(turn[axis, n] < 0) for n, axis in enumerate(order)])
+    step = min(laid.GetSpacing())
+    same = (
+        tuple(laid.GetSize()) == tuple(reader.GetSize())
+        and np.allclose(laid.GetOrigin(), reader.GetOrigin(), rtol=0, atol=1e-2 * step)
+        and np.allclose(laid.GetSpacing(), reader.GetSpacing(), rtol=1e-4)
+        and np.allclose(laid.GetDirection(), reader.GetDirection(), rtol=0, atol=1e-4)
+    )
+    if not same:
+        raise refusal
+    laid.SetOrigin(reader.GetOrigin())
+    laid.SetSpacing(reader.GetSpacing())
+    laid.SetDirection(reader.GetDirection())
+    return laid
 
 
 def write_seg_nrrd(segmentation_node: Any, path: Path) -> None:

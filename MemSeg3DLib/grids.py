@@ -179,7 +179,7 @@ class VolumeOnGrid:
         return self._pull(((low[0], high[0]), (low[1], high[1]), (low[2], high[2])), axis, index, extent, mask)
 
     def pull_back(self, mask: np.ndarray, box: Extent) -> np.ndarray:
-        """A mask on a box of the grid as the volume's voxels see it: boolean (k, j, i), each by the nearest grid voxel."""
+        """A mask on a box of the grid, on the volume's voxels: boolean (k, j, i), by nearest voxel."""
         result = np.zeros(self.shape, dtype=bool)
         low, high = np.array([a for a, _ in box]), np.array([b for _, b in box])
         for k in range(self.shape[0]):

@@ -16,8 +16,8 @@ from MemSeg3DLib.transforms import ijk_to_local_matrix, linear_between
 class Measurement:
     """What a segment measures.
 
-    millilitres: in the world, linear parent transforms included. mean, deviation (of the population), minimum, maximum: of
-    the source volume's intensities inside; None where the segment is empty.
+    millilitres: in the world, linear parent transforms included. mean, deviation (of the population), minimum, maximum:
+    of the source volume's intensities inside; None where the segment is empty.
     """
 
     voxels: int

@@ -33,7 +33,7 @@ def click_on(volume: Any, segment_id: str, kji: tuple[float, float, float], posi
 def a_long_volume(scene: Any) -> Any:
     """So many slices that something can happen in mid-round."""
     rng = np.random.default_rng(5)
-    return make_volume(rng.integers(0, 500, (220, 24, 24)).astype(np.int16), spacing=(1.0, 1.0, 1.0))
+    return make_volume(rng.integers(0, 500, (120, 24, 24)).astype(np.int16), spacing=(1.0, 1.0, 1.0))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def start_long(controller: RunController, volume: Any, segmentation: Any, **more
     """Start a long round and poll until some slices are in the scene; run id and segment id."""
     segment = str(segmentation.GetSegmentation().GetNthSegmentID(0))
     outcome = Outcome(controller)
-    run = controller.start(RoundRequest(volume, segmentation, [box_on(volume, segment, 110)], **more))
+    run = controller.start(RoundRequest(volume, segmentation, [box_on(volume, segment, 60)], **more))
     poll_until(controller, lambda: len(outcome.slices) >= 5)
     assert controller.busy
     return run, segment
@@ -135,7 +135,7 @@ def test_cancel_takes_back_what_was_written_and_writes_nothing_after(
     assert not voxels_of(a_long_volume, a_long_segmentation, segment).any()
     assert [one.reason for one in outcome.cancelled] == [None]
     # A second round starts at once, although the worker may still be at the first one.
-    request = RoundRequest(a_long_volume, a_long_segmentation, [box_on(a_long_volume, segment, 100)])
+    request = RoundRequest(a_long_volume, a_long_segmentation, [box_on(a_long_volume, segment, 50)])
     a_controller.start(request)
     run_to_end(a_controller)
     assert not outcome.failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -99,6 +100,7 @@ class DroppingProxy:
         self.requests: list[bytes] = []
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
+        self._is_closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def drop(self) -> None:
@@ -106,12 +108,14 @@ class DroppingProxy:
         with self._lock:
             cut, self._open = self._open, []
         for one in cut:
-            try:
+            with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
 
     def close(self) -> None:
+        """Let nobody through any more."""
+        self._is_closed = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.drop()
 
@@ -120,6 +124,10 @@ class DroppingProxy:
             try:
                 near, _ = self._listener.accept()
             except OSError:
+                return
+            # An accept that was waiting when the listener closed still takes one connection.
+            if self._is_closed:
+                near.close()
                 return
             far = socket.create_connection(self._target)
             with self._lock:

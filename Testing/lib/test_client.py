@@ -1,0 +1,167 @@
+"""The client against a real worker: errors are sentences, no proxy stands before this computer, uploads can stop."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import threading
+import uuid
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from MemSeg3DLib import client as client_module
+from MemSeg3DLib.client import WorkerClient, is_loopback
+from MemSeg3DLib.errors import WorkerError
+from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.packing import volume_id, wire_voxels
+
+SPACING = (2.0, 0.75, 0.75)
+
+
+def some_voxels(seed: int, dtype: str = "int16") -> np.ndarray:
+    return wire_voxels(np.random.default_rng(seed).integers(0, 100, (9, 16, 17)).astype(dtype))
+
+
+@contextlib.contextmanager
+def a_web_server(status: int, body: bytes) -> Iterator[str]:
+    """Something else than a worker, such as a proxy's or a printer's web page."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Keep the test's output quiet."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_both_sides_speak_version_one(a_worker: LocalWorker) -> None:
+    client = a_worker.connect()
+    assert client.negotiate() == 1
+    assert client.info()["name"] == "memseg3d"
+
+
+def test_a_worker_of_another_version_is_named(a_worker: LocalWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "PROTOCOLS", (7,))
+    with pytest.raises(WorkerError, match="update the older") as caught:
+        a_worker.connect().negotiate()
+    assert caught.value.code == "protocol"
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_a_volume_arrives_under_its_own_id(a_worker: LocalWorker, compress: bool, dtype: str) -> None:
+    client = a_worker.connect()
+    voxels = some_voxels(1 + compress, dtype)
+    name = volume_id(voxels, SPACING)
+    told: list[tuple[int, int]] = []
+    client.upload_volume(name, voxels, SPACING, lambda done, total: told.append((done, total)), compress)
+    assert client.has_volume(name)
+    assert told[-1] == (voxels.nbytes, voxels.nbytes)
+    client.delete_volume(name)
+    assert not client.has_volume(name)
+
+
+def test_an_upload_that_is_stopped_leaves_nothing(a_worker: LocalWorker) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if done > 0:
+            raise Stopped
+
+    client = a_worker.connect()
+    voxels = wire_voxels(np.random.default_rng(3).integers(0, 100, (60, 200, 200)).astype(np.int16))
+    name = volume_id(voxels, SPACING)
+    with pytest.raises(Stopped):
+        client.upload_volume(name, voxels, SPACING, stop)
+    assert not a_worker.connect().has_volume(name)
+    assert client.info()["name"] == "memseg3d", "the client is of use afterwards"
+
+
+def test_a_wrong_hash_is_refused(a_worker: LocalWorker) -> None:
+    with pytest.raises(WorkerError) as caught:
+        a_worker.connect().upload_volume("0" * 64, some_voxels(5), SPACING)
+    assert caught.value.code == "hash_mismatch"
+
+
+def test_a_wrong_token_says_what_to_do(a_worker: LocalWorker) -> None:
+    with pytest.raises(WorkerError, match="copy the worker's token") as caught:
+        WorkerClient(a_worker.url, "wrong").info()
+    assert caught.value.code == "unauthorised"
+
+
+def test_unknown_things_carry_the_protocols_codes(a_worker: LocalWorker) -> None:
+    client = a_worker.connect()
+    nobody = str(uuid.uuid4())
+    for call, code in [
+        (lambda: client.session(nobody), "unknown_session"),
+        (lambda: client.undo(nobody), "unknown_session"),
+        (lambda: list(client.follow_round(nobody, nobody, 0)), "unknown_session"),
+        (lambda: client.create_session("0" * 64, {}, nobody), "unknown_volume"),
+    ]:
+        with pytest.raises(WorkerError) as caught:
+            call()
+        assert caught.value.code == code
+        assert caught.value.message.strip().endswith(".")
+
+
+def test_nobody_there_is_told_in_a_sentence() -> None:
+    with pytest.raises(WorkerError, match="cannot be reached") as caught:
+        WorkerClient("http://127.0.0.1:9").negotiate()
+    assert caught.value.code == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (200, b"<html>printer</html>", "bad_answer"),
+        (200, b"[1, 2]", "bad_answer"),
+        (404, b"<html>no</html>", "bad_answer"),
+        (502, b"<html>gateway</html>", "unreachable"),
+    ],
+)
+def test_something_else_at_the_address_is_told(status: int, body: bytes, code: str) -> None:
+    with a_web_server(status, body) as url, pytest.raises(WorkerError, match="does not answer like") as caught:
+        WorkerClient(url).negotiate()
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host", "http://", ""])
+def test_addresses_without_a_scheme_are_refused(url: str) -> None:
+    with pytest.raises(WorkerError, match="write it as http"):
+        WorkerClient(url)
+
+
+def test_a_proxy_never_stands_before_this_computer(a_worker: LocalWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert a_worker.connect().info()["name"] == "memseg3d"
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://127.0.0.1:8", True),
+        ("http://127.4.4.4", True),
+        ("http://localhost:8", True),
+        ("http://[::1]:8", True),
+        ("https://worker.hospital.example", False),
+        ("http://10.0.0.1", False),
+        ("http://localhost.evil.example", False),
+    ],
+)
+def test_this_computer_is_told_from_others(url: str, local: bool) -> None:
+    assert is_loopback(url) is local

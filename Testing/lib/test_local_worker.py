@@ -1,0 +1,102 @@
+"""The worker as a child: token over stdin, nothing of Slicer's environment, gone with its parent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lib.workers import worker_command
+
+from MemSeg3DLib.errors import WorkerError
+from MemSeg3DLib.local_worker import Fate, LocalWorker, worker_environment
+
+# What a crash of Slicer is to its worker: the parent is gone, and nobody has closed anything.
+CRASHING_PARENT = """
+import os, sys
+from pathlib import Path
+from MemSeg3DLib.local_worker import LocalWorker
+command, model, data = sys.argv[1:4]
+worker = LocalWorker.start(command=[command], model=model, data_folder=Path(data), device="cpu", threads=1)
+print(worker.process_id, flush=True)
+os._exit(1)
+"""
+
+
+def is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie of somebody else's child counts as ended.
+    status = Path(f"/proc/{process_id}/stat")
+    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def wait_until_gone(process_id: int, seconds: float = 30.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_running(process_id) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not is_running(process_id)
+
+
+def test_slicers_variables_and_the_token_stay_where_they_belong(a_model: Path, tmp_path: Path) -> None:
+    poison = {
+        **os.environ,
+        "PYTHONHOME": str(tmp_path / "nowhere"),
+        "PYTHONPATH": str(tmp_path),
+        "LD_LIBRARY_PATH": str(tmp_path),
+        "SSL_CERT_FILE": str(tmp_path / "no.pem"),
+    }
+    (tmp_path / "typer.py").write_text("raise SystemExit('a foreign package was imported')\n")
+    log = tmp_path / "worker.log"
+    worker = LocalWorker.start(
+        command=worker_command(),
+        model=str(a_model),
+        data_folder=tmp_path / "data",
+        threads=1,
+        log_file=log,
+        environment=poison,
+    )
+    with worker:
+        assert worker.connect().info()["name"] == "memseg3d"
+        assert worker.revive() is Fate.SAME
+        command_line = Path(f"/proc/{worker.process_id}/cmdline")
+        if command_line.exists():
+            assert worker.token.encode() not in command_line.read_bytes()
+    assert not worker.is_alive
+    assert worker.token not in log.read_text("utf-8")
+    if os.name == "posix":
+        assert log.stat().st_mode & 0o077 == 0
+    with pytest.raises(WorkerError, match="stopped"):
+        worker.revive()
+    assert not set(worker_environment(poison)) & {"PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE"}
+
+
+def test_a_worker_ends_with_its_parent(a_model: Path, tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    parent = subprocess.run(
+        [sys.executable, "-c", CRASHING_PARENT, worker_command()[0], str(a_model), str(tmp_path / "data")],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert parent.returncode == 1, parent.stderr
+    assert wait_until_gone(int(parent.stdout))
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no checkpoint")
+    with pytest.raises(WorkerError, match=r"did not start: \w+") as caught:
+        LocalWorker.start(
+            command=worker_command(), model=str(broken), data_folder=tmp_path / "data", log_file=tmp_path / "log"
+        )
+    assert caught.value.code == "not_started"
+    with pytest.raises(WorkerError, match="cannot be started"):
+        LocalWorker.start(command=[str(tmp_path / "no such command")])

@@ -1,0 +1,178 @@
+"""A run goes on when its connection drops, its worker is killed, or the worker has lost everything."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+from lib.scenes import make_volume, voxels_of
+from lib.workers import DroppingProxy, Outcome, Proxied, poll_until, run_to_end, start_worker
+
+from MemSeg3DLib.errors import WorkerError
+from MemSeg3DLib.local_worker import LocalWorker, RemoteWorker
+from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
+from MemSeg3DLib.run_controller import RunController
+from MemSeg3DLib.run_state import RoundRequest, RunState
+from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world
+
+SHAPE = (120, 24, 24)
+
+
+@pytest.fixture
+def a_long_volume(scene: Any) -> Any:
+    """So many slices that something can happen in mid-round."""
+    rng = np.random.default_rng(11)
+    return make_volume(rng.integers(0, 500, SHAPE).astype(np.int16), spacing=(1.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def a_long_segmentation(a_long_volume: Any) -> Any:
+    node = add_segmentation(slicer.mrmlScene, a_long_volume)
+    add_segment(node, "one")
+    return node
+
+
+@pytest.fixture
+def a_worker_to_kill(a_model: Path, tmp_path: Path) -> Iterator[LocalWorker]:
+    with start_worker(a_model, tmp_path / "worker") as worker:
+        yield worker
+
+
+def a_request(volume: Any, segmentation: Any, index: int = 60) -> RoundRequest:
+    segment = str(segmentation.GetSegmentation().GetNthSegmentID(0))
+    corners = [ijk_to_world(volume, (index, 4, 5)), ijk_to_world(volume, (index, 15, 16))]
+    return RoundRequest(volume, segmentation, [BoxPrompt(segment, *corners)])
+
+
+def a_click(volume: Any, segmentation: Any) -> RoundRequest:
+    segment = str(segmentation.GetSegmentation().GetNthSegmentID(0))
+    return RoundRequest(volume, segmentation, [PointPrompt(segment, ijk_to_world(volume, (30, 12, 12)), False)])
+
+
+def agrees_with_the_worker(controller: RunController, worker: Any, volume: Any, segmentation: Any) -> bool:
+    record = controller.history(segmentation).applied[-1]
+    ((segment, label),) = record.labels.items()
+    theirs = worker.connect().labelmap(record.session, label, SHAPE)
+    return bool(theirs.any()) and np.array_equal(voxels_of(volume, segmentation, segment), theirs)
+
+
+def test_a_dropped_connection_is_taken_up_again_where_it_broke(
+    a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any
+) -> None:
+    proxy = DroppingProxy(a_worker.url)
+    with RunController(Proxied(a_worker, proxy)) as controller:
+        outcome = Outcome(controller)
+        controller.start(a_request(a_long_volume, a_long_segmentation))
+        for count in (5, 30):
+            poll_until(controller, lambda count=count: len(outcome.slices) >= count)
+            proxy.drop()
+        run_to_end(controller)
+        assert not outcome.failed
+        assert agrees_with_the_worker(controller, a_worker, a_long_volume, a_long_segmentation)
+    proxy.close()
+    begun = [line for line in proxy.requests if line.startswith(b"POST") and b"/rounds " in line]
+    again = [line for line in proxy.requests if b"/events?after=" in line]
+    assert len(begun) == 1, "the round is begun once"
+    assert len(again) >= 2
+    assert all(not line.endswith(b"after=0 HTTP/1.1") for line in again)
+    places = [(one.segment_id, one.axis, one.index) for one in outcome.slices]
+    assert len(places) == len(set(places)), "no slice came twice"
+
+
+def test_a_worker_killed_in_mid_round_is_started_again_and_finishes(
+    a_worker_to_kill: LocalWorker, a_long_volume: Any, a_long_segmentation: Any
+) -> None:
+    with RunController(a_worker_to_kill) as controller:
+        outcome = Outcome(controller)
+        controller.start(a_request(a_long_volume, a_long_segmentation))
+        run_to_end(controller)
+        controller.start(a_click(a_long_volume, a_long_segmentation))
+        before = len(outcome.slices)
+        poll_until(controller, lambda: len(outcome.slices) >= before + 5)
+        token = a_worker_to_kill.token
+        os.kill(a_worker_to_kill.process_id, getattr(signal, "SIGKILL", signal.SIGTERM))
+        run_to_end(controller, 120)
+        assert not outcome.failed
+        assert len(outcome.finished) == 2
+        assert a_worker_to_kill.token != token
+        assert agrees_with_the_worker(controller, a_worker_to_kill, a_long_volume, a_long_segmentation)
+
+
+def test_a_worker_that_has_forgotten_everything_gets_the_rounds_again(
+    a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any
+) -> None:
+    with RunController(a_worker) as controller:
+        outcome = Outcome(controller)
+        for index in (60, 90):
+            controller.start(a_request(a_long_volume, a_long_segmentation, index))
+            run_to_end(controller)
+        controller.undo(a_long_segmentation)
+        history = controller.history(a_long_segmentation)
+        # What a retention time or a new disk does: volume and session are gone.
+        a_worker.connect().delete_volume(history.applied[0].volume)
+        controller.start(a_click(a_long_volume, a_long_segmentation))
+        run_to_end(controller)
+        assert not outcome.failed
+        assert RunState.UPLOADING in outcome.states
+        state = a_worker.connect().session(history.applied[-1].session)
+        assert [one["id"] for one in state["rounds"]] == [one.id for one in history.applied]
+        assert len(history.applied) == 2
+        assert agrees_with_the_worker(controller, a_worker, a_long_volume, a_long_segmentation)
+
+
+def test_a_worker_that_forgets_in_mid_round_gets_that_round_again(
+    a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any
+) -> None:
+    with RunController(a_worker) as controller:
+        outcome = Outcome(controller)
+        controller.start(a_request(a_long_volume, a_long_segmentation))
+        run_to_end(controller)
+        volume = controller.history(a_long_segmentation).applied[0].volume
+        controller.start(a_click(a_long_volume, a_long_segmentation))
+        before = len(outcome.slices)
+        poll_until(controller, lambda: len(outcome.slices) >= before + 5)
+        a_worker.connect().delete_volume(volume)
+        run_to_end(controller)
+        assert not outcome.failed
+        assert len(outcome.finished) == 2
+        assert agrees_with_the_worker(controller, a_worker, a_long_volume, a_long_segmentation)
+
+
+def test_a_worker_that_stays_away_fails_the_run_and_leaves_the_segments_alone(
+    a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("MemSeg3DLib.worker_link.PAUSES", (0.05, 0.05))
+    proxy = DroppingProxy(a_worker.url)
+    with RunController(RemoteWorker(proxy.url, a_worker.token)) as controller:
+        outcome = Outcome(controller)
+        controller.start(a_request(a_long_volume, a_long_segmentation))
+        poll_until(controller, lambda: len(outcome.slices) >= 5)
+        proxy.close()
+        run_to_end(controller)
+        error = outcome.failed[0].error
+        assert isinstance(error, WorkerError)
+        assert error.code == "unreachable"
+    segment = a_long_segmentation.GetSegmentation().GetNthSegmentID(0)
+    assert not voxels_of(a_long_volume, a_long_segmentation, segment).any()
+
+
+def test_cancel_works_while_the_worker_is_away(
+    a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any
+) -> None:
+    proxy = DroppingProxy(a_worker.url)
+    with RunController(RemoteWorker(proxy.url, a_worker.token)) as controller:
+        outcome = Outcome(controller)
+        controller.start(a_request(a_long_volume, a_long_segmentation))
+        poll_until(controller, lambda: len(outcome.slices) >= 5)
+        proxy.close()
+        controller.cancel()
+        assert not controller.busy
+        assert len(outcome.cancelled) == 1
+    segment = a_long_segmentation.GetSegmentation().GetNthSegmentID(0)
+    assert not voxels_of(a_long_volume, a_long_segmentation, segment).any()
