@@ -127,6 +127,8 @@ def _segmentation(
         # highdicom would print an unusual patient's name into the log.
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
         dataset = _built(sources, segments, masks, number, settings)
+    # Names of patients and segments may need any script, whatever the source was written in.
+    dataset.SpecificCharacterSet = "ISO_IR 192"
     for item, segment in zip(dataset.SegmentSequence, segments, strict=True):
         if segment.modifier is not None:
             item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
@@ -161,8 +163,6 @@ def _built(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=True,
         series_description=settings.series_description[:64],
-        # Names of patients and segments may need any script, whatever the source was written in.
-        specific_character_set="ISO_IR 192",
     )
 
 
