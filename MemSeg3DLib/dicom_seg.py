@@ -5,6 +5,7 @@ As a command: python -m MemSeg3DLib.dicom_seg --dicom FOLDER --labelmap seg.nii.
 
 from __future__ import annotations
 
+import copy
 import os
 import uuid
 import warnings
@@ -40,6 +41,7 @@ MAY_BE_EMPTY = (
     "ReferringPhysicianName",
     "PositionReferenceIndicator",
 )
+UNICODE = "ISO_IR 192"
 Mask = NDArray[np.bool_]
 
 
@@ -128,7 +130,7 @@ def _segmentation(
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
         dataset = _built(sources, segments, masks, number, settings)
     # Names of patients and segments may need any script, whatever the source was written in.
-    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SpecificCharacterSet = UNICODE
     for item, segment in zip(dataset.SegmentSequence, segments, strict=True):
         if segment.modifier is not None:
             item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
@@ -205,9 +207,10 @@ def _concept(code: Code) -> CodedConcept:
 
 def _completed(source: Dataset) -> Dataset:
     """The source's header with the missing fields that may be empty added as empty, in memory alone."""
-    # copy.copy would share the elements: the caller's header would change too.
-    completed = Dataset()
-    completed.update(source)
+    completed = copy.deepcopy(source)
+    # Read every text in the source's own character set before another one is announced.
+    completed.decode()
+    completed.SpecificCharacterSet = UNICODE
     for keyword in MAY_BE_EMPTY:
         if keyword not in completed:
             setattr(completed, keyword, "")
