@@ -88,6 +88,19 @@ def test_an_error_of_a_call_reaches_its_caller_and_nobody_else(a_compute_thread:
     assert a_compute_thread.call(lambda: 7).result(5) == 7
 
 
+def test_a_job_that_raises_does_not_stop_the_others(a_compute_thread: ComputeThread) -> None:
+    class Broken:
+        interactive = True
+
+        def step(self) -> bool:
+            raise ValueError("this job forgot to handle its error")
+
+    diary: list[str] = []
+    a_compute_thread.schedule(Broken())
+    run_together(a_compute_thread, Counting("a", 2, diary))
+    assert diary == ["a", "a"]
+
+
 def test_a_stopped_thread_refuses_calls_with_a_sentence() -> None:
     compute = ComputeThread()
     compute.stop()

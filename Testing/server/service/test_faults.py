@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import uuid
 from collections.abc import Callable
@@ -63,6 +64,42 @@ def test_an_error_in_a_round_is_a_line_and_the_next_round_works(
     assert worker.run(session, [a_box])[-1]["status"] == "closed"
     state = worker.answer("GET", f"/sessions/{session}")
     assert [item["status"] for item in state["rounds"]] == ["failed", "closed"]
+
+
+def test_a_quality_that_is_no_number_fails_the_round_and_not_the_worker(
+    serve_here: ServeHere, a_model: Path, a_volume: np.ndarray, a_box: Words
+) -> None:
+    network = load_network(a_model)
+    bias = network.decoder.quality[2].bias  # type: ignore[attr-defined]
+    worker = serve_here(network)
+    session = worker.open_session(worker.upload(a_volume))
+    good = float(bias)
+    bias.fill_(float("nan"))
+    lines = worker.run(session, [a_box])
+    assert (lines[-1]["type"], lines[-1]["code"]) == ("error", "internal")
+    bias.fill_(good)
+    assert worker.run(session, [a_box])[-1]["status"] == "closed"
+
+
+def test_an_open_round_is_given_up_under_another_model(
+    serve_here: ServeHere, a_model: Path, tmp_path: Path, a_volume: np.ndarray, a_box: Words
+) -> None:
+    worker, name = serve_here(), str(uuid.uuid4())
+    session = worker.open_session(worker.upload(a_volume))
+    worker.run(session, [a_box])
+    before = worker.mask(session, a_volume.shape)
+    worker.stop()
+    journal, _ = Journal.open(tmp_path / "data" / "sessions" / session / "journal.ndjson")
+    request = {"id": name, "prompts": [{**a_box, "object": 2}], "removed": []}
+    journal.append({"type": "begun", "round": name, "request": request, "time": 0.0})
+
+    other = load_network(a_model)
+    other.info = dataclasses.replace(other.info, sha256="f" * 64)
+    worker = serve_here(other)
+    (line,) = worker.lines(worker.call("GET", f"/sessions/{session}/rounds/{name}/events"))
+    assert "another model" in line["message"]
+    assert np.array_equal(worker.mask(session, a_volume.shape), before)
+    assert worker.run(session, [{**a_box, "object": 2}])[-1]["status"] == "closed"
 
 
 class FullDisk:

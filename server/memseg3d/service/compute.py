@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Job(Protocol):
-    """Work that is done step by step. A job handles its own errors: `step` must not raise."""
+    """Work that is done step by step. A job handles its own errors; one that raises is dropped."""
 
     @property
     def interactive(self) -> bool:
@@ -104,6 +104,11 @@ class ComputeThread:
         with self._wake:
             job = next((job for job in self._jobs if job.interactive), self._jobs[0])
             self._jobs.remove(job)
-        if job.step():
+        try:
+            is_left = job.step()
+        except Exception:  # a job should have handled it; the other jobs must not suffer, and the log tells
+            log.exception("a job failed")
+            is_left = False
+        if is_left:
             with self._wake:
                 self._jobs.append(job)

@@ -57,13 +57,12 @@ class RunningRound:
         started = time.perf_counter()
         try:
             event = next(self._run)
+            self._metrics.step_seconds.labels(phase).observe(time.perf_counter() - started)
+            self._take(event)
         except Exception as error:  # whatever a network throws ends this round and not the worker; nothing is hidden
             log.exception("round %s failed", self.stream.round_id)
             self._ended = True
             self._owner.round_failed(*_explained(error))
-            return False
-        self._metrics.step_seconds.labels(phase).observe(time.perf_counter() - started)
-        self._take(event)
         return not self._ended
 
     def cancel(self) -> RoundDone:

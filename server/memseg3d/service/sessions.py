@@ -177,8 +177,6 @@ class ServedSession:
             self._store_lines(stream.round_id, stream.content + last)
             self._write({"type": "closed", "round": stream.round_id, "record": self._session.rounds[-1].to_json()})
         except ServiceError as error:
-            # The journal is the truth: what it could not take must not stay in the labelmaps.
-            self._session = self._restored()
             self.round_failed(error.code, error.message)
             return
         self._ended(last)
@@ -187,6 +185,8 @@ class ServedSession:
     def round_failed(self, code: str, message: str) -> None:
         """Called by the running round: it threw an error; the session stays usable."""
         assert self._running is not None
+        # The journal is the truth: what it does not hold must not stay in the labelmaps.
+        self._session = self._restored()
         self._end_without_change({"type": "failed", "round": self._running.stream.round_id}, error_line(code, message))
         self._tools.metrics.rounds.labels("failed").inc()
 
@@ -211,17 +211,22 @@ class ServedSession:
         cut_short = self.history.open
         if cut_short is None:
             return
-        moved = self.history.model != self._tools.network.info.sha256
-        if moved:
+        if self.history.model != self._tools.network.info.sha256:
             self._write({"type": "model", "model": self._tools.network.info.sha256})
-        if moved or cut_short.restarts >= RESTARTS:
-            reason = "was started with another model" if moved else f"ended {RESTARTS + 1} times in this round"
-            self._write({"type": "failed", "round": cut_short.id})
-            line = error_line("internal", f"The worker {reason}; the round was given up. Post it again with a new id.")
-            self._store_lines(cut_short.id, RoundStream(cut_short.id).encode(line))
-            return
-        self._write({"type": "resumed", "round": cut_short.id})
-        self._started(self._begun(cut_short.request))
+            self._give_up(cut_short.id, "The worker was started with another model.")
+        elif cut_short.restarts >= RESTARTS:
+            self._give_up(cut_short.id, f"The worker ended {RESTARTS + 1} times in this round.")
+        else:
+            self._write({"type": "resumed", "round": cut_short.id})
+            try:
+                self._started(self._begun(cut_short.request))
+            except ServiceError as error:
+                self._give_up(cut_short.id, error.message)
+
+    def _give_up(self, round_id: str, reason: str) -> None:
+        line = error_line("internal", f"{reason} The round was given up: post it again with a new id.")
+        self._store_lines(round_id, RoundStream(round_id).encode(line))
+        self._write({"type": "failed", "round": round_id})
 
     def _restored(self) -> Session:
         """Propagation's session as the journal tells it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from bisect import bisect_right
 from collections.abc import AsyncIterator
+from operator import itemgetter
 from typing import Any
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -74,7 +76,7 @@ class RoundStream:
             while True:
                 news.clear()
                 with self._lock:
-                    pending = [(seq, line) for seq, line in self._lines if seq > after]
+                    pending = self._lines[bisect_right(self._lines, after, key=itemgetter(0)) :]
                     ended = self._finished or self._left
                 if pending:
                     after = pending[-1][0]
