@@ -19,9 +19,7 @@ WRAPPERS = ("model", "state_dict", "model_state_dict")
 """Keys under which training scripts put the tensors."""
 
 # what the pickle reader of torch is known to raise on bytes that are cut off or no pickle
-_UNREADABLE = (
-    RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, struct.error
-)  # fmt: skip
+_UNREADABLE = (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, OSError, struct.error)
 
 
 class UnknownCheckpoint(ValueError):
