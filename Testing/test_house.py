@@ -64,3 +64,12 @@ def test_no_broad_except_hides_errors() -> None:
         if isinstance(node, ast.ExceptHandler) and node.type is None
     ]
     assert wrong == []
+
+
+LINK = re.compile(r"\]\(([^)#\s]+)\)")
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=named)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -113,7 +113,13 @@ def test_no_product_code_imports_tests_or_the_demo(folder: str) -> None:
 
 
 def test_no_folder_is_called_slicer() -> None:
-    found = [path for path in ROOT.glob("*/**/slicer") if path.is_dir() and ".venv" not in path.parts]
+    found = [
+        path
+        for folder in ROOT.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".")
+        for path in folder.rglob("slicer")
+        if path.is_dir()
+    ]
     assert found == [], "a folder called slicer on the path breaks `import slicer`"
 
 
