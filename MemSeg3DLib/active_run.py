@@ -46,10 +46,7 @@ class ActiveRun:
         """Freeze settings and geometry as they are now, and make the job. Raises SceneError."""
         segmentation, volume = self.request.segmentation_node, self.request.volume_node
         targets = list(dict.fromkeys(prompt.segment_id for prompt in self.request.prompts))
-        # A round may also refine earlier objects, which are then written too.
-        earlier = [one for one in self.labels if segmentation.GetSegmentation().GetSegment(one) is not None]
-        segment_ids = list(dict.fromkeys([*targets, *earlier]))
-        self._writer = SegmentWriter(segmentation, volume, segment_ids, self._settings, self.request.save_state)
+        self._writer = SegmentWriter(segmentation, volume, targets, self._settings, self.request.save_state)
         self._guard = RunGuard(self.scene, volume, segmentation)
         self.job = RoundJob(
             id=self.id,
@@ -82,6 +79,8 @@ class ActiveRun:
             return None
         arrived = self._pending.pop(next(iter(self._pending)))
         segment = self._segments[arrived.label]
+        # A prompt that was removed changes an object that has no prompt in this round.
+        self._writer.add_target(segment)
         changed = self._writer.write_slice(segment, arrived.axis, arrived.index, arrived.extent, arrived.mask)
         if arrived.quality is not None:
             self._quality.setdefault(segment, {})[(arrived.axis, arrived.index)] = arrived.quality

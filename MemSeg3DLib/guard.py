@@ -1,4 +1,4 @@
-"""Notices when the ground under a run has moved: nodes gone, voxels or geometry changed."""
+"""Notices when the ground under a run has moved: nodes gone, voxels or geometry changed; and when it has not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import slicer
 
-from MemSeg3DLib.scene import volume_array
+from MemSeg3DLib.jobs import VolumeSnapshot
+from MemSeg3DLib.scene import volume_array, volume_spacing
 from MemSeg3DLib.transforms import ijk_to_local_matrix, relation_stamp
 
 
@@ -58,3 +59,19 @@ def volume_stamp(volume_node: Any) -> tuple[int, ...]:
     if image is None or image.GetPointData().GetScalars() is None:
         return ()
     return (*volume_array(volume_node).shape, int(image.GetMTime()), int(image.GetPointData().GetScalars().GetMTime()))
+
+
+class SnapshotCache:
+    """The last volume's copy, with its content id once that is known: hashed anew only when the voxels have changed."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._snapshot: VolumeSnapshot | None = None
+
+    def of(self, volume_node: Any) -> VolumeSnapshot:
+        """A copy of the volume as it is now. Raises SceneError for anything but a scalar volume."""
+        key = (volume_node.GetID(), volume_stamp(volume_node), volume_spacing(volume_node))
+        if self._snapshot is None or self._key != key:
+            self._snapshot = VolumeSnapshot(volume_array(volume_node).copy(), volume_spacing(volume_node))
+            self._key = key
+        return self._snapshot

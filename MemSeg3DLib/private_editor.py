@@ -42,6 +42,8 @@ class PrivateEditor:
         self._node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
         self._node.SourceVolumeIntensityMaskOff()
         self._logic = self._new_logic()
+        self._in_range: np.ndarray | None = None
+        """Where the intensity range allows editing; the same for every segment of a run."""
 
     def close(self) -> None:
         """Remove the hidden node. Safe to call twice, and after the scene was cleared."""
@@ -75,12 +77,9 @@ class PrivateEditor:
                     raise SceneError("The editable area cannot be computed: choose it anew in the Segment Editor.")
                 allowed = _image_array(logic.GetMaskLabelmap()) == 0
             if settings.intensity_range is not None:
-                if not logic.UpdateAlignedSourceVolume():
-                    raise SceneError("The editable intensity range needs a source volume: choose one.")
-                low, high = settings.intensity_range
-                values = _image_array(logic.GetAlignedSourceVolume())
-                within = (values >= low) & (values <= high)
-                allowed = within if allowed is None else allowed & within
+                if self._in_range is None:
+                    self._in_range = self._within(logic, *settings.intensity_range)
+                allowed = self._in_range.copy() if allowed is None else allowed & self._in_range
         finally:
             self._node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
             self._node.SetMaskSegmentID(None)
@@ -88,6 +87,13 @@ class PrivateEditor:
         if allowed is not None and allowed.shape != self._grid.shape:
             raise SceneError("The segmentation's geometry changed meanwhile: start again.")
         return allowed
+
+    @staticmethod
+    def _within(logic: Any, low: float, high: float) -> np.ndarray:
+        if not logic.UpdateAlignedSourceVolume():
+            raise SceneError("The editable intensity range needs a source volume: choose one.")
+        values = _image_array(logic.GetAlignedSourceVolume())
+        return np.asarray((values >= low) & (values <= high))
 
     def _new_logic(self) -> Any:
         logic = _LOGIC()

@@ -12,6 +12,7 @@ import numpy as np
 from MemSeg3DLib.changes import SegmentChange, apply_change, is_in_state
 from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.grids import Grid, content_stamp, segmentation_grid
+from MemSeg3DLib.jobs import PastRound
 from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.private_editor import PrivateEditor, SurfacePause
 
@@ -78,6 +79,16 @@ class RoundHistory:
     def undone(self) -> list[RoundRecord]:
         """Rounds that can be redone, the next one first."""
         return self._records[self._applied :]
+
+    def labels(self) -> dict[str, int]:
+        """Object numbers that segment ids have on the wire."""
+        return {segment: label for record in self._records for segment, label in record.labels.items()}
+
+    def past(self) -> list[PastRound]:
+        """The applied rounds as the worker's thread needs them."""
+        return [
+            PastRound(one.id, one.session, one.volume, one.options, one.prompts, one.removed) for one in self.applied
+        ]
 
     def add(self, record: RoundRecord) -> None:
         """Take in a round whose changes have just been written; what was undone before it is dropped."""

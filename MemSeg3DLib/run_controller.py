@@ -26,25 +26,22 @@ from pathlib import Path
 from typing import Any
 
 from MemSeg3DLib.active_run import ActiveRun
-from MemSeg3DLib.errors import MemSeg3DError, RoundError, SceneError
-from MemSeg3DLib.guard import volume_stamp
+from MemSeg3DLib.errors import MemSeg3DError, RoundError
+from MemSeg3DLib.guard import SnapshotCache
 from MemSeg3DLib.jobs import (
     AlignJob,
     Event,
-    PastRound,
     Progress,
     RoundClosed,
     RoundFailed,
     SliceArrived,
     Uploading,
-    VolumeSnapshot,
 )
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.prompts import all_to_wire
 from MemSeg3DLib.recovery import journal_of
 from MemSeg3DLib.rounds import RoundHistory, RoundRecord
 from MemSeg3DLib.run_state import RoundRequest, RoundResult, RunFailure, RunProgress, RunState, RunStopped, SliceWritten
-from MemSeg3DLib.scene import volume_array, volume_spacing
 from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.worker_link import WorkerLink
 from MemSeg3DLib.write_settings import WriteSettings
@@ -73,7 +70,7 @@ class RunController:
         self._waiting: deque[ActiveRun] = deque()
         self._run: ActiveRun | None = None
         self._histories: dict[str, tuple[Any, RoundHistory]] = {}
-        self._snapshot: tuple[object, VolumeSnapshot] | None = None
+        self._snapshots = SnapshotCache()
 
     def __enter__(self) -> RunController:
         return self
@@ -114,7 +111,7 @@ class RunController:
         the request makes no sense; what the worker says comes by `failed`.
         """
         history = self.history(request.segmentation_node)
-        labels = _labels(history, [*self._waiting, self._run], request)
+        labels = self._labels(history, request)
         prompts = all_to_wire(request.prompts, request.volume_node, labels.__getitem__)
         settings = request.settings or WriteSettings()
         if request.settings is None and request.editor_node is not None:
@@ -200,8 +197,18 @@ class RunController:
         self._align(history, record.session)
         self.history_changed.emit(segmentation_node)
 
+    def _labels(self, history: RoundHistory, request: RoundRequest) -> dict[str, int]:
+        """Object numbers of the segments: kept from round to round, never given twice."""
+        labels = history.labels()
+        for run in [*self._waiting, *([self._run] if self._run else [])]:
+            if run.request.segmentation_node is request.segmentation_node:
+                labels.update(run.labels)
+        for prompt in request.prompts:
+            labels.setdefault(prompt.segment_id, max(labels.values(), default=0) + 1)
+        return labels
+
     def _align(self, history: RoundHistory, session: str) -> None:
-        past = [one for one in _past(history) if one.session == session]
+        past = [one for one in history.past() if one.session == session]
         self._link.submit(AlignJob(session, past))
 
     def _begin_waiting(self) -> bool:
@@ -216,20 +223,11 @@ class RunController:
 
     def _begin_next(self) -> None:
         run = self._waiting.popleft()
-        snapshot = self._snapshot_of(run.request.volume_node)
-        run.begin(snapshot, _past(self.history(run.request.segmentation_node)))
+        snapshot = self._snapshots.of(run.request.volume_node)
+        run.begin(snapshot, self.history(run.request.segmentation_node).past())
         self._run = run
         self._set_state(RunState.PREPARING)
         self._link.submit(run.job)
-
-    def _snapshot_of(self, volume_node: Any) -> VolumeSnapshot:
-        key = (volume_node.GetID(), volume_stamp(volume_node), volume_spacing(volume_node))
-        if self._snapshot is None or self._snapshot[0] != key:
-            copy = volume_array(volume_node).copy()
-            if min(copy.shape) < 1:
-                raise SceneError("The source volume is empty: load it, or choose another one.")
-            self._snapshot = (key, VolumeSnapshot(copy, volume_spacing(volume_node)))
-        return self._snapshot[1]
 
     def _drain(self, run: ActiveRun) -> None:
         while True:
@@ -297,23 +295,3 @@ class RunController:
                 for session in sessions:
                     self._align(history, session)
                 self.history_changed.emit(node)
-
-
-def _past(history: RoundHistory) -> list[PastRound]:
-    return [
-        PastRound(one.id, one.session, one.volume, one.options, one.prompts, one.removed) for one in history.applied
-    ]
-
-
-def _labels(history: RoundHistory, others: list[ActiveRun | None], request: RoundRequest) -> dict[str, int]:
-    """Object numbers of the segments: kept from round to round, never given twice."""
-    labels: dict[str, int] = {}
-    for record in [*history.applied, *history.undone]:
-        labels.update(record.labels)
-    for run in others:
-        if run is not None and run.request.segmentation_node is request.segmentation_node:
-            labels.update(run.labels)
-    for prompt in request.prompts:
-        if prompt.segment_id not in labels:
-            labels[prompt.segment_id] = max(labels.values(), default=0) + 1
-    return labels
