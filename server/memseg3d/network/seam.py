@@ -1,7 +1,7 @@
 """The seam between propagation and networks: four calls (encode, attend, decode, remember) and their typed results.
 
 Every tensor carries a leading batch axis B. Images and masks are (B, C, rows, columns) in network pixels: a square of
-`NetworkInfo.image_size` S. Prompt coordinates are (x, y) = (column, row), pixel centres at integers, in the same square.
+`NetworkInfo.image_size` S. Prompt coordinates are (x, y) = (column, row), pixel centres at integers, in that square.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class NetworkInfo:
     prefers_crop: bool
     """True where the network was trained on regions around the object, False for whole slices."""
     channels: int = 1
-    """1: the slice in the session's window. 2: that, and the slice in a window centred on the object's own intensities."""
+    """1: the slice in the session's window. 2: that, and the slice in a window centred on the object's intensities."""
     tracks_with_prior: bool = False
-    """True where `decode` makes use of the last round's logits on slices without a prompt (SAM 2 was not trained so)."""
+    """True where `decode` uses the last round's logits on slices without a prompt (SAM 2 was not trained so)."""
     sha256: str = ""
     licence: str = ""
 
@@ -82,9 +82,9 @@ class Memory:
 class MemoryRead:
     """One memory as a memory policy hands it to `attend`.
 
-    slot: temporal slot of the spatial memory: 0 for a conditioning slice, 1 for the adjacent slice, 2 for the one beyond, ...;
-    None where only the pointer is read. pointer_offset: signed distance in slices in the direction of propagation (positive:
-    the memory lies behind), None where the pointer is not read.
+    slot: temporal slot of the spatial memory: 0 for a conditioning slice, 1 for the adjacent slice, 2 for the one
+    beyond, ...; None where only the pointer is read. pointer_offset: signed distance in slices in the direction of
+    propagation (positive: the memory lies behind), None where the pointer is not read.
     """
 
     memory: Memory
@@ -138,13 +138,13 @@ class Network(Protocol):
         ...
 
     def decode(self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None = None) -> Decoded:
-        """Masks of the slice. prior: (B, 1, logit_size, logit_size) logits of the same object on the same slice, from the
-        last click or the last round, or None.
+        """Masks of the slice. prior: (B, 1, logit_size, logit_size) logits of the same object on the same slice, from
+        the last click or the last round, or None.
         """
         ...
 
     def remember(
         self, features: Features, logits: Tensor, object_score: Tensor, pointer: Tensor | None, prompted: bool
     ) -> Memory:
-        """Memory of a finished slice from its raw features and chosen logits (B, 1, h, w), at low or image resolution."""
+        """Memory of a finished slice from raw features and chosen logits (B, 1, h, w), at low or image resolution."""
         ...

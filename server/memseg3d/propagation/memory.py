@@ -86,6 +86,16 @@ class MemoryPolicy(Protocol):
         ...
 
 
+def nearest_slices(slices: Iterable[int], index: int, limit: int) -> list[int]:
+    """At most `limit` slices: the nearest before `index`, the nearest at or after it, then the nearest others."""
+    slices = list(slices)
+    before = [at for at in slices if at < index]
+    after = [at for at in slices if at >= index]
+    chosen = ([max(before)] if before else []) + ([min(after)] if after else [])
+    others = sorted((at for at in slices if at not in chosen), key=lambda at: abs(at - index))
+    return (chosen + others)[:limit]
+
+
 @dataclass(frozen=True)
 class Sam2Policy:
     """SAM 2's rules (arXiv 2408.00714).
@@ -148,23 +158,20 @@ class Sam2Policy:
         entries = bank.conditioning
         if self.conditioning_limit is None or len(entries) <= self.conditioning_limit:
             return entries
-        before = [at for at in entries if at < index]
-        after = [at for at in entries if at >= index]
-        chosen = [max(before)] if before else []
-        chosen += [min(after)] if after else []
-        others = sorted((at for at in entries if at not in chosen), key=lambda at: abs(at - index))
-        return {at: entries[at] for at in chosen + others[: self.conditioning_limit - len(chosen)]}
+        return {at: entries[at] for at in nearest_slices(entries, index, self.conditioning_limit)}
 
 
 @dataclass(frozen=True)
 class NeighbourPolicy:
     """The rules that the embedded network is trained with, for networks that see the adjacent slice densely.
 
-    Every other conditioning slice in slot 0, then each slice that lies 1 to 6 behind in the slot of its distance,
-    conditioning ones once more, so that slot 1 is always the adjacent slice.
+    The nearest other conditioning slices in slot 0, then each slice that lies 1, 2, ... behind in the slot of its
+    distance, conditioning ones once more, so that slot 1 is always the adjacent slice.
+    conditioning_limit: read so many conditioning slices, first the nearest on either side.
     """
 
     memory_slots: int = 7
+    conditioning_limit: int = 2
 
     def choose(self, decoded: Decoded) -> Tensor:
         """The network's own choice."""
@@ -176,11 +183,9 @@ class NeighbourPolicy:
 
     def select(self, bank: MemoryBank, index: int, direction: int) -> list[MemoryRead]:
         """The reads of slice `index`; never the slice itself."""
-        reads = [
-            MemoryRead(entry.memory, 0)
-            for at, entry in sorted(bank.conditioning.items())
-            if entry.memory and at != index
-        ]
+        others = {at: entry for at, entry in bank.conditioning.items() if entry.memory and at != index}
+        chosen = nearest_slices(others, index, self.conditioning_limit)
+        reads = [MemoryRead(others[at].memory, 0) for at in sorted(chosen)]  # type: ignore[arg-type]
         for distance in range(1, self.memory_slots):
             entry = bank.get(index - direction * distance)
             if entry and entry.memory:

@@ -115,12 +115,13 @@ class RegionTracker:
         return 1 if nearest < index else -1
 
     def _align(self, index: int, region: Region, direction: int) -> None:
-        """Remember anew, in `region`, the entries whose spatial memory slice `index` may read."""
+        """Remember anew, in `region`, the entries whose spatial memory slice `index` will read."""
         bank = self.tracker.bank
-        behind = (index - direction * distance for distance in range(1, self.network.info.memory_slots))
-        for at in {*bank.conditioning, *behind} - {index}:
-            entry = bank.get(at)
-            if entry is not None and entry.memory is not None and entry.region != region:
+        reads = self.tracker.policy.select(bank, index, direction)
+        wanted = {id(read.memory) for read in reads if read.slot is not None}
+        for entry in (*bank.conditioning.values(), *bank.tracked.values()):
+            if id(entry.memory) in wanted and entry.region != region:
+                at = entry.index
                 moved = self._prior(_of_entry(entry), region)
                 self.tracker.replace_entry(at, self.view.features(at, region), moved, region)
 

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from memseg3d.propagation.errors import PropagationError
 from memseg3d.service.errors import ServiceError
-from memseg3d.service.history import History
-from memseg3d.service.journal import Journal, JournalError
-from memseg3d.service.sessions import JOURNAL, ServedSession, Tools
+from memseg3d.service.journal import JournalError
+from memseg3d.service.session_log import JOURNAL, SessionLog
+from memseg3d.service.sessions import ServedSession, Tools
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ class SessionRegistry:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             try:
-                _, records = Journal.open(folder / JOURNAL)
-                history = History.of(records)
+                history = SessionLog.open(folder).history
             except JournalError as error:
                 log.error("a session is not available: %s", error)
                 self._volumes[folder.name] = ""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +18,16 @@ from memseg3d.propagation.prompt_json import prompt_from_json
 from memseg3d.propagation.session import Session
 from memseg3d.propagation.volume import Volume
 from memseg3d.service.compute import ComputeThread
-from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
-from memseg3d.service.history import RESTARTS, History
-from memseg3d.service.journal import Journal, Record
+from memseg3d.service.errors import ServiceError
+from memseg3d.service.history import RESTARTS
+from memseg3d.service.journal import Record
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.running import RunningRound
+from memseg3d.service.session_log import SessionLog
 from memseg3d.service.streams import RoundStream
 from memseg3d.service.wire import Line, error_line, objects_words, round_line, slice_line, suggested_words
 
 log = logging.getLogger(__name__)
-
-JOURNAL = "journal.ndjson"
 
 
 @dataclass(frozen=True)
@@ -46,38 +43,27 @@ class Tools:
 class ServedSession:
     """Every change is in the journal before it is answered; what the journal cannot take does not happen."""
 
-    def __init__(self, folder: Path, journal: Journal, history: History, tools: Tools) -> None:
+    def __init__(self, session_log: SessionLog, tools: Tools) -> None:
         """Raises ServiceError where the volume is gone, SessionError where a stored round cannot be restored."""
-        self.folder = folder
-        self.history = history
-        self._journal = journal
+        self.history = session_log.history
+        self._log = session_log
         self._tools = tools
-        self._unwritten: list[Record] = []
         self._running: RunningRound | None = None
-        self._volume = tools.open_volume(history.volume)
+        self._volume = tools.open_volume(self.history.volume)
         self._session = self._restored()
 
     @classmethod
     def create(cls, folder: Path, volume_id: str, options: dict[str, Any], tools: Tools) -> ServedSession:
         """A new session in a new folder named by its id. Raises ServiceError, OSError."""
         _options(options)
-        first = {
-            "type": "session",
-            "version": 1,
-            "id": folder.name,
-            "volume": volume_id,
-            "options": options,
-            "model": tools.network.info.sha256,
-            "time": time.time(),
-        }
-        folder.mkdir(mode=0o700)
-        return cls(folder, Journal.create(folder / JOURNAL, first), History.of([first]), tools)
+        model = tools.network.info.sha256
+        words = {"volume": volume_id, "options": options, "model": model}
+        return cls(SessionLog.create(folder, {"type": "session", "version": 1, "id": folder.name, **words}), tools)
 
     @classmethod
     def load(cls, folder: Path, tools: Tools) -> ServedSession:
         """A session from its journal; a round that was cut short starts anew on its own."""
-        journal, records = Journal.open(folder / JOURNAL)
-        served = cls(folder, journal, History.of(records), tools)
+        served = cls(SessionLog.open(folder), tools)
         served._resume()
         return served
 
@@ -87,8 +73,8 @@ class ServedSession:
         return self._running is not None
 
     def touch(self) -> None:
-        """The session was used just now, also for a worker that starts later."""
-        os.utime(self.folder / JOURNAL)
+        """The session was used just now."""
+        self._log.touch()
 
     def state(self) -> dict[str, Any]:
         """The session state of the wire protocol."""
@@ -111,7 +97,7 @@ class ServedSession:
         self._refuse_while_running()
         run = self._begun(request)
         try:
-            self._write({"type": "begun", "round": request["id"], "request": request})
+            self._log.write({"type": "begun", "round": request["id"], "request": request})
         except ServiceError:
             run.cancel()
             raise
@@ -123,7 +109,7 @@ class ServedSession:
             return self._running.stream
         if self.history.find(round_id) is None:
             raise ServiceError("unknown_round", "The session has no round with this id: look at the session's state.")
-        return RoundStream.stored(round_id, self._lines_file(round_id).read_bytes())
+        return RoundStream.stored(round_id, self._log.lines(round_id))
 
     def cancel(self, round_id: str) -> None:
         """Stop a round. Cancelling it again changes nothing. Raises ServiceError: unknown_round, conflict."""
@@ -174,8 +160,8 @@ class ServedSession:
         stream = self._running.stream
         last = stream.encode(round_line(done))
         try:
-            self._store_lines(stream.round_id, stream.content + last)
-            self._write({"type": "closed", "round": stream.round_id, "record": self._session.rounds[-1].to_json()})
+            self._log.store_lines(stream.round_id, stream.content + last)
+            self._log.write({"type": "closed", "round": stream.round_id, "record": self._session.rounds[-1].to_json()})
         except ServiceError as error:
             self.round_failed(error.code, error.message)
             return
@@ -212,12 +198,12 @@ class ServedSession:
         if cut_short is None:
             return
         if self.history.model != self._tools.network.info.sha256:
-            self._write({"type": "model", "model": self._tools.network.info.sha256})
+            self._log.write({"type": "model", "model": self._tools.network.info.sha256})
             self._give_up(cut_short.id, "The worker was started with another model.")
         elif cut_short.restarts >= RESTARTS:
             self._give_up(cut_short.id, f"The worker ended {RESTARTS + 1} times in this round.")
         else:
-            self._write({"type": "resumed", "round": cut_short.id})
+            self._log.write({"type": "resumed", "round": cut_short.id})
             try:
                 self._started(self._begun(cut_short.request))
             except ServiceError as error:
@@ -225,8 +211,8 @@ class ServedSession:
 
     def _give_up(self, round_id: str, reason: str) -> None:
         line = error_line("internal", f"{reason} The round was given up: post it again with a new id.")
-        self._store_lines(round_id, RoundStream(round_id).encode(line))
-        self._write({"type": "failed", "round": round_id})
+        self._log.store_lines(round_id, RoundStream(round_id).encode(line))
+        self._log.write({"type": "failed", "round": round_id})
 
     def _restored(self) -> Session:
         """Propagation's session as the journal tells it."""
@@ -244,7 +230,7 @@ class ServedSession:
         except SessionError as error:
             raise ServiceError(error.code, error.message) from error
         try:
-            self._write({"type": name})
+            self._log.write({"type": name})
         except ServiceError:
             back()
             raise
@@ -259,10 +245,9 @@ class ServedSession:
         assert self._running is not None
         last = self._running.stream.encode(line)
         try:
-            self._store_lines(record["round"], last)
-            self._write(record)
+            self._log.store_lines(record["round"], last)
+            self._log.write(record)
         except ServiceError as error:
-            # It holds in memory, and goes to the journal before anything else does.
             log.error("the end of round %s is not on disk yet: %s", record["round"], error.message)
         self._ended(last, alone=True)
 
@@ -271,36 +256,6 @@ class ServedSession:
         self._running.stream.finish(last, alone)
         self._running = None
         self._tools.metrics.running.dec()
-
-    def _write(self, record: Record) -> None:
-        """Put a record into journal and history. Raises ServiceError `disk_full`; a round's end holds all the same."""
-        record = {**record, "time": time.time()}
-        is_end = record["type"] in ("cancelled", "failed")
-        self._unwritten.append(record)
-        try:
-            while self._unwritten:
-                self._journal.append(self._unwritten[0])
-                self._unwritten.pop(0)
-        except OSError as error:
-            if is_end:
-                self.history.add(record)
-            else:
-                self._unwritten.pop()
-            if is_disk_full(error):
-                raise disk_full() from error
-            raise ServiceError(
-                "disk_full", f"The worker's disk fails ({error.strerror}): tell the administrator."
-            ) from error
-        self.history.add(record)
-
-    def _store_lines(self, round_id: str, content: bytes) -> None:
-        try:
-            self._lines_file(round_id).write_bytes(content)
-        except OSError as error:
-            raise disk_full() from error
-
-    def _lines_file(self, round_id: str) -> Path:
-        return self.folder / f"{round_id}.ndjson"
 
 
 def _options(words: dict[str, Any]) -> Options:

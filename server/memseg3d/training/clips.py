@@ -146,7 +146,7 @@ class SyntheticClips(Dataset[list[Clip]]):
     def __getitem__(self, index: int) -> list[Clip]:
         rng = np.random.default_rng([self.seed, index])
         settings = self.settings
-        step = float(np.exp(rng.uniform(np.log(0.4), np.log(9))))
+        step = float(np.exp(rng.uniform(np.log(0.5), np.log(11))))
         world = make_world(rng, Stack(settings.slices, settings.canvas, step))
         image = render(rng, world)
         clips: list[Clip] = []

@@ -17,7 +17,7 @@ class LossWeights:
 
     cross_entropy: float = 1.0
     dice: float = 1.0
-    presence: float = 0.1
+    presence: float = 0.2
     quality: float = 0.1
 
 
@@ -46,6 +46,21 @@ def slice_loss(decoded: Decoded, truth: Tensor, weights: LossWeights) -> Tensor:
         + weights.presence * presence
         + weights.quality * quality
     )
+
+
+def click_loss(decoded: Decoded, truth: Tensor, points: Tensor, radius: float = 5.0) -> Tensor:
+    """Mean cross entropy about each sample's click, over the pixels that share its truth: a click must be obeyed.
+
+    points: (B, 2) as (x, y).
+    """
+    size = truth.shape[-1]
+    line = torch.arange(size, dtype=torch.float32, device=truth.device)
+    squared = (line[None, None, :] - points[:, :1, None]) ** 2 + (line[None, :, None] - points[:, 1:, None]) ** 2
+    x, y = points.long().unbind(1)
+    wanted = truth[torch.arange(truth.shape[0]), 0, y, x][:, None, None]
+    disc = ((squared <= radius**2) & (truth[:, 0] == wanted)).float()
+    cross = F.binary_cross_entropy_with_logits(decoded.logits[:, 0].float(), truth[:, 0], reduction="none")
+    return ((cross * disc).sum((1, 2)) / disc.sum((1, 2)).clamp(min=1)).mean()
 
 
 def hard_dice(logits: Tensor, truth: Tensor) -> Tensor:

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.seam import Decoded, Features, Memory, MemoryRead, Prompts
-from memseg3d.training.losses import LossWeights, hard_dice, slice_loss
+from memseg3d.training.losses import LossWeights, click_loss, hard_dice, slice_loss
 from memseg3d.training.prompting import corrective_click, first_prompts, joined
+from memseg3d.training.spoiling import spoiled
 
 TRUTH_LOGIT = 8.0
+SECOND_CLICK = 0.35
+"""Share of the corrections that take a second click."""
 
 
 @dataclass
@@ -45,7 +48,7 @@ class ClipRun:
         teacher: float = 0.0,
         weights: LossWeights | None = None,
     ) -> None:
-        self.network, self.truth, self.generator, self.teacher = network, truth, generator, teacher
+        self.network, self.images, self.truth, self.generator, self.teacher = network, images, truth, generator, teacher
         self.weights = weights or LossWeights()
         self.batch, self.length = images.shape[:2]
         encoded = network.encode(images.flatten(0, 1))
@@ -68,21 +71,33 @@ class ClipRun:
         logits: list[Tensor] = []
         for t in range(self.length):
             kind = "prompted" if t == 0 else f"tracked {t}"
-            decoded = self._decode(t, prompts if t == 0 else None, memories, {0}, kind, step=1)
+            decoded = self._decode(t, prompts if t == 0 else None, memories, {0}, kind)
             memories[t] = self._remember(t, decoded, prompted=t == 0)
             logits.append(decoded.logits.detach())
-        self._correct(prompts, memories, logits)
+        self._correct(prompts, memories[0], logits)
         return self.outcome
 
-    def _correct(self, prompts: Prompts, first: dict[int, Memory], logits: list[Tensor]) -> None:
+    def _correct(self, prompts: Prompts, first: Memory, logits: list[Tensor]) -> None:
+        """Correct a random slice of the first pass, spoiled, and track again from there with it as prior."""
+        logits = spoiled(logits, self.truth, self.images, self.generator)
         at = int(torch.randint(0, self.length, (), generator=self.generator))
-        points, labels = corrective_click(logits[at], self.truth[:, at], self.generator)
-        given = joined(prompts, points, labels) if at == 0 else Prompts(points, labels)
+        memories = {0: first}
+        if at > 1:
+            # As in a later round: of the tracked slices only the neighbour is remembered, as the last round left it.
+            score = torch.full((self.batch, 1), TRUTH_LOGIT)
+            memories[at - 1] = self.network.remember(self.features[at - 1], logits[at - 1], score, None, False)
+        given, prior = prompts if at == 0 else Prompts(), logits[at]
+        clicks = 2 if torch.rand((), generator=self.generator) < SECOND_CLICK else 1
+        for _ in range(clicks):
+            points, labels = corrective_click(prior, self.truth[:, at], self.generator)
+            given = joined(given, points, labels)
+            decoded = self._decode(at, given, memories, {0}, "corrected", prior=prior)
+            self.outcome.loss = self.outcome.loss + click_loss(decoded, self.truth[:, at], points[:, 0])
+            prior = decoded.logits.detach()
         conditioning = {0, at}
-        decoded = self._decode(at, given, first, {0}, "corrected", prior=logits[at], step=1)
-        memories = {0: first[0], at: self._remember(at, decoded, prompted=True)}
+        memories = {0: first, at: self._remember(at, decoded, prompted=True)}
         for t in range(at + 1, self.length):
-            again = self._decode(t, None, memories, conditioning, "tracked again", prior=logits[t], step=1)
+            again = self._decode(t, None, memories, conditioning, "tracked again", prior=logits[t])
             memories[t] = self._remember(t, again)
         for t in range(at - 1, 0, -1):
             again = self._decode(t, None, memories, conditioning, "tracked again", prior=logits[t], step=-1)

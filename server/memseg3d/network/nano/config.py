@@ -19,7 +19,7 @@ class NanoConfig:
     """Channels of memory keys and queries, over all heads."""
     heads: int = 4
     memory_slots: int = 4
-    """Conditioning slot plus three recent slices: the adjacent one carries most, and reading costs as much as it holds."""
+    """Conditioning slot plus three recent slices: the adjacent one carries most, and each one read costs time."""
 
     def __post_init__(self) -> None:
         if self.image_size % 16:
