@@ -33,7 +33,7 @@ export MEMSEG3D_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types clean debian
+.PHONY: help demo picture test lint clean debian
 
 help:
 	@echo "make demo    segment two organs of a CT phantom and look at out/demo/overview.png"
@@ -43,6 +43,12 @@ help:
 
 demo: $(VENV)/runtime.stamp
 	$(RUN) -m demo $(DEMO_OPTIONS)
+
+# The README's picture, made anew from the demo of this checkout.
+picture: demo
+	$(RUN) -c "from PIL import Image; image = Image.open('$(OUT)/overview.png').convert('RGB'); \
+	image.resize((1280, round(image.height * 1280 / image.width)), Image.Resampling.LANCZOS) \
+	.save('docs/images/overview.png', optimize=True)"
 
 test: debian $(VENV)/test.stamp
 	$(RUN) -m ruff check .

@@ -165,6 +165,8 @@ def _upper_abdomen(canvas: Canvas, grid: Grid, cavity: Field, diaphragm: Field, 
     # The fissure of the falciform ligament, and the hilum on the underside.
     liver = overlap(liver, -ellipsoid(grid, (-12, -58, 112), (5, 20, 34), tilt=10))
     liver = overlap(liver, -ellipsoid(grid, (-17, 6, 92), (31, 25, 26)))
+    # No wedge of liver reaches between kidney and spine.
+    liver = overlap(liver, -ellipsoid(grid, (-18, 38, 90), (30, 30, 36)))
     # The underside rises towards the middle, over kidney and duodenum.
     liver = overlap(liver, (0.45 * (2.0 * (grid.z - 73) - grid.x - 30)).astype(np.float32))
     canvas.paint(liver + 2, -85.0)
