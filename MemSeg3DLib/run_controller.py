@@ -273,6 +273,9 @@ class RunController:
     def _stop(self, run: ActiveRun, reason: str | None) -> None:
         self._link.cancel(run.job)
         run.abandon()
+        if run.job.session is not None and run.can_write:
+            # The worker may have closed the round before the user cancelled it: it leaves no trace there either.
+            self._align(self.history(run.request.segmentation_node), run.job.session)
         self._end()
         self.cancelled.emit(RunStopped(run.id, reason))
 

@@ -154,7 +154,7 @@ class _RoundRun:
         else:
             lines = client.post_round(self._session, self._job.id, self._job.prompts, self._job.removed)
             self._is_posted = True
-        return self._follow(client, lines)
+        return self._follow(lines)
 
     def _open(self, client: WorkerClient) -> None:
         job = self._job
@@ -173,16 +173,16 @@ class _RoundRun:
 
         client.upload_volume(volume.id, volume.on_wire, volume.spacing, sent)
 
-    def _follow(self, client: WorkerClient, lines: Iterator[dict[str, Any]]) -> bool:
+    def _follow(self, lines: Iterator[dict[str, Any]]) -> bool:
         for line in lines:
             if line["seq"] <= self._last_seq:
                 continue
-            if self._take(client, line):
+            if self._take(line):
                 return True
             self._last_seq = line["seq"]
         return False
 
-    def _take(self, client: WorkerClient, line: dict[str, Any]) -> bool:
+    def _take(self, line: dict[str, Any]) -> bool:
         job = self._job
         if line["type"] == "slice":
             self._link.events.put(_slice(job.id, line))
@@ -193,10 +193,6 @@ class _RoundRun:
         elif line["type"] == "round":
             assert self._session is not None
             if line["status"] == "cancelled":
-                raise _Cancelled
-            if job.cancelled.is_set():
-                # The user cancelled after the worker had closed the round: it must leave no trace there either.
-                client.undo(self._session)
                 raise _Cancelled
             suggested = {int(label): one for label, one in line["suggested"].items() if one is not None}
             self._link.events.put(RoundClosed(job.id, self._session, job.volume.id, suggested, float(line["seconds"])))

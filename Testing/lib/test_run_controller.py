@@ -144,6 +144,26 @@ def test_cancel_takes_back_what_was_written_and_writes_nothing_after(
     assert [one["id"] for one in state["rounds"] if one["status"] == "closed"] == [record.id]
 
 
+def test_cancel_after_the_worker_has_finished_leaves_no_trace_there(
+    a_controller: RunController,
+    a_worker: LocalWorker,
+    an_oblique_volume: Any,
+    a_segmentation: Any,
+    segment_ids: list[str],
+) -> None:
+    a_controller.start(RoundRequest(an_oblique_volume, a_segmentation, [box_on(an_oblique_volume, segment_ids[0])]))
+    job = a_controller._run.job  # type: ignore[union-attr]
+    # Nobody polls: the round is closed on the worker, and the scene has seen nothing of it yet.
+    assert job.ended.wait(60)
+    client = a_worker.connect()
+    assert job.session is not None
+    assert client.session(job.session)["applied"] == 1
+    a_controller.cancel()
+    assert not voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]).any()
+    poll_until(a_controller, lambda: client.session(str(job.session))["applied"] == 0)
+    assert not a_controller.history(a_segmentation).applied
+
+
 def test_a_waiting_request_can_be_cancelled_alone(
     a_controller: RunController, an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]
 ) -> None:
