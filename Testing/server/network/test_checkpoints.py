@@ -113,7 +113,7 @@ def test_the_embedded_network_is_recognised_by_its_metadata(tmp_path: Path) -> N
     path = tmp_path / "some-name.safetensors"
     network = NanoNetwork(NanoConfig())
     save_file(network.state_dict(), path, metadata={"memseg3d.config": NanoConfig().to_json()})
-    loaded = load_network(path)
+    loaded = load_network(path, dtype=torch.float32)
     assert isinstance(loaded, NanoNetwork)
     assert loaded.info.name == "some-name"
     assert len(loaded.info.sha256) == 64

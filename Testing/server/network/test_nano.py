@@ -6,6 +6,7 @@ import pytest
 import torch
 from memseg3d.network.nano import NanoConfig, NanoNetwork, from_state
 from memseg3d.network.nano.guidance import prompt_maps
+from memseg3d.network.precision import fastest_dtype
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, MemoryRead, Network, Prompts
 from memseg3d.training.checkpoints import save_weights
 from safetensors import safe_open
@@ -119,3 +120,9 @@ def test_tensors_that_do_not_fit_are_refused(a_network: NanoNetwork) -> None:
 def test_sizes_that_cannot_be_halved_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 16"):
         NanoConfig(image_size=100)
+
+
+def test_the_precision_is_chosen_by_measurement() -> None:
+    chosen = fastest_dtype(torch.device("cpu"))
+    assert chosen in (torch.float32, torch.bfloat16)
+    assert fastest_dtype(torch.device("cpu")) == chosen

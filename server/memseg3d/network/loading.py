@@ -14,6 +14,7 @@ from torch import Tensor
 from memseg3d.network.checkpoint_files import UnknownCheckpoint, read_checkpoint
 from memseg3d.network.models import describe_model
 from memseg3d.network.nano import from_state
+from memseg3d.network.precision import fastest_dtype
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.sam2.config import TRUNKS, Version
 from memseg3d.network.sam2.hugging_face import SIGN as HUGGING_FACE_SIGN
@@ -36,12 +37,14 @@ def load_network(
     path: Path | str,
     image_size: int | None = None,
     device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> Network:
     """The network in a checkpoint, ready for inference, without gradients.
 
     image_size: side of SAM 2's input in pixels, a multiple of 32; no checkpoint tells it. By default the number in the
     file's name, 512 where the name says MedSAM2, else 1024. The embedded network has its own and ignores this.
+    dtype: by default float32 for SAM 2, exact to its reference, and for the embedded network what the device is fastest
+    in of float32 and bfloat16, as it was trained in both.
     Raises UnknownCheckpoint where the file cannot be read or holds another network, ValueError for a wrong image size
     and ModelDamaged where the card beside the file tells another hash.
     """
@@ -51,12 +54,14 @@ def load_network(
     network: Any
     if NANO_KEY in checkpoint.metadata:
         network = _nano(path.name, checkpoint.metadata[NANO_KEY], checkpoint.tensors)
+        network = network.to(memory_format=torch.channels_last)
+        dtype = dtype or fastest_dtype(torch.device(device))
     else:
         network = _sam2(path, checkpoint.tensors, image_size)
     network.info = replace(
         network.info, name=model.name, sha256=model.sha256, licence=model.licence or network.info.licence
     )
-    loaded: Network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    loaded: Network = network.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
     return loaded
 
 
