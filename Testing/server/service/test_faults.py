@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,10 @@ import pytest
 import torch
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
+from memseg3d.service.folders import folder_bytes
 from memseg3d.service.journal import Journal, Record
 from memseg3d.service.settings import Limits
+from memseg3d.service.worker import Worker
 
 from .conftest import WorkerHere
 
@@ -216,3 +220,77 @@ def test_a_session_with_a_damaged_journal_says_so(
     assert "Delete it" in message
     assert worker.answer("DELETE", f"/sessions/{bad}") == {"deleted": True}
     assert worker.answer("GET", f"/sessions/{good}")["applied"] == 1
+
+
+@pytest.mark.parametrize("leaves_a_part", [False, True])
+def test_a_round_whose_lines_find_no_space_ends_and_the_next_ones_work(
+    serve_here: ServeHere,
+    monkeypatch: pytest.MonkeyPatch,
+    a_volume: np.ndarray,
+    a_box: Words,
+    a_click: Words,
+    leaves_a_part: bool,
+) -> None:
+    write_bytes = Path.write_bytes
+    is_full = False
+
+    def write_or_refuse(path: Path, content: bytes) -> int:
+        if is_full:
+            if leaves_a_part:
+                write_bytes(path, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_or_refuse)
+    worker, name = serve_here(), str(uuid.uuid4())
+    session = worker.open_session(worker.upload(a_volume))
+    worker.run(session, [a_box])
+    is_full = True
+    lines = worker.run(session, [a_click], name)
+    assert (lines[-1]["type"], lines[-1]["code"]) == ("error", "disk_full")
+    is_full = False
+    assert worker.run(session, [a_click])[-1]["status"] == "closed"
+    assert worker.refusal("GET", f"/sessions/{session}/rounds/{name}/events")[:2] == (404, "unknown_round")
+    after = worker.mask(session, a_volume.shape)
+
+    worker.stop()
+    worker = serve_here()
+    state = worker.answer("GET", f"/sessions/{session}")
+    assert [item["status"] for item in state["rounds"]] == ["closed", "failed", "closed"]
+    assert np.array_equal(worker.mask(session, a_volume.shape), after)
+
+
+def test_sweeping_goes_on_after_it_has_failed_once(
+    serve_here: ServeHere, monkeypatch: pytest.MonkeyPatch, a_volume: np.ndarray
+) -> None:
+    sweep, calls = Worker.sweep, []
+
+    def sweep_or_fail(worker: Worker) -> None:
+        calls.append(worker)
+        if len(calls) == 1:
+            raise PermissionError("another program holds the file")
+        sweep(worker)
+
+    monkeypatch.setattr(Worker, "sweep", sweep_or_fail)
+    worker = serve_here(sweep_seconds=0.05, retention_hours=0.0)
+    session = worker.open_session(worker.upload(a_volume))
+    deadline = time.monotonic() + 20
+    while worker.call("GET", f"/sessions/{session}").status_code != 404:
+        assert time.monotonic() < deadline, "nothing is thrown away any more"
+        time.sleep(0.3)
+
+
+def test_a_folder_that_vanishes_while_sizes_are_added_up_counts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "incoming" / "upload").mkdir(parents=True)
+    (tmp_path / "kept").write_bytes(b"12345")
+    scandir = os.scandir
+
+    def scan_or_miss(path: Any) -> Any:
+        if Path(path).name == "upload":
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan_or_miss)
+    assert folder_bytes(tmp_path) == 5

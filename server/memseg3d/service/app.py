@@ -62,7 +62,10 @@ def create_app(worker: Worker) -> FastAPI:
 async def _sweep_now_and_then(worker: Worker) -> None:
     while True:
         await asyncio.sleep(worker.settings.sweep_seconds)
-        await asyncio.to_thread(worker.sweep)
+        try:
+            await asyncio.to_thread(worker.sweep)
+        except Exception:  # retention is a promise: what fails now (a file in use) is tried again at the next turn
+            log.exception("throwing away what is too old failed; it is tried again")
 
 
 async def _service_error(_: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -74,9 +75,9 @@ class DataFolder:
 def folder_bytes(path: Path) -> int:
     """Bytes of all files below a folder; files that vanish meanwhile count nothing."""
     total = 0
-    for file in path.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except FileNotFoundError:
-            continue
+    # `os.walk` passes over a folder that vanishes on the way; `Path.rglob` raises an error.
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(folder, name)).st_size
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -55,14 +56,24 @@ class SessionLog:
 
     def store_lines(self, round_id: str, content: bytes) -> None:
         """Keep the lines of an ended round as they were sent. Raises ServiceError `disk_full`."""
+        file = self._lines_file(round_id)
         try:
-            self._lines_file(round_id).write_bytes(content)
+            file.write_bytes(content)
         except OSError as error:
+            # Half of the lines, or those of another end, would be worse than none.
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
             raise _refused(error) from error
 
     def lines(self, round_id: str) -> bytes:
-        """The lines of an ended round."""
-        return self._lines_file(round_id).read_bytes()
+        """The lines of an ended round. Raises ServiceError `unknown_round` where the disk could not take them."""
+        try:
+            return self._lines_file(round_id).read_bytes()
+        except FileNotFoundError as error:
+            raise ServiceError(
+                "unknown_round",
+                "The lines of this round found no space on the disk: the session's state tells how it ended.",
+            ) from error
 
     def touch(self) -> None:
         """The session was used just now, also for a worker that starts later."""

@@ -244,11 +244,12 @@ class ServedSession:
         """End the running round with a line that stands alone: no slice of it is valid."""
         assert self._running is not None
         last = self._running.stream.encode(line)
-        try:
-            self._log.store_lines(record["round"], last)
-            self._log.write(record)
-        except ServiceError as error:
-            log.error("the end of round %s is not on disk yet: %s", record["round"], error.message)
+        # A full disk keeps neither the lines from being sent nor the round from ending.
+        for keep in (lambda: self._log.store_lines(record["round"], last), lambda: self._log.write(record)):
+            try:
+                keep()
+            except ServiceError as error:
+                log.error("the end of round %s is not on disk yet: %s", record["round"], error.message)
         self._ended(last, alone=True)
 
     def _ended(self, last: bytes, alone: bool = False) -> None:
