@@ -117,7 +117,25 @@ def test_bad_arguments_of_evaluate_are_explained(
     assert sentence in words(result)
 
 
-def test_a_folder_without_cases_is_explained(memseg3d: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("manifest", [None, "no JSON", "[]", '{"block": 1}'])
+def test_a_folder_without_cases_is_explained(memseg3d: Command, tmp_path: Path, manifest: str | None) -> None:
+    if manifest is not None:
+        (tmp_path / "MANIFEST.json").write_text(manifest)
     result = memseg3d("evaluate", "rounds", "--data", tmp_path, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "MANIFEST.json" in words(result)
+
+
+def test_results_need_a_folder(memseg3d: Command, a_data_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for folder, sentence in ((tmp_path / "file", "is a file; name a folder"), (tmp_path / "file" / "out", "cannot be")):
+        for command in (("evaluate", "rounds", "--data", a_data_folder, "--out"), ("train", "nano", "--folder")):
+            result = memseg3d(*command, folder)
+            assert result.exit_code == 2, result.output
+            assert sentence in words(result)
+
+
+def test_training_on_a_device_that_is_not_there_is_explained(memseg3d: Command, tmp_path: Path) -> None:
+    result = memseg3d("train", "nano", "--folder", tmp_path / "run", "--device", "abacus")
+    assert result.exit_code == 2
+    assert "abacus cannot be used here" in words(result)

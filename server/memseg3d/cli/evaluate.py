@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
 
 app = typer.Typer(help="Judge a model on volumes with truth.", no_args_is_help=True)
@@ -50,18 +51,25 @@ def rounds(
     from memseg3d.evaluation.baselines import find_baselines, read_baselines
     from memseg3d.evaluation.report import write_report
     from memseg3d.evaluation.rounds import Protocol, run_rounds
+    from memseg3d.evaluation.targets import find_cases
     from memseg3d.files import UnreadableFile
+    from memseg3d.propagation.errors import PropagationError
 
     try:
         table = find_baselines(data, baselines)
         compared = read_baselines(table, against) if table else {}
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint="--baselines") from error
+    try:
+        find_cases(data, cases)  # a wrong path is told before a network is loaded
+    except UnreadableFile as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from error
     network = open_network(model, models, device, threads)
+    make_folder(out)
     protocol = Protocol(corrections, advice, network.info.name, network.info.sha256)
     try:
         results = run_rounds(data, out, network, protocol, cases, targets, typer.echo)
-    except UnreadableFile as error:
+    except (UnreadableFile, PropagationError) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
     report = write_report(out, protocol, results, compared)
     typer.echo(report.read_text(encoding="utf-8"))

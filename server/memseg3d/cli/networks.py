@@ -1,4 +1,4 @@
-"""How every subcommand that computes finds its network: one set of options, one set of error sentences."""
+"""How every subcommand that computes finds its device and network: one set of options and of error sentences."""
 
 from __future__ import annotations
 
@@ -23,19 +23,25 @@ ThreadsOption = Annotated[
 ]
 
 
-def open_network(model: str | None, models: Path | None, device: str, threads: int | None = None) -> Network:
-    """Load the network that the options name. Raises `typer.BadParameter` with the sentence of what is wrong."""
+def open_network(
+    model: str | None, models: Path | None, device: str, threads: int | None = None, image_size: int | None = None
+) -> Network:
+    """Load the network that the options name. Raises `typer.BadParameter` with the sentence of what is wrong.
+
+    image_size: side of the network's input in pixels; None: as it was trained.
+    """
     from memseg3d.network.loading import UnknownCheckpoint, load_network
     from memseg3d.network.models import ModelDamaged, ModelNotFound, find_model
 
-    chosen = _device(device, threads)
+    chosen = choose_device(device, threads)
     try:
-        return load_network(find_model(model, models), device=chosen)
+        return load_network(find_model(model, models), image_size, chosen)
     except (ModelNotFound, ModelDamaged, UnknownCheckpoint) as error:
         raise typer.BadParameter(str(error), param_hint="--model") from error
 
 
-def _device(wanted: str, threads: int | None) -> str:
+def choose_device(wanted: str, threads: int | None = None) -> str:
+    """The torch device to compute on; sets the number of CPU threads. Raises `typer.BadParameter`."""
     import torch
 
     if threads is not None:
@@ -48,6 +54,6 @@ def _device(wanted: str, threads: int | None) -> str:
         torch.zeros(1, device=wanted)
     except (RuntimeError, AssertionError) as error:
         raise typer.BadParameter(
-            f"{wanted} cannot be used here; choose cpu, or leave it out.", param_hint="--device"
+            f"The device {wanted} cannot be used here; choose cpu, or leave --device out.", param_hint="--device"
         ) from error
     return wanted

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from memseg3d.cli.folders import check_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
 from memseg3d.cli.prompt_options import BOX_FORM, POINT_FORM, read_prompts
 from memseg3d.cli.segment_output import SegmentResults
@@ -47,8 +48,7 @@ def segment(
     Names stay on this computer: they are in segmentation.json, the labelmap holds numbers.
     """
     results = SegmentResults(out, labelmap_format)
-    if out.exists() and not out.is_dir():
-        raise typer.BadParameter(f"{out} is a file; name a folder.", param_hint="--out")
+    check_folder(out)
     if not overwrite and results.existing():
         raise typer.BadParameter(
             f"{out} holds the results of an earlier run; choose another folder, or --overwrite.", param_hint="--out"

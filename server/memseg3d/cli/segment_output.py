@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from memseg3d.cli.folders import make_folder
+
 if TYPE_CHECKING:
     from memseg3d.files import Geometry
     from memseg3d.network.seam import NetworkInfo
@@ -34,10 +36,7 @@ class SegmentResults:
 
     def prepare(self) -> None:
         """Make the folder before anything is computed. Raises `typer.BadParameter` where that is not possible."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise typer.BadParameter(f"{self.folder} cannot be made: {error}.", param_hint="--out") from error
+        make_folder(self.folder)
 
     def add(self, event: SliceDone, seconds: float) -> None:
         """A finished slice, `seconds` after the start."""

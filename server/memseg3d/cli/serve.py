@@ -10,21 +10,19 @@ from typing import Annotated
 
 import typer
 
+from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, choose_device, open_network
+
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 0,
-    model: Annotated[
-        str | None, typer.Option(help="Name or path of a checkpoint; the embedded model if left out.")
-    ] = None,
-    models: Annotated[Path | None, typer.Option(help="Folder in which models are looked for by name.")] = None,
+    model: ModelOption = None,
+    models: ModelsOption = None,
     image_size: Annotated[
         int | None, typer.Option(min=32, help="Side of the network's input in pixels, a multiple of 32 (SAM 2 only).")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of torch; its own choice if left out.")
-    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     data_folder: Annotated[
         Path | None,
         typer.Option(help="Where volumes and sessions are kept; a private folder of this user if left out."),
@@ -61,19 +59,17 @@ def serve(
         raise _refused(error) from error
 
     # Imported here: torch takes seconds, and neither `--help` nor a wrong option should wait for it.
-    from memseg3d.network.loading import UnknownCheckpoint, load_network
-    from memseg3d.network.models import ModelDamaged, ModelNotFound, find_model
     from memseg3d.service.app import create_app
     from memseg3d.service.folders import DataFolder, DataFolderError
     from memseg3d.service.settings import Limits, Settings
     from memseg3d.service.worker import Worker
 
     try:
-        chosen = _device(device, threads)
-        network = load_network(find_model(model, models), image_size, chosen)
+        chosen = choose_device(device, threads)
+        network = open_network(model, models, chosen, image_size=image_size)
         folder = DataFolder(data_folder) if data_folder is not None else DataFolder.default()
         listener = bind(host, port)
-    except (ServeError, DataFolderError, UnknownCheckpoint, ModelNotFound, ModelDamaged) as error:
+    except (ServeError, DataFolderError, typer.BadParameter) as error:
         raise _refused(error) from error
     limits = Limits(volume_bytes=int(volume_gib * 2**30), disk_bytes=int(disk_gib * 2**30))
     settings = Settings(folder.path, token, limits, retention_hours)
@@ -87,25 +83,6 @@ def serve(
 def _refused(error: Exception) -> typer.Exit:
     typer.echo(f"memseg3d serve: {error}", err=True)
     return typer.Exit(2)
-
-
-def _device(wanted: str, threads: int | None) -> str:
-    """The torch device to compute on; sets the number of CPU threads."""
-    import torch
-
-    from memseg3d.service.server import ServeError
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        raise ServeError(f"The device {wanted} cannot be used here: choose cpu, or leave --device out.") from error
-    return wanted
 
 
 if __name__ == "__main__":

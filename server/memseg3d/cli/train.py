@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from memseg3d.cli.folders import make_folder
+from memseg3d.cli.networks import DeviceOption, choose_device
+
 app = typer.Typer(help="Train networks.", no_args_is_help=True)
 
 
@@ -26,7 +29,7 @@ def nano(
     batch: Annotated[int, typer.Option(min=1, help="Clips of a step.")] = 6,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the network.")] = 2,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make synthetic volumes.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    device: DeviceOption = "cpu",
 ) -> None:
     """Train the embedded network on synthetic volumes: single slices first, then clips with memory and corrections.
 
@@ -37,6 +40,7 @@ def nano(
 
     if seed == HOLD_OUT_SEED:
         raise typer.BadParameter("This seed is the hold-out's: choose another one.", param_hint="--seed")
+    make_folder(folder, "--folder")
     if decay_steps > steps:
         decay_steps = steps
     settings = replace(
@@ -49,7 +53,7 @@ def nano(
         threads=threads,
         workers=workers,
     )
-    trainer = Trainer(folder, NanoConfig(), settings, device)
+    trainer = Trainer(folder, NanoConfig(), settings, choose_device(device))
     typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {folder / 'log.jsonl'}.")
     trainer.run()
     typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")

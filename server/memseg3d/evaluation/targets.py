@@ -75,8 +75,11 @@ def find_cases(folder: Path, names: Iterable[str] | None = None) -> dict[str, st
     manifest = folder / "MANIFEST.json"
     if not manifest.is_file():
         raise UnreadableFile(f"{folder} holds no MANIFEST.json; give the folder of cases with truth.")
-    words = json.loads(manifest.read_text(encoding="utf-8"))
-    known = {name: _modality(str(entry.get("modality", ""))) for name, entry in sorted(words.items())}
+    try:
+        words = json.loads(manifest.read_text(encoding="utf-8"))
+        known = {name: _modality(str(entry.get("modality", ""))) for name, entry in sorted(words.items())}
+    except (ValueError, AttributeError) as error:
+        raise UnreadableFile(f'{manifest} cannot be read; write {{"<case>": {{"modality": "CT"}}, ...}}.') from error
     if names is None:
         return known
     missing = sorted(set(names) - set(known))

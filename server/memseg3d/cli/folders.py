@@ -1,0 +1,24 @@
+"""The folder that a command writes into: made before anything is computed, or refused with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def check_folder(folder: Path, option: str = "--out") -> None:
+    """Raise `typer.BadParameter` where what `option` names is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise typer.BadParameter(f"{folder} is a file; name a folder.", param_hint=option)
+
+
+def make_folder(folder: Path, option: str = "--out") -> None:
+    """Make the folder that `option` names. Raises `typer.BadParameter` where that is not possible."""
+    check_folder(folder, option)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{folder} cannot be made ({error.strerror}); name another folder.", param_hint=option
+        ) from error
