@@ -27,10 +27,7 @@ OUT ?= out/demo
 DEMO_OPTIONS = $(if $(VOLUME),--volume "$(VOLUME)") $(if $(TRUTH),--truth "$(TRUTH)") \
 	$(foreach box,$(BOX),--box "$(box)") --out "$(OUT)"
 
-# The real volumes of the tests: MEMSEG3D_DATA, or ../shared/data where it exists; tests that need them say so and skip otherwise.
-ifneq ($(wildcard ../shared/data/MANIFEST.json),)
-export MEMSEG3D_DATA ?= $(abspath ../shared/data)
-endif
+# The tests find real volumes by MEMSEG3D_DATA, or in ../shared/data (Testing/conftest.py); those that need them skip otherwise.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo picture test lint clean debian
@@ -50,9 +47,7 @@ picture: demo
 	image.resize((1280, round(image.height * 1280 / image.width)), Image.Resampling.LANCZOS) \
 	.save('docs/images/overview.png', optimize=True)"
 
-test: debian $(VENV)/test.stamp
-	$(RUN) -m ruff check .
-	$(RUN) -m mypy
+test: debian lint
 	$(TOOLS_REQUIRED) $(RUN) -m pytest
 
 lint: $(VENV)/test.stamp
@@ -65,14 +60,16 @@ clean:
 
 $(VENV)/venv.stamp:
 	@test -n "$(PYTHON)" || { echo "MemSeg3D needs Python 3.11, 3.12 or 3.13: install one, or name it: make demo PYTHON=/path/to/python3.11"; exit 1; }
-	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
+	  { echo "No virtual environment could be made in $(VENV); on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@touch $@
 
-# The name carries the version and the index, so another choice of torch is installed and not mistaken for this one.
+# The name carries the version and the index, so another choice of torch is installed and not mistaken for this one; where one
+# was installed before it is replaced, for pip takes the same version from another index for the same torch.
 TORCH_STAMP := $(VENV)/torch-$(WORKER_TORCH)$(if $(TORCH_INDEX),-$(notdir $(TORCH_INDEX))).stamp
 $(TORCH_STAMP): $(VENV)/venv.stamp
 	@echo "Installing torch $(WORKER_TORCH) (a few minutes on first use) ..."
-	$(PIP) torch==$(WORKER_TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(PIP) $(if $(wildcard $(VENV)/torch-*.stamp),--force-reinstall) torch==$(WORKER_TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@rm -f $(VENV)/torch-*.stamp && touch $@
 
 $(VENV)/runtime.stamp: $(TORCH_STAMP) requirements/runtime.txt server/pyproject.toml
@@ -80,7 +77,8 @@ $(VENV)/runtime.stamp: $(TORCH_STAMP) requirements/runtime.txt server/pyproject.
 	$(PIP) -r requirements/runtime.txt -e "server[train,report,evaluate]" torch==$(WORKER_TORCH)
 	@touch $@
 
-$(VENV)/test.stamp: $(VENV)/runtime.stamp requirements/test.txt requirements/references.txt
+# Of the Makefile too: it names the versions of the reference packages.
+$(VENV)/test.stamp: $(VENV)/runtime.stamp requirements/test.txt requirements/references.txt Makefile
 	@echo "Installing the test tools and the reference packages ..."
 	$(PIP) -r requirements/test.txt -r requirements/references.txt torch==$(WORKER_TORCH)
 	SAM2_BUILD_CUDA=0 $(PIP) --no-deps --no-build-isolation $(SAM2)
@@ -97,7 +95,9 @@ debian:
 	@missing="$(strip $(MISSING_PACKAGES))"; \
 	if [ -n "$$missing" ] && [ -n "$(IS_ROOT_DEBIAN)" ]; then \
 	  echo "Installing $$missing ..."; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	  apt-get update -qq || echo "No package lists could be fetched; trying those that are here."; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing \
+	    || echo "Could not install $$missing: the tests that validate DICOM files will fail."; \
 	elif [ -n "$$missing" ]; then \
 	  echo "Not installed: $$missing. The tests that validate DICOM files will skip."; \
 	fi
