@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from MemSeg3DLib.changes import SegmentChange
+from MemSeg3DLib.errors import SceneError
 from MemSeg3DLib.guard import RunGuard
 from MemSeg3DLib.jobs import Event, PastRound, RoundClosed, RoundJob, SliceArrived, VolumeSnapshot
 from MemSeg3DLib.rounds import RoundHistory, RoundRecord, lattice_of
@@ -45,6 +46,8 @@ class ActiveRun:
     def begin(self, snapshot: VolumeSnapshot, past: list[PastRound]) -> None:
         """Freeze settings and geometry as they are now, and make the job. Raises SceneError."""
         segmentation, volume = self.request.segmentation_node, self.request.volume_node
+        if self.scene is None or not all(self.scene.IsNodePresent(node) for node in (segmentation, volume)):
+            raise SceneError("The volume or the segmentation was removed from the scene before the run began.")
         targets = list(dict.fromkeys(prompt.segment_id for prompt in self.request.prompts))
         self._writer = SegmentWriter(segmentation, volume, targets, self._settings, self.request.save_state)
         self._guard = RunGuard(self.scene, volume, segmentation)

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,15 +53,20 @@ class WorkerClient:
             )
         self.url = url.rstrip("/")
         self.is_local = is_loopback(url)
-        self._token = token
+        self._token = token.strip() if token else None
+        if self._token and not (self._token.isascii() and self._token.isprintable()):
+            raise WorkerError("unauthorised", "The token holds letters that none has: copy it anew, on one line.")
         self._ca_file = ca_file
         self._http = requests.Session()
         # A hospital's proxy must never see, nor break, a conversation of this computer with itself.
         self._http.trust_env = not self.is_local
-        if ca_file:
-            self._http.verify = ca_file
-        if token:
-            self._http.headers["Authorization"] = f"Bearer {token}"
+        # Without an `auth` of its own, requests would send a password of the user's .netrc in the token's place.
+        self._http.auth = self._authorise
+
+    def _authorise(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
     def clone(self) -> WorkerClient:
         """A second client of the same worker, for another thread."""
@@ -210,8 +216,12 @@ class WorkerClient:
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
         options.setdefault("timeout", (CONNECT_SECONDS, ANSWER_SECONDS))
+        if self._ca_file:
+            # Given with the request: a bundle that the environment names would outrank the session's.
+            options["verify"] = self._ca_file
         try:
-            answer = self._http.request(method, self.url + path, **options)
+            # No redirect is followed: voxels and token go to the address in the settings and nowhere else.
+            answer = self._http.request(method, self.url + path, allow_redirects=False, **options)
         except requests.exceptions.SSLError as error:
             raise WorkerError(
                 "certificate",
@@ -219,7 +229,11 @@ class WorkerClient:
             ) from error
         except requests.exceptions.RequestException as error:
             raise self._unreachable(error) from error
-        if answer.ok:
+        except OSError as error:
+            if self._ca_file and not Path(self._ca_file).exists():
+                raise WorkerError("certificate", f"There is no CA file {self._ca_file}: check the settings.") from error
+            raise self._unreachable(error) from error
+        if answer.status_code < 300:
             return answer
         with answer:
             raise self._refused(answer)

@@ -119,7 +119,8 @@ class RunController:
         settings.check(request.segmentation_node)
         run = ActiveRun(str(uuid.uuid4()), request, settings, labels, prompts)
         self._waiting.append(run)
-        if self._run is None:
+        # One that waits already goes first: `poll` begins it, and tells where it cannot.
+        if self._run is None and len(self._waiting) == 1:
             try:
                 self._begin_next()
             except MemSeg3DError:
@@ -148,9 +149,7 @@ class RunController:
             if written is None:
                 break
             self.slice_written.emit(written)
-        if run is not self._run:
-            return True
-        if run.has_pending:
+        if run is not self._run or run.has_pending:
             return True
         if isinstance(run.outcome, RoundClosed):
             self._finish(run, run.outcome)

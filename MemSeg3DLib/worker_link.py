@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from MemSeg3DLib.jobs import (
 from MemSeg3DLib.local_worker import Fate, WorkerSource
 from MemSeg3DLib.packing import Extent, extent_shape, unpack_bits
 from MemSeg3DLib.worker_sessions import align, open_session, session_of
+
+log = logging.getLogger(__name__)
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to reach a worker that does not answer."""
@@ -106,6 +109,9 @@ class WorkerLink:
             # The next round aligns again before it starts, and reports what is wrong then.
             if error.code in _UNREACHABLE:
                 self._disconnect()
+        except Exception:  # the thread must live on; the next round aligns again
+            log.exception("the worker's session could not be brought to the scene's rounds")
+            self._disconnect()
 
     def _run(self, job: RoundJob) -> None:
         try:
@@ -113,7 +119,14 @@ class WorkerLink:
         except _Cancelled:
             self.events.put(RoundCancelled(job.id))
         except WorkerError as error:
-            self.events.put(RoundCancelled(job.id) if job.cancelled.is_set() else RoundFailed(job.id, error))
+            self._failed(job, error)
+        except Exception as error:  # the thread must live on, or the user would wait for ever
+            log.exception("a round failed unexpectedly")
+            self._disconnect()
+            self._failed(job, _unexpected(error))
+
+    def _failed(self, job: RoundJob, error: WorkerError) -> None:
+        self.events.put(RoundCancelled(job.id) if job.cancelled.is_set() else RoundFailed(job.id, error))
 
 
 class _RoundRun:
@@ -225,6 +238,15 @@ class _RoundRun:
 
 class _Final(WorkerError):
     """The worker says that the round itself failed: trying again is the user's decision."""
+
+
+def _unexpected(error: Exception) -> WorkerError:
+    """What the user is told of an error that nobody foresaw; the log says more."""
+    if isinstance(error, MemoryError):
+        return WorkerError("out_of_memory", "This computer's memory does not suffice: close volumes or other programs.")
+    return WorkerError(
+        "internal", f"The round failed on this side ({type(error).__name__}): try again; the log says more."
+    )
 
 
 def _slice(run: str, line: dict[str, Any]) -> SliceArrived:

@@ -7,9 +7,11 @@ import http.server
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 from MemSeg3DLib import client as client_module
 from MemSeg3DLib.client import WorkerClient, is_loopback
@@ -25,13 +27,15 @@ def some_voxels(seed: int, dtype: str = "int16") -> np.ndarray:
 
 
 @contextlib.contextmanager
-def a_web_server(status: int, body: bytes) -> Iterator[str]:
+def a_web_server(status: int, body: bytes, location: str | None = None) -> Iterator[str]:
     """Something else than a worker, such as a proxy's or a printer's web page."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if location is not None:
+                self.send_header("Location", location)
             self.end_headers()
             self.wfile.write(body)
 
@@ -165,3 +169,59 @@ def test_a_proxy_never_stands_before_this_computer(a_worker: LocalWorker, monkey
 )
 def test_this_computer_is_told_from_others(url: str, local: bool) -> None:
     assert is_loopback(url) is local
+
+
+def test_a_ca_file_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
+    client = WorkerClient("https://127.0.0.1:9", ca_file=str(tmp_path / "missing.pem"))
+    with pytest.raises(WorkerError, match=r"missing\.pem") as refusal:
+        client.negotiate()
+    assert refusal.value.code == "certificate"
+
+
+def test_a_ca_file_stands_above_the_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = tmp_path / "ours.pem"
+    ours.write_text("")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "theirs.pem"))
+    used: list[object] = []
+
+    def answer(_: object, __: requests.PreparedRequest, **options: object) -> requests.Response:
+        used.append(options["verify"])
+        raise requests.exceptions.ConnectionError
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", answer)
+    with pytest.raises(WorkerError):
+        WorkerClient("https://worker.hospital.example", ca_file=str(ours)).negotiate()
+    assert used == [str(ours)]
+
+
+@pytest.mark.parametrize("token", ["our-token", None])
+def test_no_password_of_the_users_netrc_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str | None
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    sent: list[object] = []
+
+    def answer(_: object, request: requests.PreparedRequest, **__: object) -> requests.Response:
+        sent.append(request.headers.get("Authorization"))
+        raise requests.exceptions.ConnectionError
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", answer)
+    with pytest.raises(WorkerError):
+        WorkerClient("https://worker.hospital.example", token).negotiate()
+    assert sent == [token and f"Bearer {token}"]
+
+
+def test_nothing_follows_a_redirect_to_another_computer() -> None:
+    with a_web_server(200, b'{"status": "ok", "protocols": [1]}') as elsewhere:
+        with a_web_server(307, b"", location=f"{elsewhere}/v1/health") as url, pytest.raises(WorkerError) as refusal:
+            WorkerClient(url).negotiate()
+        assert "address" in refusal.value.message
+
+
+def test_a_token_that_no_header_can_hold_is_refused() -> None:
+    for token in ("two\nlines", "smart\u2019quote"):
+        with pytest.raises(WorkerError, match="token"):
+            WorkerClient("http://127.0.0.1:9", token).negotiate()
