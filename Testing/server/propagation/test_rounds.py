@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from memseg3d.propagation.events import Progress, RoundDone, SliceDone
@@ -223,6 +225,14 @@ def test_removing_a_correction_brings_its_slices_back(a_segmented_ball: Session)
     slices, _ = finish(a_segmented_ball.begin("third", [], removed=["oops"]))
     assert {each.index for each in slices} == set(range(13, 22))
     np.testing.assert_array_equal(a_segmented_ball.labelmap(1), before)
+
+
+def test_a_prompt_given_anew_under_its_old_id_is_computed(a_session: Session, a_box: BoxPrompt) -> None:
+    finish(a_session.begin("first", [dataclasses.replace(a_box, id="box")]))
+    smaller = BoxPrompt(1, 0, (12, 15, 15), (12, 25, 25), id="box")
+    slices, _ = finish(a_session.begin("second", [smaller], removed=["box"]))
+    assert slices[0].index == 12
+    assert a_session.labelmap(1)[12].sum() == 11 * 11
 
 
 def test_removing_every_prompt_empties_the_object(a_segmented_ball: Session) -> None:

@@ -34,7 +34,8 @@ class FrontStep:
 class Front:
     """Walks through `interval` in `direction`, beginning beside the conditioning slice it starts from.
 
-    priors: gives a slice's last result, or None.
+    priors: gives a slice's last result, or None. is_alone: no other front comes from the far end, so that the object
+    may end on the way.
     """
 
     def __init__(
@@ -44,20 +45,17 @@ class Front:
         tracker: RegionTracker,
         region: Region,
         priors: Callable[[int], SliceLogits | None],
+        is_alone: bool,
     ) -> None:
         self.interval = interval
         self.direction = direction
         self.tracker = tracker
         self.region = region
+        self.is_alone = is_alone
         self._priors = priors
         first, last = (interval.first, interval.last) if direction == FORWARD else (interval.last, interval.first)
         self.path = range(first, last + direction, direction)
         self.remaining = len(self.path)
-
-    @property
-    def is_outward(self) -> bool:
-        """True where no conditioning slice lies at the far end."""
-        return self.interval.below is None or self.interval.above is None
 
     def steps(self) -> Iterator[FrontStep]:
         """Track slice after slice; each step is one slice."""
@@ -68,7 +66,7 @@ class Front:
             extent = Extent.of_mask(mask)
             self.region = self.tracker.view.framing.following(self.region, extent)
             absent = absent + 1 if extent is None else 0
-            has_ended = self.is_outward and absent >= ABSENT_SLICES
+            has_ended = self.is_alone and absent >= ABSENT_SLICES
             self.remaining = 0 if has_ended else len(self.path) - place - 1
             yield FrontStep(self, index, result, mask, self.path[place + 1 :] if has_ended else range(0))
             if has_ended:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from memseg3d.propagation.edits import bounded, denied, edit_of
 from memseg3d.propagation.events import SliceDone
 from memseg3d.propagation.framing import ZOOM_STEPS
 from memseg3d.propagation.fronts import Front, FrontStep, alternating, directions, one_after_the_other
 from memseg3d.propagation.labelmaps import LabelVolume
 from memseg3d.propagation.options import BankMode
-from memseg3d.propagation.plan import Plan
-from memseg3d.propagation.prompts import Prompt
+from memseg3d.propagation.plan import Interval, Plan
+from memseg3d.propagation.prompts import BoxPrompt, PointPrompt, Prompt, in_plane
 from memseg3d.propagation.region_tracker import RegionTracker
 from memseg3d.propagation.regions import Extent, Region
 from memseg3d.propagation.slice_logits import SliceLogits, blended
@@ -48,6 +49,7 @@ class ObjectRun:
         """Finished slices: `numpy.packbits(mask, axis=1)` by index."""
         self.qualities: dict[int, float | None] = {}
         self._labels = labels
+        self._edit = edit_of(plan.added, plan.withdrew)
         self._mode = mode
         self._tracker = RegionTracker(view) if live is None else live.tracker.clone()
         self._logits = {} if live is None else dict(live.logits)
@@ -79,6 +81,7 @@ class ObjectRun:
             yield []
         for index in self.plan.decode:
             result = yield from self._decoded(index, list(slices[index]))
+            result = self._obeyed(index, result)
             self._logits[index] = result
             self._steps_left -= 1
             yield [self._finished(index, result.mask(self.view.slice_shape), result.quality, prompted=True)]
@@ -87,11 +90,13 @@ class ObjectRun:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""
         shared = self._tracker.clone(keep_all=True) if self._mode == "shared" else None
         for interval in self.plan.intervals:
-            for direction in directions(interval):
-                start = interval.below if direction > 0 else interval.above
-                assert start is not None
+            starts = self._starts(interval)
+            if not starts:
+                yield [self._emptied(index) for index in self._content(interval)]
+            for direction, start in starts.items():
                 tracker = self._tracker.clone() if shared is None else shared
-                self._fronts.append(Front(interval, direction, tracker, self._start_region(start), self._prior))
+                region, alone = self._start_region(start), len(starts) == 1
+                self._fronts.append(Front(interval, direction, tracker, region, self._prior, alone))
         for step in alternating(self._fronts) if shared is None else one_after_the_other(self._fronts):
             yield self._done(step)
         self._steps_left = 0
@@ -99,7 +104,7 @@ class ObjectRun:
     def _done(self, step: FrontStep) -> list[SliceDone]:
         """The slices that a step of a front has finished: between two conditioning slices it takes both fronts."""
         shape, index = self.view.slice_shape, step.index
-        if step.front.is_outward:
+        if step.front.is_alone:
             if self._keeps_tracked:
                 self._logits[index] = step.result
             done = [self._finished(index, step.mask, step.result.quality, prompted=False)]
@@ -120,12 +125,40 @@ class ObjectRun:
         self._logits.pop(index, None)
         return [self._finished(index, mask, quality, prompted=False)]
 
+    def _starts(self, interval: Interval) -> dict[int, int]:
+        """Conditioning slice that a front starts from, by direction. None starts where the object is said to be absent:
+        beyond such a slice the object has ended, and between it and another one the other knows more.
+        """
+        ends = {direction: interval.below if direction > 0 else interval.above for direction in directions(interval)}
+        return {direction: at for direction, at in ends.items() if at is not None and self._mask(at).any()}
+
+    def _content(self, interval: Interval) -> list[int]:
+        """Slices of the interval that hold some of the object."""
+        content = self._labels.slices_with_content(self.view.axis)
+        return [int(index) for index in content if interval.first <= index <= interval.last]
+
+    def _obeyed(self, index: int, result: SliceLogits) -> SliceLogits:
+        """The decoded slice within what its new clicks allow; where that differs, it is also what memory holds."""
+        shape, axis = self.view.slice_shape, self.view.axis
+        before, found = self._labels.slice(axis, index), result.mask(shape)
+        mask = bounded(self._edit, before, found)
+        points = [prompt for prompt in self.plan.slices[index] if isinstance(prompt, PointPrompt)]
+        if len(points) == len(self.plan.slices[index]) and not any(point.positive for point in points):
+            fresh = [point for point in points if point in self.plan.added]
+            clicks = [in_plane(point.position, axis) for point in fresh]
+            mask &= ~denied(before, clicks, self.view.framing.spacing)
+        if np.array_equal(mask, found):
+            return result
+        self._tracker.adopt(index, self._tracker.region_of(index), mask)
+        return SliceLogits.of_mask(mask, result.quality)
+
     def _decoded(self, index: int, prompts: list[Prompt]) -> Generator[list[SliceDone], None, SliceLogits]:
         """Decode one slice; where clicks alone leave the region open, one step for each region that is tried."""
         framing, shape = self.view.framing, self.view.slice_shape
         last, neighbour = self._last(index), self._neighbour(index)
-        if last is None and any(each != index for each in self._tracker.conditioning):
-            # Propagation has judged this slice as well: that it found nothing is what the prompts correct.
+        says_anew = isinstance(prompts[-1], BoxPrompt)
+        if last is None and not says_anew and any(each != index for each in self._tracker.conditioning):
+            # Propagation has judged this slice as well: that it found nothing is what the clicks correct.
             last = self._logits.get(index) or SliceLogits.of_mask(np.zeros(shape, bool))
         region, is_guess = first_region(framing, self.view.axis, prompts, self._known_extent(index))
         result = self._tracker.prompt(index, region, prompts, last, neighbour)
@@ -146,8 +179,11 @@ class ObjectRun:
 
     def _start_region(self, start: int) -> Region:
         """The region of the first slice beside conditioning slice `start`."""
-        mask = self._unpacked(start) if start in self.masks else self._labels.slice(self.view.axis, start)
-        return self.view.framing.following(self._tracker.region_of(start), Extent.of_mask(mask))
+        return self.view.framing.following(self._tracker.region_of(start), Extent.of_mask(self._mask(start)))
+
+    def _mask(self, index: int) -> np.ndarray:
+        """The slice's mask as it stands in this round."""
+        return self._unpacked(index) if index in self.masks else self._labels.slice(self.view.axis, index)
 
     def _last(self, index: int) -> SliceLogits | None:
         """The slice's result of the last round; None where it had no foreground."""
@@ -184,6 +220,7 @@ class ObjectRun:
         return self.view.store.network.info.tracks_with_prior
 
     def _finished(self, index: int, mask: np.ndarray, quality: float, prompted: bool) -> SliceDone:
+        mask = bounded(self._edit, self._labels.slice(self.view.axis, index), mask)
         self.masks[index] = np.packbits(mask, axis=1)
         self.qualities[index] = quality if mask.any() else None
         return SliceDone(self.number, self.view.axis, index, mask, quality, prompted)

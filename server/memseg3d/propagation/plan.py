@@ -24,11 +24,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Plan:
-    """slices: all conditioning slices. decode: those to decode now, in the order of their prompts."""
+    """slices: all conditioning slices. decode: those to decode now, in the order of their prompts.
+
+    added: the prompts that are new to a result that stands; withdrew: True where others were taken away.
+    """
 
     slices: Slices
     decode: tuple[int, ...]
     intervals: tuple[Interval, ...]
+    added: tuple[Prompt, ...] = ()
+    withdrew: bool = False
 
 
 def plan_round(before: Slices, after: Slices, limits: tuple[int, int], afresh: bool) -> Plan:
@@ -39,12 +44,17 @@ def plan_round(before: Slices, after: Slices, limits: tuple[int, int], afresh: b
     if afresh:
         changed = set(after)
     else:
-        changed = {index for index in {*before, *after} if _ids(before, index) != _ids(after, index)}
+        changed = {index for index in {*before, *after} if _at(before, index) != _at(after, index)}
     decode = tuple(index for index in after if index in changed)
     intervals = tuple(
         interval for interval in intervals_of(sorted(after), limits) if afresh or _is_touched(interval, changed)
     )
-    return Plan(after, decode, intervals)
+    if afresh:
+        return Plan(after, decode, intervals)
+    known = {prompt.id for prompts in before.values() for prompt in prompts}
+    added = tuple(prompt for prompts in after.values() for prompt in prompts if prompt.id not in known)
+    kept = {prompt.id for prompts in after.values() for prompt in prompts}
+    return Plan(after, decode, intervals, added, withdrew=not known <= kept)
 
 
 def intervals_of(conditioning: Sequence[int], limits: tuple[int, int]) -> list[Interval]:
@@ -66,5 +76,6 @@ def _is_touched(interval: Interval, changed: set[int]) -> bool:
     )
 
 
-def _ids(slices: Slices, index: int) -> list[str | None]:
-    return [prompt.id for prompt in slices.get(index, ())]
+def _at(slices: Slices, index: int) -> list[Prompt]:
+    """The prompts themselves, as one may have been taken away and given anew under its old id."""
+    return list(slices.get(index, ()))

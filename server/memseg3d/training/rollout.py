@@ -21,6 +21,8 @@ from memseg3d.training.spoiling import spoiled
 TRUTH_LOGIT = 8.0
 SECOND_CLICK = 0.35
 """Share of the corrections that take a second click."""
+LAST_SLICE = 0.3
+"""Share of the corrections that go to the last slice, where the object has most often ended."""
 
 
 @dataclass
@@ -81,6 +83,8 @@ class ClipRun:
         """Correct a random slice of the first pass, spoiled, and track again from there with it as prior."""
         logits = spoiled(logits, self.truth, self.images, self.generator)
         at = int(torch.randint(0, self.length, (), generator=self.generator))
+        if torch.rand((), generator=self.generator) < LAST_SLICE:
+            at = self.length - 1
         memories = {0: first}
         if at > 1:
             # As in a later round: of the tracked slices only the neighbour is remembered, as the last round left it.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LEAKED, LOST, EMPTY = 0.35, 0.15, 0.08
+LEAKED, LOST, EMPTY = 0.45, 0.13, 0.07
 """Shares of the samples whose masks leak, lose a part, or are gone; the others keep the network's own."""
 
 

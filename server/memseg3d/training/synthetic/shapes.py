@@ -76,6 +76,15 @@ def tube(rng: np.random.Generator, frame: Frame, centre: np.ndarray, radius: flo
     return 1 - nearest.sqrt()
 
 
+def half_space(rng: np.random.Generator, frame: Frame, radius: float) -> Tensor:
+    """One side of a tilted plane across the slices: cuts a shape off, so that it ends from one slice to the next."""
+    at = rng.uniform(0.1, 0.9) * frame.stack.slices * frame.stack.step
+    tilt = rng.uniform(-0.25, 0.25, 2)
+    middle = frame.stack.size / 2
+    height = frame.z - at + tilt[0] * (frame.y - middle) + tilt[1] * (frame.x - middle)
+    return height * float(rng.choice([-1.0, 1.0])) / radius
+
+
 def blob(rng: np.random.Generator, frame: Frame, centre: np.ndarray, radius: float) -> Tensor:
     """An irregular lump: an ellipsoid whose surface carries noise."""
     rough = smooth_field(rng, frame.stack, max(4.0, radius * rng.uniform(0.3, 0.9)))[0]

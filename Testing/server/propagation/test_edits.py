@@ -1,0 +1,105 @@
+"""Clicks of one sign only add or only remove; a click in the heart of a part denies all of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from memseg3d.propagation.edits import Edit, bounded, denied, edit_of
+from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.session import Session
+
+from .conftest import BALL, finish
+from .test_rounds import dice
+
+YES = PointPrompt(1, (3.0, 4.0, 5.0), True)
+NO = PointPrompt(1, (3.0, 4.0, 5.0), False)
+BOX = BoxPrompt(1, 0, (3.0, 1.0, 1.0), (3.0, 8.0, 8.0))
+
+
+@pytest.fixture
+def two_parts() -> np.ndarray:
+    """A square of 21 pixels and one of 5, apart from each other."""
+    mask = np.zeros((40, 40), bool)
+    mask[5:26, 5:26] = True
+    mask[30:35, 30:35] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("added", "withdrew", "edit"),
+    [
+        ([YES, YES], False, Edit.GROW),
+        ([NO], False, Edit.SHRINK),
+        ([YES, NO], False, Edit.FREE),
+        ([BOX], False, Edit.FREE),
+        ([NO, BOX], False, Edit.FREE),
+        ([NO], True, Edit.FREE),
+        ([], True, Edit.FREE),
+        ([], False, Edit.FREE),
+    ],
+)
+def test_the_edit_follows_the_new_prompts(added: list, withdrew: bool, edit: Edit) -> None:
+    assert edit_of(added, withdrew) is edit
+
+
+def test_masks_stay_within_the_edit() -> None:
+    before, after = np.array([[True, True, False, False]]), np.array([[True, False, True, False]])
+    assert bounded(Edit.GROW, before, after).tolist() == [[True, True, True, False]]
+    assert bounded(Edit.SHRINK, before, after).tolist() == [[True, False, False, False]]
+    assert bounded(Edit.FREE, before, after).tolist() == after.tolist()
+
+
+def test_a_click_in_the_heart_denies_its_part_alone(two_parts: np.ndarray) -> None:
+    lost = denied(two_parts, [(15, 15)], (1.0, 1.0))
+    assert lost[5:26, 5:26].all()
+    assert lost.sum() == 21 * 21
+
+
+def test_a_click_near_the_border_denies_nothing(two_parts: np.ndarray) -> None:
+    assert not denied(two_parts, [(7, 15), (24, 24)], (1.0, 1.0)).any()
+
+
+def test_a_click_beside_the_mask_denies_nothing(two_parts: np.ndarray) -> None:
+    assert not denied(two_parts, [(0, 0), (28, 28)], (1.0, 1.0)).any()
+
+
+def test_depth_is_measured_in_millimetres(two_parts: np.ndarray) -> None:
+    # With rows three times as thick, the heart is a long line along the rows' direction of the square.
+    click = [(9, 15)]
+    assert not denied(two_parts, click, (1.0, 1.0)).any()
+    assert denied(two_parts, click, (3.0, 1.0)).any()
+
+
+def test_single_pixels_can_be_denied() -> None:
+    mask = np.zeros((5, 5), bool)
+    mask[2, 3] = True
+    assert denied(mask, [(2.2, 2.9)], (1.0, 2.0)).tolist() == mask.tolist()
+
+
+def test_negative_clicks_add_nothing_anywhere(a_segmented_ball: Session) -> None:
+    before = a_segmented_ball.labelmap(1)
+    finish(a_segmented_ball.begin("second", [PointPrompt(1, (16.0, 14.0, 16.0), False)]))
+    after = a_segmented_ball.labelmap(1)
+    assert not (after & ~before).any()
+    assert after.sum() < before.sum()
+
+
+def test_positive_clicks_take_nothing_away(a_segmented_ball: Session) -> None:
+    before = a_segmented_ball.labelmap(1)
+    finish(a_segmented_ball.begin("second", [PointPrompt(1, (16.0, 20.0, 22.0), True)]))
+    assert not (before & ~a_segmented_ball.labelmap(1)).any()
+
+
+def test_denying_a_slice_ends_the_object_there(a_segmented_ball: Session) -> None:
+    finish(a_segmented_ball.begin("second", [PointPrompt(1, (16.0, 20.0, 22.0), False)]))
+    shown = a_segmented_ball.labels(1).slices_with_content(0).tolist()
+    assert shown == list(range(5, 16))
+    assert dice(a_segmented_ball.labelmap(1)[:16], BALL[:16]) > 0.95
+
+
+def test_a_box_on_a_denied_slice_brings_the_object_back(a_segmented_ball: Session, a_box: BoxPrompt) -> None:
+    finish(a_segmented_ball.begin("second", [PointPrompt(1, (16.0, 20.0, 22.0), False)]))
+    again = BoxPrompt(1, 0, (17, *a_box.lower[1:]), (17, *a_box.upper[1:]))
+    finish(a_segmented_ball.begin("third", [again]))
+    shown = a_segmented_ball.labels(1).slices_with_content(0).tolist()
+    assert shown == [*range(5, 16), 17, 18, 19]
