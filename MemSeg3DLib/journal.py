@@ -59,9 +59,10 @@ class RecoveryJournal:
             if line["type"] == "round":
                 applied.append(line["round"])
                 undone.clear()
-            elif line["type"] == "undo" and applied:
+            # A step of a round whose own line found no space on the disk must not take another one's place.
+            elif line["type"] == "undo" and applied and applied[-1]["id"] == line["round"]:
                 undone.append(applied.pop())
-            elif line["type"] == "redo" and undone:
+            elif line["type"] == "redo" and undone and undone[-1]["id"] == line["round"]:
                 applied.append(undone.pop())
         return applied
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ class RoundHistory:
 
     def add(self, record: RoundRecord) -> None:
         """Take in a round whose changes have just been written; what was undone before it is dropped."""
-        self._records = [*self.applied, record]
+        self._records = [*_moved(self.applied, record), record]
         self._applied += 1
         self._store({"type": "round", "round": record.to_json()})
 
@@ -204,6 +204,14 @@ class RoundHistory:
             self._applied = int(stored["applied"])
         except (ValueError, KeyError, TypeError) as error:
             raise RoundError("The rounds stored in the scene cannot be read: delete them to go on.") from error
+
+
+def _moved(applied: list[RoundRecord], record: RoundRecord) -> list[RoundRecord]:
+    """The earlier rounds in the session of a new one: where the worker had to begin anew, it ran them there again."""
+    start = len(applied)
+    while start and (applied[start - 1].volume, applied[start - 1].options) == (record.volume, record.options):
+        start -= 1
+    return [*applied[:start], *(replace(one, session=record.session) for one in applied[start:])]
 
 
 def lattice_of(grid: Grid) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,38 @@ def test_cancel_works_while_the_worker_is_away(
         assert len(outcome.cancelled) == 1
     segment = a_long_segmentation.GetSegmentation().GetNthSegmentID(0)
     assert not voxels_of(a_long_volume, a_long_segmentation, segment).any()
+
+
+def test_rounds_that_had_to_move_to_a_new_session_are_not_computed_a_third_time(
+    a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any
+) -> None:
+    with RunController(a_worker) as controller:
+        outcome = Outcome(controller)
+        for index in (60, 90):
+            controller.start(a_request(a_long_volume, a_long_segmentation, index))
+            run_to_end(controller)
+        history = controller.history(a_long_segmentation)
+        # A scene that was closed without saving: its second round is one that the worker has long dropped.
+        client, session = a_worker.connect(), history.applied[0].session
+        client.undo(session)
+        list(client.post_round(session, str(uuid.uuid4()), other_click(), []))
+        moved = set()
+        for _ in range(2):
+            controller.start(a_click(a_long_volume, a_long_segmentation))
+            run_to_end(controller)
+            assert not outcome.failed
+            moved.add(history.applied[-1].session)
+            state = client.session(history.applied[-1].session)
+            assert [one["id"] for one in state["rounds"]] == [one.id for one in history.applied]
+        assert len(moved) == 1
+        assert session not in moved
+        controller.undo(a_long_segmentation)
+        controller.start(a_click(a_long_volume, a_long_segmentation))
+        run_to_end(controller)
+        assert history.applied[-1].session in moved
+        assert agrees_with_the_worker(controller, a_worker, a_long_volume, a_long_segmentation)
+
+
+def other_click() -> list[dict[str, Any]]:
+    """A prompt of a round that the scene knows nothing of, as it travels."""
+    return [{"type": "point", "object": 1, "position": [70, 12, 12], "positive": False, "axis": 0}]

@@ -156,6 +156,16 @@ def test_a_line_that_a_crash_tore_apart_is_left_out(tmp_path: Path) -> None:
     assert journal.path.stat().st_mode & 0o077 == 0
 
 
+def test_undoing_a_round_that_the_disk_refused_does_not_lose_the_one_before(tmp_path: Path) -> None:
+    journal = RecoveryJournal(tmp_path / "x.journal")
+    journal.append({"type": "round", "round": {"id": "kept"}})
+    journal.append({"type": "undo", "round": "refused"})
+    assert [one["id"] for one in journal.rounds()] == ["kept"]
+    journal.append({"type": "redo", "round": "refused"})
+    journal.append({"type": "undo", "round": "kept"})
+    assert journal.rounds() == []
+
+
 def test_a_scene_cannot_name_a_journal_outside_its_folder(a_segmentation: Any, tmp_path: Path) -> None:
     a_segmentation.SetAttribute("MemSeg3D.Journal", "../elsewhere")
     with pytest.raises(RoundError, match="journal"):
