@@ -57,10 +57,7 @@ def read_labelmap(path: Path) -> tuple[NDArray[np.integer], PatientGrid]:
         labels = labels.astype(np.int32)
     if labels.min() < 0:
         raise DicomSegError(f"{path} holds negative labels; use 0 for the background and positive numbers.")
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return labels, PatientGrid(labels.shape, affine)
+    return labels, PatientGrid.of_image(image)
 
 
 def _numbered(labelmap: NDArray[np.integer]) -> list[SegmentDescription]:

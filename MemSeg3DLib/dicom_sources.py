@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
@@ -34,6 +35,15 @@ class PatientGrid:
     def __post_init__(self) -> None:
         if np.asarray(self.affine).shape != (4, 4) or abs(np.linalg.det(np.asarray(self.affine)[:3, :3])) < 1e-12:
             raise DicomSourceError("The geometry of the labelmap is no invertible 4x4 matrix; save the labelmap again.")
+
+    @classmethod
+    def of_image(cls, image: sitk.Image) -> PatientGrid:
+        """The grid of a three-dimensional image."""
+        affine = np.eye(4)
+        affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+        affine[:3, 3] = image.GetOrigin()
+        i, j, k = image.GetSize()
+        return cls((k, j, i), affine)
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ def read_series(folder: Path, series_uid: str | None = None) -> SourceSeries:
             raise DicomSourceError(f"There is no image series {series_uid} in {folder}.")
         return verify_series(found[series_uid])
     if not found:
-        raise DicomSourceError(f"There is no DICOM image series in {folder}.")
+        raise DicomSourceError(f"There is no DICOM image series in {folder}; name the folder of one.")
     if len(found) > 1:
         listed = "; ".join(
             f"{uid} ({len(slices)} {slices[0].get('Modality', '?')} slices)" for uid, slices in found.items()

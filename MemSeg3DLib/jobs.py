@@ -33,7 +33,7 @@ class VolumeSnapshot:
 
 @dataclass(frozen=True)
 class PastRound:
-    """A round that the worker's session should hold already."""
+    """A round that the worker's session should hold already. volume: content id."""
 
     id: str
     session: str

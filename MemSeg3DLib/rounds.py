@@ -21,18 +21,12 @@ ROLE = "MemSeg3D.Rounds"
 
 
 @dataclass(frozen=True)
-class RoundRecord:
+class RoundRecord(PastRound):
     """One closed round: what was asked of which worker's session, and what it changed in the scene.
 
-    volume: content id. labels: object number of each segment id. lattice: the grid's 16 matrix elements, row by row.
+    labels: object number of each segment id. lattice: the grid's 16 matrix elements, row by row.
     """
 
-    id: str
-    session: str
-    volume: str
-    options: dict[str, Any]
-    prompts: list[dict[str, Any]]
-    removed: list[str]
     labels: dict[str, int]
     changes: list[SegmentChange]
     lattice: list[float] = field(default_factory=list)
@@ -86,9 +80,7 @@ class RoundHistory:
 
     def past(self) -> list[PastRound]:
         """The applied rounds as the worker's thread needs them."""
-        return [
-            PastRound(one.id, one.session, one.volume, one.options, one.prompts, one.removed) for one in self.applied
-        ]
+        return list[PastRound](self.applied)
 
     def add(self, record: RoundRecord) -> None:
         """Take in a round whose changes have just been written; what was undone before it is dropped."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demo.phantom import Phantom, make_phantom
-from demo.phantom_dicom import Geometry
+from demo.phantom import Phantom, make_phantom, write_phantom
+from demo.phantom_dicom import Geometry, write_phantom_series
 
 
 @functools.cache
@@ -31,6 +31,13 @@ def affine_of(phantom: Phantom) -> np.ndarray:
 
 def geometry_of(phantom: Phantom) -> Geometry:
     return Geometry(affine_of(phantom))
+
+
+def write_small_phantom(folder: Path) -> Path:
+    """The small phantom in `folder`: image.nii.gz, truth.nii.gz, labels.json and the DICOM series in dicom/."""
+    write_phantom(small_phantom(), folder)
+    write_phantom_series(small_phantom().voxels, geometry_of(small_phantom()), folder / "dicom")
+    return folder
 
 
 def unpacked(data_folder: Path, name: str, folder: Path) -> Path:

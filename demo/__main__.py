@@ -16,7 +16,7 @@ from rich.table import Table
 from demo.cases import own_case, phantom_case
 from demo.export import write_dicom
 from demo.overview import draw_overview
-from demo.results import Case, TargetResult
+from demo.results import Case, DemoError, TargetResult
 from demo.story import Desk, open_desk, segment_case
 from MemSeg3DLib.errors import MemSeg3DError
 from MemSeg3DLib.export import write_nifti, write_seg_nrrd
@@ -38,7 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, console: Console) -> None:
     began = time.monotonic()
     out: Path = options.out
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(f"The folder {out} cannot be made ({error.strerror}); name another one by OUT=...") from error
+    if (options.truth or options.box) and not options.volume:
+        raise DemoError("TRUTH and BOX belong to a volume of your own: name it by VOLUME=...")
     console.print("[bold]MemSeg3D demo[/bold]  (research use only, not for clinical use)")
     if options.volume:
         case = own_case(options.volume, options.truth, options.box or [], out)

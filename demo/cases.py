@@ -14,7 +14,7 @@ from demo.phantom import make_phantom, write_phantom
 from demo.phantom_anatomy import LEFT_KIDNEY, LIVER
 from demo.results import Box, Case, DemoError, Target
 from demo.user import draw_box, working_axis
-from MemSeg3DLib.dicom_sources import SourceSeries, read_series
+from MemSeg3DLib.dicom_sources import PatientGrid, SourceSeries, read_series
 from MemSeg3DLib.terminology import SegmentDescription, describe
 
 COLOURS = ((236, 137, 98), (88, 190, 160), (150, 150, 235), (230, 190, 80))
@@ -86,10 +86,7 @@ def _read(path: Path) -> sitk.Image:
 
 
 def _affine(image: sitk.Image) -> NDArray[np.float64]:
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return affine
+    return PatientGrid.of_image(image).affine
 
 
 def _labels(truth: sitk.Image, image: sitk.Image) -> NDArray[np.int64]:

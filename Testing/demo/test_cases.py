@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_tools import affine_of, geometry_of, small_phantom
+from dicom_tools import affine_of, small_phantom, write_small_phantom
 
 from demo.cases import own_case
-from demo.phantom import write_phantom
-from demo.phantom_dicom import write_phantom_series
 from demo.results import DemoError
 from demo.story import open_desk
 from MemSeg3DLib.scene import volume_array
@@ -19,10 +17,7 @@ from MemSeg3DLib.scene import volume_array
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("files")
-    write_phantom(small_phantom(), folder)
-    write_phantom_series(small_phantom().voxels, geometry_of(small_phantom()), folder / "dicom")
-    return folder
+    return write_small_phantom(tmp_path_factory.mktemp("files"))
 
 
 def test_the_two_largest_labels_are_the_targets(files: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from lib.scenes import SHAPE, direction_matrix, make_volume
+from lib.scenes import SHAPE, direction_matrix, make_volume, users_editor
 from lib.workers import make_model, start_worker
 
 from MemSeg3DLib.local_worker import LocalWorker
@@ -49,19 +49,24 @@ def segment_ids(a_segmentation: Any) -> list[str]:
 
 
 @pytest.fixture
+def a_long_volume(scene: Any) -> Any:
+    """So many slices that something can happen in mid-round."""
+    rng = np.random.default_rng(5)
+    return make_volume(rng.integers(0, 500, (120, 24, 24)).astype(np.int16), spacing=(1.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def a_long_segmentation(a_long_volume: Any) -> Any:
+    """On the long volume's grid, with one empty segment."""
+    node = add_segmentation(slicer.mrmlScene, a_long_volume)
+    add_segment(node, "one")
+    return node
+
+
+@pytest.fixture
 def an_editor(a_segmentation: Any, an_oblique_volume: Any) -> Any:
-    """The user's own segment editor logic with ten undo states, as Slicer's module sets it up."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
-    node.SetAndObserveSegmentationNode(a_segmentation)
-    node.SetAndObserveSourceVolumeNode(an_oblique_volume)
-    logic = slicer.vtkSlicerSegmentEditorLogic()
-    logic.SetMRMLScene(slicer.mrmlScene)
-    logic.SetSegmentEditorNode(node)
-    history = slicer.vtkSegmentationHistory()
-    history.SetMaximumNumberOfStates(10)
-    history.SetSegmentation(a_segmentation.GetSegmentation())
-    logic.SetSegmentationHistory(history)
-    return logic
+    """The user's own segment editor logic on the oblique volume and its segmentation."""
+    return users_editor(a_segmentation, an_oblique_volume)
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,21 @@ def write_ball(writer: SegmentWriter, segment_id: str, ball: np.ndarray, axis: i
             writer.write_slice(segment_id, axis, index, out_of(tight, whole), inside[extent_slices(tight)])
 
 
+def users_editor(segmentation: Any, volume: Any = None) -> Any:
+    """The user's own segment editor logic with ten undo states, as Slicer's module sets it up."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    node.SetAndObserveSegmentationNode(segmentation)
+    node.SetAndObserveSourceVolumeNode(volume)
+    logic = slicer.vtkSlicerSegmentEditorLogic()
+    logic.SetMRMLScene(slicer.mrmlScene)
+    logic.SetSegmentEditorNode(node)
+    history = slicer.vtkSegmentationHistory()
+    history.SetMaximumNumberOfStates(10)
+    history.SetSegmentation(segmentation.GetSegmentation())
+    logic.SetSegmentationHistory(history)
+    return logic
+
+
 def linear_transform(*rows: tuple[float, float, float, float]) -> Any:
     """A linear transform node in the current scene, by the first three rows of its matrix."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")

@@ -11,11 +11,9 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from dicom_tools import geometry_of, small_phantom
+from dicom_tools import small_phantom, write_small_phantom
 
-from demo.phantom import write_phantom
 from demo.phantom_anatomy import LIVER
-from demo.phantom_dicom import write_phantom_series
 from MemSeg3DLib.dicom_seg_command import main
 from MemSeg3DLib.terminology import LabelsError, read_labels
 
@@ -25,10 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with truth.nii.gz, labels.json and the DICOM series in dicom/."""
-    folder = tmp_path_factory.mktemp("files")
-    write_phantom(small_phantom(), folder)
-    write_phantom_series(small_phantom().voxels, geometry_of(small_phantom()), folder / "dicom")
-    return folder
+    return write_small_phantom(tmp_path_factory.mktemp("files"))
 
 
 def arguments(files: Path, out: Path, **changed: Path | str) -> list[str]:

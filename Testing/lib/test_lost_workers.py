@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import slicer
-from lib.scenes import make_volume, voxels_of
+from lib.scenes import voxels_of
 from lib.workers import DroppingProxy, Outcome, Proxied, poll_until, run_to_end, start_worker
 
 from MemSeg3DLib.errors import WorkerError
@@ -20,23 +19,9 @@ from MemSeg3DLib.local_worker import LocalWorker, RemoteWorker
 from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
 from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.run_state import RoundRequest, RunState
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world
+from MemSeg3DLib.scene import ijk_to_world
 
 SHAPE = (120, 24, 24)
-
-
-@pytest.fixture
-def a_long_volume(scene: Any) -> Any:
-    """So many slices that something can happen in mid-round."""
-    rng = np.random.default_rng(11)
-    return make_volume(rng.integers(0, 500, SHAPE).astype(np.int16), spacing=(1.0, 1.0, 1.0))
-
-
-@pytest.fixture
-def a_long_segmentation(a_long_volume: Any) -> Any:
-    node = add_segmentation(slicer.mrmlScene, a_long_volume)
-    add_segment(node, "one")
-    return node
 
 
 @pytest.fixture
@@ -54,6 +39,13 @@ def a_request(volume: Any, segmentation: Any, index: int = 60) -> RoundRequest:
 def a_click(volume: Any, segmentation: Any) -> RoundRequest:
     segment = str(segmentation.GetSegmentation().GetNthSegmentID(0))
     return RoundRequest(volume, segmentation, [PointPrompt(segment, ijk_to_world(volume, (30, 12, 12)), False)])
+
+
+def in_mid_round(controller: RunController, outcome: Outcome, request: RoundRequest) -> None:
+    """Start a round and poll until five of its slices are in the scene."""
+    before = len(outcome.slices)
+    controller.start(request)
+    poll_until(controller, lambda: len(outcome.slices) >= before + 5)
 
 
 def agrees_with_the_worker(controller: RunController, worker: Any, volume: Any, segmentation: Any) -> bool:
@@ -93,9 +85,7 @@ def test_a_worker_killed_in_mid_round_is_started_again_and_finishes(
         outcome = Outcome(controller)
         controller.start(a_request(a_long_volume, a_long_segmentation))
         run_to_end(controller)
-        controller.start(a_click(a_long_volume, a_long_segmentation))
-        before = len(outcome.slices)
-        poll_until(controller, lambda: len(outcome.slices) >= before + 5)
+        in_mid_round(controller, outcome, a_click(a_long_volume, a_long_segmentation))
         token = a_worker_to_kill.token
         os.kill(a_worker_to_kill.process_id, getattr(signal, "SIGKILL", signal.SIGTERM))
         run_to_end(controller, 120)
@@ -135,9 +125,7 @@ def test_a_worker_that_forgets_in_mid_round_gets_that_round_again(
         controller.start(a_request(a_long_volume, a_long_segmentation))
         run_to_end(controller)
         volume = controller.history(a_long_segmentation).applied[0].volume
-        controller.start(a_click(a_long_volume, a_long_segmentation))
-        before = len(outcome.slices)
-        poll_until(controller, lambda: len(outcome.slices) >= before + 5)
+        in_mid_round(controller, outcome, a_click(a_long_volume, a_long_segmentation))
         a_worker.connect().delete_volume(volume)
         run_to_end(controller)
         assert not outcome.failed
@@ -152,8 +140,7 @@ def test_a_worker_that_stays_away_fails_the_run_and_leaves_the_segments_alone(
     proxy = DroppingProxy(a_worker.url)
     with RunController(RemoteWorker(proxy.url, a_worker.token)) as controller:
         outcome = Outcome(controller)
-        controller.start(a_request(a_long_volume, a_long_segmentation))
-        poll_until(controller, lambda: len(outcome.slices) >= 5)
+        in_mid_round(controller, outcome, a_request(a_long_volume, a_long_segmentation))
         proxy.close()
         run_to_end(controller)
         error = outcome.failed[0].error
@@ -169,8 +156,7 @@ def test_cancel_works_while_the_worker_is_away(
     proxy = DroppingProxy(a_worker.url)
     with RunController(RemoteWorker(proxy.url, a_worker.token)) as controller:
         outcome = Outcome(controller)
-        controller.start(a_request(a_long_volume, a_long_segmentation))
-        poll_until(controller, lambda: len(outcome.slices) >= 5)
+        in_mid_round(controller, outcome, a_request(a_long_volume, a_long_segmentation))
         proxy.close()
         controller.cancel()
         assert not controller.busy

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
-from lib.scenes import SHAPE, make_volume, shift_by, voxels_of
+from lib.scenes import SHAPE, make_volume, shift_by, users_editor, voxels_of
 from lib.workers import Outcome, poll_until, run_to_end
 
 from MemSeg3DLib.errors import PromptError, RoundError, SceneError
@@ -30,17 +31,9 @@ def click_on(volume: Any, segment_id: str, kji: tuple[float, float, float], posi
 
 
 @pytest.fixture
-def a_long_volume(scene: Any) -> Any:
-    """So many slices that something can happen in mid-round."""
-    rng = np.random.default_rng(5)
-    return make_volume(rng.integers(0, 500, (120, 24, 24)).astype(np.int16), spacing=(1.0, 1.0, 1.0))
-
-
-@pytest.fixture
-def a_long_segmentation(a_long_volume: Any) -> Any:
-    node = add_segmentation(slicer.mrmlScene, a_long_volume)
-    add_segment(node, "one")
-    return node
+def a_request(an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]) -> RoundRequest:
+    """A box for the first segment of the oblique volume."""
+    return RoundRequest(an_oblique_volume, a_segmentation, [box_on(an_oblique_volume, segment_ids[0])])
 
 
 def start_long(controller: RunController, volume: Any, segmentation: Any, **more: Any) -> tuple[str, str]:
@@ -54,21 +47,17 @@ def start_long(controller: RunController, volume: Any, segmentation: Any, **more
 
 
 def test_a_box_becomes_a_segment_that_agrees_with_the_worker(
-    a_controller: RunController,
-    a_worker: LocalWorker,
-    an_oblique_volume: Any,
-    a_segmentation: Any,
-    segment_ids: list[str],
+    a_controller: RunController, a_worker: LocalWorker, a_request: RoundRequest, segment_ids: list[str]
 ) -> None:
     outcome = Outcome(a_controller)
-    a_controller.start(RoundRequest(an_oblique_volume, a_segmentation, [box_on(an_oblique_volume, segment_ids[0])]))
+    a_controller.start(a_request)
     assert a_controller.busy
     run_to_end(a_controller)
     assert not outcome.failed
     result = outcome.finished[0]
-    record = a_controller.history(a_segmentation).applied[0]
+    record = a_controller.history(a_request.segmentation_node).applied[0]
     theirs = a_worker.connect().labelmap(record.session, record.labels[segment_ids[0]], SHAPE)
-    ours = voxels_of(an_oblique_volume, a_segmentation, segment_ids[0])
+    ours = voxels_of(a_request.volume_node, a_request.segmentation_node, segment_ids[0])
     assert ours.any()
     assert np.array_equal(ours, theirs)
     assert outcome.slices[0].prompted, "the prompted slice comes first"
@@ -78,19 +67,16 @@ def test_a_box_becomes_a_segment_that_agrees_with_the_worker(
 
 
 def test_two_objects_travel_in_one_round(
-    a_controller: RunController,
-    a_worker: LocalWorker,
-    an_oblique_volume: Any,
-    a_segmentation: Any,
-    segment_ids: list[str],
+    a_controller: RunController, a_worker: LocalWorker, a_request: RoundRequest, segment_ids: list[str]
 ) -> None:
-    prompts = [box_on(an_oblique_volume, segment_ids[0], 4, 2, 9), box_on(an_oblique_volume, segment_ids[1], 9, 10, 20)]
-    a_controller.start(RoundRequest(an_oblique_volume, a_segmentation, prompts))
+    volume, segmentation = a_request.volume_node, a_request.segmentation_node
+    prompts = [box_on(volume, segment_ids[0], 4, 2, 9), box_on(volume, segment_ids[1], 9, 10, 20)]
+    a_controller.start(replace(a_request, prompts=prompts))
     run_to_end(a_controller)
-    record = a_controller.history(a_segmentation).applied[0]
+    record = a_controller.history(segmentation).applied[0]
     for segment in segment_ids:
         theirs = a_worker.connect().labelmap(record.session, record.labels[segment], SHAPE)
-        assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment), theirs)
+        assert np.array_equal(voxels_of(volume, segmentation, segment), theirs)
 
 
 def test_requests_are_queued_and_not_dropped(
@@ -145,13 +131,9 @@ def test_cancel_takes_back_what_was_written_and_writes_nothing_after(
 
 
 def test_cancel_after_the_worker_has_finished_leaves_no_trace_there(
-    a_controller: RunController,
-    a_worker: LocalWorker,
-    an_oblique_volume: Any,
-    a_segmentation: Any,
-    segment_ids: list[str],
+    a_controller: RunController, a_worker: LocalWorker, a_request: RoundRequest, segment_ids: list[str]
 ) -> None:
-    a_controller.start(RoundRequest(an_oblique_volume, a_segmentation, [box_on(an_oblique_volume, segment_ids[0])]))
+    a_controller.start(a_request)
     job = a_controller._run.job  # type: ignore[union-attr]
     # Nobody polls: the round is closed on the worker, and the scene has seen nothing of it yet.
     assert job.ended.wait(60)
@@ -159,9 +141,9 @@ def test_cancel_after_the_worker_has_finished_leaves_no_trace_there(
     assert job.session is not None
     assert client.session(job.session)["applied"] == 1
     a_controller.cancel()
-    assert not voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]).any()
+    assert not voxels_of(a_request.volume_node, a_request.segmentation_node, segment_ids[0]).any()
     poll_until(a_controller, lambda: client.session(str(job.session))["applied"] == 0)
-    assert not a_controller.history(a_segmentation).applied
+    assert not a_controller.history(a_request.segmentation_node).applied
 
 
 def test_a_waiting_request_can_be_cancelled_alone(
@@ -343,15 +325,7 @@ def test_the_users_undo_and_redo_are_recognised_as_steps_of_the_rounds(
 def test_the_users_undo_in_mid_run_ends_the_run_and_keeps_redo(
     a_controller: RunController, a_long_volume: Any, a_long_segmentation: Any
 ) -> None:
-    editor = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
-    editor.SetAndObserveSegmentationNode(a_long_segmentation)
-    logic = slicer.vtkSlicerSegmentEditorLogic()
-    logic.SetMRMLScene(slicer.mrmlScene)
-    logic.SetSegmentEditorNode(editor)
-    history = slicer.vtkSegmentationHistory()
-    history.SetMaximumNumberOfStates(10)
-    history.SetSegmentation(a_long_segmentation.GetSegmentation())
-    logic.SetSegmentationHistory(history)
+    logic = users_editor(a_long_segmentation)
     outcome = Outcome(a_controller)
     _, segment = start_long(a_controller, a_long_volume, a_long_segmentation, save_state=logic.SaveStateForUndo)
     logic.Undo()

@@ -22,8 +22,11 @@ SMALLER = a_ball(SHAPE, (6, 10, 12), 3.5)
 NEIGHBOUR = a_ball(SHAPE, (6, 10, 17), 5.5)
 
 
-def fill(volume: Any, segmentation: Any, segment_id: str, mask: np.ndarray) -> None:
-    writer = SegmentWriter(segmentation, volume, [segment_id])
+def fill(
+    volume: Any, segmentation: Any, segment_id: str, mask: np.ndarray, settings: WriteSettings | None = None
+) -> None:
+    """A run of its own that writes `mask` into one segment."""
+    writer = SegmentWriter(segmentation, volume, [segment_id], settings)
     write_ball(writer, segment_id, mask)
     writer.close()
 
@@ -67,9 +70,7 @@ def test_a_slice_that_shrinks_or_empties_loses_its_voxels(
     an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]
 ) -> None:
     fill(an_oblique_volume, a_segmentation, segment_ids[0], BALL)
-    writer = SegmentWriter(a_segmentation, an_oblique_volume, segment_ids[:1])
-    write_ball(writer, segment_ids[0], SMALLER)
-    writer.close()
+    fill(an_oblique_volume, a_segmentation, segment_ids[0], SMALLER)
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]), SMALLER)
 
 
@@ -81,9 +82,7 @@ def test_shrinking_works_while_another_segment_is_selected(
     node = an_editor.GetSegmentEditorNode()
     node.SetMaskMode(NODE.EditAllowedOutsideAllSegments)
     node.SetSelectedSegmentID(segment_ids[1])
-    writer = SegmentWriter(a_segmentation, an_oblique_volume, segment_ids[:1], WriteSettings.of_editor(node))
-    write_ball(writer, segment_ids[0], SMALLER)
-    writer.close()
+    fill(an_oblique_volume, a_segmentation, segment_ids[0], SMALLER, WriteSettings.of_editor(node))
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]), SMALLER)
 
 
@@ -99,9 +98,7 @@ def test_a_neighbour_loses_what_the_overwrite_mode_says(
     an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], mode: int, neighbour_keeps: np.ndarray
 ) -> None:
     fill(an_oblique_volume, a_segmentation, segment_ids[1], NEIGHBOUR)
-    writer = SegmentWriter(a_segmentation, an_oblique_volume, segment_ids[:1], WriteSettings(overwrite_mode=mode))
-    write_ball(writer, segment_ids[0], BALL)
-    writer.close()
+    fill(an_oblique_volume, a_segmentation, segment_ids[0], BALL, WriteSettings(overwrite_mode=mode))
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]), BALL)
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[1]), neighbour_keeps)
 
@@ -138,9 +135,7 @@ def test_outside_other_segments_means_outside(
 ) -> None:
     fill(an_oblique_volume, a_segmentation, segment_ids[1], NEIGHBOUR)
     settings = WriteSettings(mask_mode=NODE.EditAllowedOutsideAllSegments, overwrite_mode=EDITOR.OverwriteAllSegments)
-    writer = SegmentWriter(a_segmentation, an_oblique_volume, segment_ids[:1], settings)
-    write_ball(writer, segment_ids[0], BALL)
-    writer.close()
+    fill(an_oblique_volume, a_segmentation, segment_ids[0], BALL, settings)
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]), BALL & ~NEIGHBOUR)
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[1]), NEIGHBOUR)
 
@@ -167,9 +162,7 @@ def test_inside_one_segment_a_correction_can_grow_and_shrink(
         overwrite_mode=EDITOR.OverwriteAllSegments,
     )
     for mask in (BALL, SMALLER):
-        writer = SegmentWriter(a_segmentation, an_oblique_volume, segment_ids[:1], settings)
-        write_ball(writer, segment_ids[0], mask)
-        writer.close()
+        fill(an_oblique_volume, a_segmentation, segment_ids[0], mask, settings)
         assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]), mask & NEIGHBOUR)
 
 
@@ -179,14 +172,10 @@ def test_the_intensity_range_bounds_growth_and_shrinking(
     voxels = volume_array(an_oblique_volume)
     within = (voxels >= 0) & (voxels <= 150)
     settings = WriteSettings(intensity_range=(0, 150))
-    writer = SegmentWriter(a_segmentation, an_oblique_volume, segment_ids[:1], settings)
-    write_ball(writer, segment_ids[0], BALL)
-    writer.close()
+    fill(an_oblique_volume, a_segmentation, segment_ids[0], BALL, settings)
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]), BALL & within)
     fill(an_oblique_volume, a_segmentation, segment_ids[1], BALL)
-    writer = SegmentWriter(a_segmentation, an_oblique_volume, segment_ids[1:], settings)
-    write_ball(writer, segment_ids[1], SMALLER)
-    writer.close()
+    fill(an_oblique_volume, a_segmentation, segment_ids[1], SMALLER, settings)
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[1]), SMALLER | (BALL & ~within))
 
 

@@ -17,20 +17,8 @@ from MemSeg3DLib.local_worker import Fate, LocalWorker, default_command
 from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.run_state import RoundResult, RunFailure, RunStopped
 
-# Run by the worker's own Python: the library's tests also run where there is no torch.
-MAKE_MODEL = """
-import sys, torch
-from memseg3d.network.nano import NanoConfig, NanoNetwork
-from safetensors.torch import save_file
-torch.manual_seed(3)
-config = NanoConfig(name="random", image_size=32, widths=(8, 16, 16, 16), key_width=16, heads=4)
-network = NanoNetwork(config)
-with torch.no_grad():
-    network.decoder.presence[2].weight.zero_()
-    network.decoder.presence[2].bias.fill_(5.0)
-    network.decoder.mask[2].bias.fill_(0.2)
-save_file(network.state_dict(), sys.argv[1], metadata={"memseg3d.config": config.to_json()})
-"""
+TINY_MODEL = Path(__file__).resolve().parents[1] / "tiny_model.py"
+"""Run by the worker's own Python: the library's tests also run where there is no torch."""
 
 
 def worker_command() -> list[str]:
@@ -42,7 +30,7 @@ def worker_command() -> list[str]:
 def make_model(path: Path) -> Path:
     """A checkpoint of the embedded kind, tiny and random, that sees an object on every slice."""
     python = next(one for one in Path(worker_command()[0]).parent.glob("python*") if one.stem == "python")
-    subprocess.run([str(python), "-c", MAKE_MODEL, str(path)], check=True, timeout=120)
+    subprocess.run([str(python), str(TINY_MODEL), str(path)], check=True, timeout=120)
     return path
 
 

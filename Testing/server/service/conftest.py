@@ -16,9 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-import torch
 from memseg3d.network.loading import load_network
-from memseg3d.network.nano import NanoConfig, NanoNetwork
 from memseg3d.network.seam import Network
 from memseg3d.propagation.volume import volume_id
 from memseg3d.service.app import create_app
@@ -26,7 +24,7 @@ from memseg3d.service.folders import DataFolder
 from memseg3d.service.server import Server, bind, url_of
 from memseg3d.service.settings import Settings
 from memseg3d.service.worker import Worker
-from safetensors.torch import save_file
+from tiny_model import write_tiny_model
 
 TOKEN = "a-token-of-the-tests"
 
@@ -130,17 +128,7 @@ StartWorker = Callable[..., WorkerProcess]
 @pytest.fixture(scope="session")
 def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the embedded kind, tiny and random, that sees an object on every slice."""
-    torch.manual_seed(3)
-    config = NanoConfig(name="random", image_size=32, widths=(8, 16, 16, 16), key_width=16, heads=4)
-    network = NanoNetwork(config)
-    with torch.no_grad():
-        # Random weights segment nothing in particular; but a round must go through the whole volume.
-        network.decoder.presence[2].weight.zero_()
-        network.decoder.presence[2].bias.fill_(5.0)
-        network.decoder.mask[2].bias.fill_(0.2)
-    path = tmp_path_factory.mktemp("models") / "random.safetensors"
-    save_file(network.state_dict(), path, metadata={"memseg3d.config": config.to_json()})
-    return path
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "random.safetensors")
 
 
 def serve_command(*options: str | Path) -> list[str]:
