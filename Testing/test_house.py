@@ -66,6 +66,21 @@ def test_no_broad_except_hides_errors() -> None:
     assert wrong == []
 
 
+def test_the_architecture_names_every_file() -> None:
+    """One row a file under the heading of its folder, so that a reader finds the room of a thing by its name."""
+    folder, rows = "", set()
+    for line in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            heading = re.match(r"### `([\w/]+/)`", line)
+            folder = heading.group(1) if heading else ""
+        elif row := re.match(r"\| `([\w./]+\.py)` \|", line):
+            rows.add(folder + row.group(1))
+    rooms = ("MemSeg3D/", "MemSeg3DLib/", "MemSeg3DWeb/", "demo/", "server/")
+    files = {path.relative_to(ROOT).as_posix() for path in PYTHON if path.name != "__init__.py"}
+    assert {name for name in files if name.startswith(rooms)} - rows == set(), "add a row for each in architecture.md"
+    assert rows - files == set(), "these are gone: take their rows out of architecture.md"
+
+
 LINK = re.compile(r"\]\(([^)#\s]+)\)")
 
 
