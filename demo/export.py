@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demo.phantom_dicom import Geometry, write_phantom_series
-from demo.results import Case
+import pydicom
+
+from demo.phantom_dicom import PATIENT_ID, Geometry, write_phantom_series
+from demo.results import Case, DemoError
 from demo.story import LPS_FROM_RAS, Desk
 from MemSeg3DLib.dicom_seg import ExportReport, ExportSettings, write_dicom_seg
 from MemSeg3DLib.dicom_sources import PatientGrid, SourceSeries, read_series
@@ -24,8 +26,12 @@ def write_dicom(case: Case, desk: Desk, out: Path) -> ExportReport:
 
 
 def _phantom_series(case: Case, folder: Path) -> SourceSeries:
-    # Slices of an earlier demo would be a second series in the same folder.
-    for old in [*folder.glob("CT????.dcm"), *folder.glob("MR????.dcm")]:
+    # Slices of an earlier demo would be a second series in the same folder; any other is somebody's data.
+    earlier = [*folder.glob("CT????.dcm"), *folder.glob("MR????.dcm")]
+    for old in earlier:
+        if pydicom.dcmread(old, stop_before_pixels=True, force=True).get("PatientID") != PATIENT_ID:
+            raise DemoError(f"{folder} holds a series that is not the demo's own: choose another folder with --out.")
+    for old in earlier:
         old.unlink()
     write_phantom_series(case.voxels, Geometry(case.affine), folder)
     return read_series(folder)

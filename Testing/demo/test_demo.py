@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import highdicom
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_tools import dicom_errors, small_phantom, unpacked
@@ -17,7 +19,8 @@ from demo.cases import own_case
 from demo.export import write_dicom
 from demo.overview import draw_overview
 from demo.phantom import write_phantom
-from demo.results import Case, TargetResult, TargetRound
+from demo.phantom_dicom import Geometry, write_phantom_series
+from demo.results import Case, DemoError, TargetResult, TargetRound
 from demo.story import Desk, open_desk
 from MemSeg3DLib.export import write_nifti, write_seg_nrrd
 from MemSeg3DLib.segment_writer import SegmentWriter
@@ -175,3 +178,18 @@ def test_the_picture_can_show_an_empty_first_round(files: Path, tmp_path: Path) 
         results.append(TargetResult(target, [empty, TargetRound(target.truth, {9: 0.8}, 0.1)]))
     draw_overview(case, results, tmp_path / "overview.png", "an empty round")
     assert (tmp_path / "overview.png").stat().st_size > 50_000
+
+
+def test_the_demo_deletes_no_series_but_its_own(files: Path, tmp_path: Path) -> None:
+    case = own_case(files / "image.nii.gz", files / "truth.nii.gz", [], tmp_path)
+    theirs = tmp_path / "dicom" / "CT0001.dcm"
+    theirs.parent.mkdir()
+    shutil.copy(write_phantom_series(case.voxels, Geometry(case.affine), tmp_path / "patient")[0], theirs)
+    patient = pydicom.dcmread(theirs)
+    patient.PatientID = "SOMEBODY"
+    patient.save_as(theirs)
+    desk = open_desk(case)
+    fill(desk, case)
+    with pytest.raises(DemoError, match="--out"):
+        write_dicom(case, desk, tmp_path)
+    assert theirs.is_file()

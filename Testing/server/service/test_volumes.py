@@ -178,3 +178,18 @@ def test_an_unknown_volume_is_told(a_worker: WorkerProcess, name: str) -> None:
     assert status == 404
     assert code in ("unknown_volume", "not_found")
     assert message.endswith(".")
+
+
+def test_a_volume_whose_deletion_was_cut_short_can_be_uploaded_again(
+    serve_here: ServeHere, tmp_path: Path, a_volume: np.ndarray
+) -> None:
+    worker = serve_here()
+    kept = tmp_path / "data" / "volumes" / worker.upload(a_volume)
+    (kept / "volume.json").unlink()
+    assert worker.upload(a_volume) == kept.name
+    assert worker.call("GET", f"/volumes/{kept.name}").status_code == 200
+
+    (kept / "volume.json").unlink()
+    worker.stop()
+    serve_here()
+    assert not kept.exists(), "voxels that nobody can use are not kept"

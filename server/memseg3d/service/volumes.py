@@ -73,7 +73,9 @@ class VolumeStore:
         self._limits = limits
         self._lock = threading.Lock()
         self._opened: WeakValueDictionary[str, Volume] = WeakValueDictionary()
-        for leftover in [*folder.incoming.iterdir(), *folder.volumes.glob("*.deleted")]:
+        # A folder without its words is one whose deletion was cut short.
+        unusable = [path for path in folder.volumes.iterdir() if not (path / _WORDS).is_file()]
+        for leftover in [*folder.incoming.iterdir(), *folder.volumes.glob("*.deleted"), *unusable]:
             shutil.rmtree(leftover, ignore_errors=True)
 
     def find(self, volume_id: str) -> VolumeEntry:
@@ -226,6 +228,7 @@ class VolumeStore:
                     # Same voxels, now with a grid in the patient: downloads follow the file that came last.
                     (folder / _WORDS).replace(target / _WORDS)
                 return False
+            shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
         sync_folder(target.parent)
         return True
