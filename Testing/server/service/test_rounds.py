@@ -8,12 +8,13 @@ import threading
 import time
 import uuid
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from .conftest import WorkerProcess
+from .conftest import WorkerHere, WorkerProcess
 
 Words = dict[str, Any]
 
@@ -250,3 +251,19 @@ def test_a_deleted_session_is_gone_even_while_it_runs(
         assert a_worker.answer("DELETE", f"/sessions/{a_long_session}") == {"deleted": True}
         assert "round" not in {line["type"] for line in lines}
     assert a_worker.refusal("GET", f"/sessions/{a_long_session}")[:2] == (404, "unknown_session")
+
+
+def test_sessions_share_one_bounded_store_of_features(
+    serve_here: Callable[..., WorkerHere], a_volume: np.ndarray, a_box: Words
+) -> None:
+    here = serve_here()
+    volume = here.upload(a_volume)
+    sessions = [here.open_session(volume) for _ in range(2)]
+    for session in sessions:
+        here.run(session, [a_box])
+    stores = [here.worker.sessions.find(session)._session.store for session in sessions]
+    assert stores[0] is stores[1]
+    assert stores[0].bytes > 0
+    for session in sessions:
+        here.answer("DELETE", f"/sessions/{session}")
+    assert stores[0].bytes == 0, "nothing of a deleted session stays in the memory"

@@ -13,6 +13,7 @@ import numpy as np
 from memseg3d.network.seam import Network
 from memseg3d.propagation.errors import PropagationError, SessionError
 from memseg3d.propagation.events import RoundDone, SliceDone
+from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompt_json import prompt_from_json
 from memseg3d.propagation.session import Session
@@ -38,6 +39,8 @@ class Tools:
     compute: ComputeThread
     metrics: Metrics
     open_volume: Callable[[str], Volume]
+    features: FeatureStore
+    """One for all: its bound on the memory is the worker's, however many sessions there are."""
 
 
 class ServedSession:
@@ -153,6 +156,7 @@ class ServedSession:
             self._running.stream.leave()
             self._running = None
             self._tools.metrics.running.dec()
+        self._tools.features.forget(self._volume)
 
     def round_closed(self, done: RoundDone) -> None:
         """Called by the running round: its result is in the labelmaps, and now on disk as well."""
@@ -173,6 +177,7 @@ class ServedSession:
         assert self._running is not None
         # The journal is the truth: what it does not hold must not stay in the labelmaps.
         self._session = self._restored()
+        self._tools.features.forget(self._volume)
         self._end_without_change({"type": "failed", "round": self._running.stream.round_id}, error_line(code, message))
         self._tools.metrics.rounds.labels("failed").inc()
 
@@ -216,7 +221,7 @@ class ServedSession:
 
     def _restored(self) -> Session:
         """Propagation's session as the journal tells it."""
-        session = Session(self._volume, self._tools.network, _options(self.history.options))
+        session = Session(self._volume, self._tools.network, _options(self.history.options), self._tools.features)
         kept = [*self.history.applied, *self.history.redoable]
         session.restore([item.record for item in kept if item.record is not None], applied=len(self.history.applied))
         return session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from memseg3d.network.seam import Network
+from memseg3d.propagation.features import FeatureStore
 from memseg3d.service.compute import ComputeThread
 from memseg3d.service.errors import disk_full
 from memseg3d.service.folders import DataFolder, folder_bytes
@@ -30,7 +31,7 @@ class Worker:
         self.metrics = Metrics()
         self.compute = ComputeThread()
         self.volumes = VolumeStore(folder, settings.limits)
-        tools = Tools(network, self.compute, self.metrics, self.volumes.open)
+        tools = Tools(network, self.compute, self.metrics, self.volumes.open, FeatureStore(network))
         self.sessions = SessionRegistry(folder.sessions, tools)
         self.compute.call(self.sessions.start).result()
 
