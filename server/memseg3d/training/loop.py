@@ -150,7 +150,9 @@ class Trainer:
         teacher = 0.5 * max(0.0, 1 - (self.step - s.single_steps) / 1500) + 0.1
         with torch.autocast(self.device.type, torch.bfloat16):
             run = ClipRun(self.network, images, truth, generator, teacher)
-            return run.single() if single else run.clip()
+            if single:
+                return run.single()
+            return run.correction() if self.step % 2 else run.clip()
 
     def run(self) -> None:
         """Train to `settings.steps`, saving as it goes."""

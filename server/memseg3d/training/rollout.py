@@ -79,6 +79,14 @@ class ClipRun:
         self._correct(prompts, memories[0], logits)
         return self.outcome
 
+    def correction(self) -> Outcome:
+        """Slice 0 alone, then a correction of a spoiled truth and tracking from there: cheaper than a whole clip."""
+        prompts = first_prompts(self.truth[:, 0], self.generator)
+        decoded = self._decode(0, prompts, {}, {0}, "prompted")
+        truth = [(self.truth[:, t] * 2 - 1) * TRUTH_LOGIT / 2 for t in range(1, self.length)]
+        self._correct(prompts, self._remember(0, decoded, prompted=True), [decoded.logits.detach(), *truth])
+        return self.outcome
+
     def _correct(self, prompts: Prompts, first: Memory, logits: list[Tensor]) -> None:
         """Correct a random slice of the first pass, spoiled, and track again from there with it as prior."""
         logits = spoiled(logits, self.truth, self.images, self.generator)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LEAKED, LOST, EMPTY = 0.45, 0.13, 0.07
+LEAKED, LOST, EMPTY = 0.38, 0.22, 0.2
 """Shares of the samples whose masks leak, lose a part, or are gone; the others keep the network's own."""
 
 
@@ -23,7 +23,7 @@ def _half_planes(masks: Tensor, generator: torch.Generator) -> Tensor:
     x = (masks.sum(2)[:, 0] * line).sum(1) / total
     y = (masks.sum(3)[:, 0] * line).sum(1) / total
     angle = torch.rand(batch, generator=generator) * 2 * torch.pi
-    offset = (torch.rand(batch, generator=generator) - 0.4) * 20
+    offset = (torch.rand(batch, generator=generator) - 0.4) * 50
     across = (line[None, None, :] - x[:, None, None]) * angle.cos()[:, None, None]
     down = (line[None, :, None] - y[:, None, None]) * angle.sin()[:, None, None]
     return (across + down > offset[:, None, None])[:, None]
