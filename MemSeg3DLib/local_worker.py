@@ -104,8 +104,12 @@ class LocalWorker:
         self._command = [*command, "serve", "--port", "0", "--token-stdin", *options]
         self._environment = worker_environment(environment)
         self._log_file = log_file
+        # Held through a whole launch; `stop` must never wait for it.
+        self._launching = threading.Lock()
+        # Held for moments: whoever starts a process or stops them all.
         self._lock = threading.Lock()
         self._stopped = False
+        self._address: tuple[str, str] | None = None
         self._launch()
 
     @classmethod
@@ -148,9 +152,14 @@ class LocalWorker:
         return self._process.poll() is None
 
     @property
+    def url(self) -> str:
+        """The address of the last process that was ready."""
+        return self._url_and_token()[0]
+
+    @property
     def token(self) -> str:
-        """The random token of the present process."""
-        return self._token
+        """The random token of that process."""
+        return self._url_and_token()[1]
 
     @property
     def process_id(self) -> int:
@@ -159,13 +168,12 @@ class LocalWorker:
 
     def connect(self) -> WorkerClient:
         """A new client of the worker."""
-        return WorkerClient(self.url, self._token)
+        return WorkerClient(*self._url_and_token())
 
     def revive(self) -> Fate:
         """Start the worker again if its process has died. Raises WorkerError where it does not come up."""
-        with self._lock:
-            if self._stopped:
-                raise WorkerError("not_started", "The worker was stopped: start it again.")
+        with self._launching:
+            self._refuse_once_stopped()
             if self.is_alive:
                 return Fate.SAME
             self._release()
@@ -173,9 +181,15 @@ class LocalWorker:
             return Fate.RESTARTED
 
     def stop(self) -> None:
-        """End the worker by closing its stdin; it is terminated where it does not end by itself."""
+        """End the worker by closing its stdin; it is terminated where it does not end by itself.
+
+        May be called while another thread waits for a new process to be ready: that one is killed, and `revive` raises.
+        """
         with self._lock:
             self._stopped = True
+            if self._address is None:
+                # It serves nobody yet, and may take long to look at its stdin.
+                self._process.kill()
             self._release()
             for end in (self._process.terminate, self._process.kill):
                 try:
@@ -186,11 +200,29 @@ class LocalWorker:
             self._process.wait()
 
     def _launch(self) -> None:
-        self._token = secrets.token_urlsafe(32)
+        token = secrets.token_urlsafe(32)
+        with self._lock:
+            self._refuse_once_stopped()
+            self._process = self._started()
+            self._address = None
+        lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(self._process, lines), daemon=True, name="memseg3d-stdout").start()
+        assert self._process.stdin is not None
+        # A worker that died at once has closed the pipe, and `stop` closes it too; what it said is told below.
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(token.encode("ascii") + b"\n")
+            self._process.stdin.flush()
+        url = self._ready_url(lines)
+        with self._lock:
+            self._refuse_once_stopped()
+            # Both at once: a new token must never go to an old address.
+            self._address = (url, token)
+
+    def _started(self) -> subprocess.Popen[bytes]:
         log = subprocess.DEVNULL if self._log_file is None else _open_private(self._log_file)
         try:
             # A list of arguments and no shell: nothing in a path or a name is ever interpreted.
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -205,14 +237,16 @@ class LocalWorker:
         finally:
             if log is not subprocess.DEVNULL:
                 os.close(log)
-        lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        threading.Thread(target=self._read, args=(self._process, lines), daemon=True, name="memseg3d-stdout").start()
-        assert self._process.stdin is not None
-        # A worker that died at once has closed the pipe; what it said is told below.
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(self._token.encode("ascii") + b"\n")
-            self._process.stdin.flush()
-        self.url = self._ready_url(lines)
+
+    def _url_and_token(self) -> tuple[str, str]:
+        address = self._address
+        if address is None:
+            raise WorkerError("unreachable", "The worker is not ready: wait for it, or start it again.")
+        return address
+
+    def _refuse_once_stopped(self) -> None:
+        if self._stopped:
+            raise WorkerError("not_started", "The worker was stopped: start it again.")
 
     def _ready_url(self, lines: queue.SimpleQueue[bytes]) -> str:
         try:
@@ -227,6 +261,7 @@ class LocalWorker:
             if self.is_alive:
                 self._process.kill()
             self._process.wait()
+            self._refuse_once_stopped()
             raise WorkerError("not_started", f"The worker did not start: {self._last_words()}") from error
 
     def _last_words(self) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,19 @@ command, model, data = sys.argv[1:4]
 worker = LocalWorker.start(command=[command], model=model, data_folder=Path(data), device="cpu", threads=1)
 print(worker.process_id, flush=True)
 os._exit(1)
+"""
+
+# Stands for a worker: ready at once under an address of its own; where a file says so, it never is.
+STUBBORN_WORKER = """
+import json, os, sys, time
+from pathlib import Path
+here = Path(sys.argv[0]).parent
+sys.stdin.readline()
+(here / "started").write_text(str(os.getpid()))
+while (here / "slow").exists():
+    time.sleep(0.05)
+print(json.dumps({"url": f"http://127.0.0.1:{os.getpid()}"}), flush=True)
+sys.stdin.read()
 """
 
 
@@ -100,3 +115,64 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert caught.value.code == "not_started"
     with pytest.raises(WorkerError, match="cannot be started"):
         LocalWorker.start(command=[str(tmp_path / "no such command")])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it takes too long"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def a_stubborn_worker(tmp_path: Path) -> LocalWorker:
+    """A stand-in that has been killed and takes for ever to come up again; `started` names the new process."""
+    script = tmp_path / "stubborn.py"
+    script.write_text(STUBBORN_WORKER)
+    worker = LocalWorker.start(command=[sys.executable, str(script)])
+    (tmp_path / "started").unlink()
+    (tmp_path / "slow").touch()
+    os.kill(worker.process_id, 9)
+    wait_for(lambda: not worker.is_alive)
+    return worker
+
+
+def test_a_worker_that_restarts_never_pairs_its_new_token_with_the_old_address(
+    a_stubborn_worker: LocalWorker, tmp_path: Path
+) -> None:
+    old = (a_stubborn_worker.url, a_stubborn_worker.token)
+    thread = threading.Thread(target=a_stubborn_worker.revive)
+    thread.start()
+    wait_for((tmp_path / "started").exists)
+    with pytest.raises(WorkerError) as caught:
+        a_stubborn_worker.connect()
+    assert caught.value.code == "unreachable", "whoever meets it tries again"
+    (tmp_path / "slow").unlink()
+    thread.join(30)
+    new = (a_stubborn_worker.url, a_stubborn_worker.token)
+    assert old[0] != new[0]
+    assert old[1] != new[1]
+    a_stubborn_worker.stop()
+
+
+def test_stop_does_not_wait_for_a_worker_that_takes_long_to_start(
+    a_stubborn_worker: LocalWorker, tmp_path: Path
+) -> None:
+    errors: list[str] = []
+
+    def revive() -> None:
+        try:
+            a_stubborn_worker.revive()
+        except WorkerError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=revive)
+    thread.start()
+    wait_for((tmp_path / "started").exists)
+    began = time.monotonic()
+    a_stubborn_worker.stop()
+    assert time.monotonic() - began < 5
+    thread.join(5)
+    assert not thread.is_alive()
+    assert errors == ["The worker was stopped: start it again."]
+    assert not a_stubborn_worker.is_alive
