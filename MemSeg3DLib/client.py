@@ -24,7 +24,8 @@ ANSWER_SECONDS = 60.0
 UPLOAD_SECONDS = 600.0
 # The worker sends an empty line every few seconds, so a stream that is silent for so long is a dead one.
 STREAM_SECONDS = 45.0
-CHUNK = 1 << 20
+# A socket has CONNECT_SECONDS to take one piece of a body: this fits through 0.1 Mbit/s.
+CHUNK = 1 << 16
 
 
 def is_loopback(url: str) -> bool:

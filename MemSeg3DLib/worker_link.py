@@ -180,9 +180,16 @@ class _RoundRun:
     def _upload(self, client: WorkerClient) -> None:
         volume = self._job.volume
 
+        told = -1
+
         def sent(done: int, total: int) -> None:
+            nonlocal told
             self._check()
-            self._link.events.put(Uploading(self._job.id, done, total))
+            # Pieces are many, and nobody can see more than a hundred steps of them.
+            percent = 100 * done // max(total, 1)
+            if percent != told:
+                told = percent
+                self._link.events.put(Uploading(self._job.id, done, total))
 
         client.upload_volume(volume.id, volume.on_wire, volume.spacing, sent)
 

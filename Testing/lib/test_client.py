@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import http.server
 import threading
 import uuid
@@ -91,6 +92,25 @@ def test_an_upload_that_is_stopped_leaves_nothing(a_worker: LocalWorker) -> None
         client.upload_volume(name, voxels, SPACING, stop)
     assert not a_worker.connect().has_volume(name)
     assert client.info()["name"] == "memseg3d", "the client is of use afterwards"
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_an_upload_fits_through_a_slow_uplink(
+    a_worker: LocalWorker, monkeypatch: pytest.MonkeyPatch, compress: bool
+) -> None:
+    pieces: list[int] = []
+    send = http.client.HTTPConnection.send
+
+    def send_and_measure(connection: http.client.HTTPConnection, data: bytes) -> None:
+        pieces.append(len(data))
+        send(connection, data)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "send", send_and_measure)
+    voxels = wire_voxels(np.random.default_rng(4).integers(-9999, 9999, (20, 200, 200)).astype(np.int16))
+    a_worker.connect().upload_volume(volume_id(voxels, SPACING), voxels, SPACING, compress=compress)
+    assert sum(pieces) > voxels.nbytes / 2
+    # A piece that does not go out within the time-out breaks the upload off.
+    assert max(pieces) * 8 / client_module.CONNECT_SECONDS < 0.13e6, "bits per second"
 
 
 def test_a_wrong_hash_is_refused(a_worker: LocalWorker) -> None:
