@@ -23,6 +23,7 @@ class ActiveRun:
     job: RoundJob
     _writer: SegmentWriter
     _guard: RunGuard
+    _targets: list[str]
 
     def __init__(
         self,
@@ -48,8 +49,10 @@ class ActiveRun:
         segmentation, volume = self.request.segmentation_node, self.request.volume_node
         if self.scene is None or not all(self.scene.IsNodePresent(node) for node in (segmentation, volume)):
             raise SceneError("The volume or the segmentation was removed from the scene before the run began.")
-        targets = list(dict.fromkeys(prompt.segment_id for prompt in self.request.prompts))
-        self._writer = SegmentWriter(segmentation, volume, targets, self._settings, self.request.save_state)
+        wanted = dict.fromkeys(prompt.segment_id for prompt in self.request.prompts)
+        corrected = [one for one in self._corrected(past) if segmentation.GetSegmentation().GetSegment(one) is not None]
+        self._targets = list(wanted | dict.fromkeys(corrected))
+        self._writer = SegmentWriter(segmentation, volume, self._targets, self._settings, self.request.save_state)
         self._guard = RunGuard(self.scene, volume, segmentation)
         self.job = RoundJob(
             id=self.id,
@@ -82,8 +85,6 @@ class ActiveRun:
             return None
         arrived = self._pending.pop(next(iter(self._pending)))
         segment = self._segments[arrived.label]
-        # A prompt that was removed changes an object that has no prompt in this round.
-        self._writer.add_target(segment)
         changed = self._writer.write_slice(segment, arrived.axis, arrived.index, arrived.extent, arrived.mask)
         if arrived.quality is not None:
             self._quality.setdefault(segment, {})[(arrived.axis, arrived.index)] = arrived.quality
@@ -95,7 +96,7 @@ class ActiveRun:
         if reason is not None:
             return reason
         segmentation = self.request.segmentation_node.GetSegmentation()
-        if all(segmentation.GetSegment(prompt.segment_id) is None for prompt in self.request.prompts):
+        if self._targets and all(segmentation.GetSegment(one) is None for one in self._targets):
             return "The segment was removed: the run was cancelled."
         if self._writer.notice_edits():
             undone = self._writer.is_reverted() if self._writer.has_written else (history and history.recognise())
@@ -116,6 +117,12 @@ class ActiveRun:
             if self._writer.has_written and not self._writer.is_reverted():
                 self._writer.revert()
             self._writer.close()
+
+    def _corrected(self, past: list[PastRound]) -> list[str]:
+        """Segments whose earlier prompts this round removes: they change without a prompt of this round."""
+        removed = set(self.request.removed)
+        labels = [one["object"] for round_ in past for one in round_.prompts if one.get("id") in removed]
+        return [self._segments[label] for label in labels if label in self._segments]
 
     def record(self, closed: RoundClosed, changes: list[SegmentChange]) -> RoundRecord:
         """What the round list keeps."""

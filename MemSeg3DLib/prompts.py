@@ -80,9 +80,14 @@ def to_wire(prompt: Prompt, volume_node: Any, label: int) -> dict[str, Any]:
     return {"id": prompt.id, "object": label, "axis": prompt.axis, **body}
 
 
-def all_to_wire(prompts: Sequence[Prompt], volume_node: Any, label_of: Callable[[str], int]) -> list[dict[str, Any]]:
-    """Every prompt as it travels; `label_of` gives the object number of a segment id."""
-    if not prompts:
+def all_to_wire(
+    prompts: Sequence[Prompt], volume_node: Any, label_of: Callable[[str], int], removed: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Every prompt as it travels; `label_of` gives the object number of a segment id.
+
+    Raises PromptError, also where there is nothing to do: no prompt, and none `removed`.
+    """
+    if not prompts and not removed:
         raise PromptError("There is no prompt yet: click a point, or draw a box on the object.")
     return [to_wire(prompt, volume_node, label_of(prompt.segment_id)) for prompt in prompts]
 

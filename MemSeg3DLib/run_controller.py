@@ -112,7 +112,7 @@ class RunController:
         """
         history = self.history(request.segmentation_node)
         labels = self._labels(history, request)
-        prompts = all_to_wire(request.prompts, request.volume_node, labels.__getitem__)
+        prompts = all_to_wire(request.prompts, request.volume_node, labels.__getitem__, request.removed)
         settings = request.settings or WriteSettings()
         if request.settings is None and request.editor_node is not None:
             settings = WriteSettings.of_editor(request.editor_node)

@@ -27,7 +27,7 @@ class RunState(Enum):
 
 @dataclass(frozen=True, eq=False)
 class RoundRequest:
-    """One round: prompts for segments of a segmentation on a source volume.
+    """One round: prompts for segments of a segmentation on a source volume, or earlier ones to remove, or both.
 
     editor_node: the vtkMRMLSegmentEditorNode whose masking and overwriting bound the run; or `settings` directly;
     without both, nothing of other segments is touched. options: session options of the wire protocol. removed: ids of

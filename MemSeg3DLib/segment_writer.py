@@ -84,11 +84,6 @@ class SegmentWriter:
         self._surface = SurfacePause(segmentation_node)
         self._save_state = save_state
 
-    def add_target(self, segment_id: str) -> None:
-        """Let the run write one more segment, with the settings that it began with."""
-        if segment_id not in self._targets and self._node.GetSegmentation().GetSegment(segment_id) is not None:
-            self._targets[segment_id] = self._freeze(segment_id)
-
     @property
     def has_written(self) -> bool:
         """True once the run has changed a voxel."""

@@ -98,6 +98,41 @@ def test_requests_are_queued_and_not_dropped(
     assert len({record.session for record in records}) == 1, "rounds of one volume refine one session"
 
 
+def test_a_round_may_do_nothing_but_remove_a_prompt(
+    a_controller: RunController, a_worker: LocalWorker, a_request: RoundRequest, segment_ids: list[str]
+) -> None:
+    outcome = Outcome(a_controller)
+    volume, segmentation = a_request.volume_node, a_request.segmentation_node
+    box = box_on(volume, segment_ids[0], 3)
+    for one in (a_request, replace(a_request, prompts=[box])):
+        a_controller.start(one)
+        run_to_end(a_controller)
+    a_controller.start(replace(a_request, prompts=[], removed=[box.id]))
+    run_to_end(a_controller)
+    assert not outcome.failed
+    assert not outcome.cancelled
+    record = a_controller.history(segmentation).applied[-1]
+    assert record.removed == [box.id]
+    theirs = a_worker.connect().labelmap(record.session, record.labels[segment_ids[0]], SHAPE)
+    assert np.array_equal(voxels_of(volume, segmentation, segment_ids[0]), theirs)
+    with pytest.raises(PromptError, match="no prompt yet"):
+        a_controller.start(replace(a_request, prompts=[]))
+
+
+def test_a_segment_that_is_deleted_while_its_prompt_is_removed_ends_the_run(
+    a_controller: RunController, a_long_volume: Any, a_long_segmentation: Any
+) -> None:
+    outcome = Outcome(a_controller)
+    segment = str(a_long_segmentation.GetSegmentation().GetNthSegmentID(0))
+    boxes = [box_on(a_long_volume, segment, index) for index in (60, 30)]
+    a_controller.start(RoundRequest(a_long_volume, a_long_segmentation, boxes))
+    run_to_end(a_controller)
+    a_controller.start(RoundRequest(a_long_volume, a_long_segmentation, [], removed=[boxes[1].id]))
+    a_long_segmentation.GetSegmentation().RemoveSegment(segment)
+    run_to_end(a_controller)
+    assert [str(one.reason) for one in outcome.cancelled] == ["The segment was removed: the run was cancelled."]
+
+
 def test_a_volume_travels_once(
     a_controller: RunController, an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]
 ) -> None:
