@@ -80,7 +80,11 @@ class SegmentWriter:
         self._editor = PrivateEditor(segmentation_node, volume_node, self.grid)
         self._overwritable = self.settings.overwritable(segmentation_node)
         self._forbidden = self.settings.forbidden(segmentation_node)
-        self._targets = {one: self._freeze(one) for one in dict.fromkeys(segment_ids)}
+        try:
+            self._targets = {one: self._freeze(one) for one in dict.fromkeys(segment_ids)}
+        except Exception:
+            self._editor.close()
+            raise
         self._surface = SurfacePause(segmentation_node)
         self._save_state = save_state
 
