@@ -61,6 +61,7 @@ class RoundHistory:
         self._records: list[RoundRecord] = []
         self._applied = 0
         self._stamps: dict[str, int] = {}
+        self._journal_error: RoundError | None = None
         self._load()
         self._restamp()
 
@@ -117,23 +118,34 @@ class RoundHistory:
         """Look whether the user's own undo or redo stepped over rounds; True where the list had to follow.
 
         Slicer does not tell, so the content does: a round whose every changed voxel is as before it has been undone.
+        Where the journal does not take the steps, `take_journal_error` tells: the list in the scene holds all the same.
         """
         if all(content_stamp(self._node, segment) == stamp for segment, stamp in self._stamps.items()):
             return False
         grid = segmentation_grid(self._node, None)
-        before = self._applied
+        lines: list[dict[str, Any]] = []
         while self.applied and self._is(self.applied[-1], grid, forward=False):
             self._applied -= 1
-            self._write_journal({"type": "undo", "round": self._records[self._applied].id})
-        if self._applied == before:
+            lines.append({"type": "undo", "round": self._records[self._applied].id})
+        if not lines:
             while self.undone and self._is(self.undone[0], grid, forward=True):
-                self._write_journal({"type": "redo", "round": self._records[self._applied].id})
+                lines.append({"type": "redo", "round": self._records[self._applied].id})
                 self._applied += 1
         self._restamp()
-        if self._applied == before:
+        if not lines:
             return False
         self._save()
+        try:
+            for line in lines:
+                self._write_journal(line)
+        except RoundError as error:
+            self._journal_error = error
         return True
+
+    def take_journal_error(self) -> RoundError | None:
+        """Why the journal lacks steps that were recognised; told once."""
+        error, self._journal_error = self._journal_error, None
+        return error
 
     def watch_from_now(self) -> None:
         """What the segments hold now is no news."""

@@ -28,15 +28,7 @@ from typing import Any
 from MemSeg3DLib.active_run import ActiveRun
 from MemSeg3DLib.errors import MemSeg3DError, RoundError
 from MemSeg3DLib.guard import SnapshotCache
-from MemSeg3DLib.jobs import (
-    AlignJob,
-    Event,
-    Progress,
-    RoundClosed,
-    RoundFailed,
-    SliceArrived,
-    Uploading,
-)
+from MemSeg3DLib.jobs import AlignJob, Event, Progress, RoundClosed, RoundFailed, SliceArrived, Uploading
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.prompts import all_to_wire
 from MemSeg3DLib.recovery import journal_of
@@ -297,3 +289,5 @@ class RunController:
                 for session in sessions:
                     self._align(history, session)
                 self.history_changed.emit(node)
+            if (error := history.take_journal_error()) is not None:
+                self.failed.emit(RunFailure("", error))

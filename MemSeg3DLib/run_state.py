@@ -98,7 +98,7 @@ class RunStopped:
 
 @dataclass(frozen=True)
 class RunFailure:
-    """A run that failed; the segments are as before it."""
+    """A run that failed; the segments are as before it. run: empty for a step of the user's own, which holds."""
 
     run: str
     error: MemSeg3DError

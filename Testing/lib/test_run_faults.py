@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
+from lib.scenes import users_editor
 from lib.workers import Outcome, run_to_end
 
 from MemSeg3DLib import jobs
 from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.errors import SceneError
+from MemSeg3DLib.errors import RoundError, SceneError
+from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.private_editor import PrivateEditor
 from MemSeg3DLib.prompts import BoxPrompt
+from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.run_state import RoundRequest
 from MemSeg3DLib.scene import ijk_to_world
@@ -62,6 +68,54 @@ def test_a_line_that_is_none_fails_the_run(
         a_controller.start(a_request(an_oblique_volume, a_segmentation, segment_ids[0]))
         run_to_end(a_controller, 10)
     assert len(outcome.failed) == 1
+
+
+def test_a_run_that_cannot_begin_leaves_nothing_in_the_scene(
+    a_controller: RunController,
+    an_oblique_volume: Any,
+    a_segmentation: Any,
+    segment_ids: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise SceneError("The editable area cannot be computed.")
+
+    monkeypatch.setattr(PrivateEditor, "editable_area", fail)
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    with pytest.raises(SceneError, match="editable area"):
+        a_controller.start(a_request(an_oblique_volume, a_segmentation, segment_ids[0]))
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert not a_controller.busy
+
+
+@pytest.mark.parametrize("during_a_run", [False, True])
+def test_an_undo_that_the_journal_cannot_take_is_told_once_and_saved_in_the_scene(
+    a_worker: LocalWorker,
+    an_oblique_volume: Any,
+    a_segmentation: Any,
+    segment_ids: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    during_a_run: bool,
+) -> None:
+    with RunController(a_worker, tmp_path) as controller:
+        outcome, editor = Outcome(controller), users_editor(a_segmentation, an_oblique_volume)
+        request = a_request(an_oblique_volume, a_segmentation, segment_ids[0])
+        controller.start(replace(request, save_state=editor.SaveStateForUndo))
+        run_to_end(controller)
+        monkeypatch.setattr(RecoveryJournal, "append", refuse)
+        if during_a_run:
+            controller.start(request)
+        editor.Undo()
+        for _ in range(3):
+            controller.poll(0)
+        assert [str(one.error) for one in outcome.failed] == ["The disk is full."]
+        assert not controller.busy
+        assert not RoundHistory(a_segmentation).applied, "the scene's own list has followed"
+
+
+def refuse(*_: object) -> None:
+    raise RoundError("The disk is full.")
 
 
 def test_a_waiting_request_whose_segmentation_was_removed_is_told_and_the_next_one_runs(
