@@ -47,7 +47,8 @@ class PastRound:
 class RoundJob:
     """One round to run. past: every applied round, oldest first; those of the same volume and options are its base.
 
-    session: the worker's session, once it is known; the only field that the worker's thread writes.
+    session: the worker's session, once it is known. computing: session and round that the worker computes for this job,
+    which may be an earlier round that it had lost. Only the worker's thread writes these two.
     """
 
     id: str
@@ -57,6 +58,7 @@ class RoundJob:
     removed: list[str]
     past: list[PastRound]
     session: str | None = None
+    computing: tuple[str, str] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 

@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from MemSeg3DLib.client import WorkerClient
@@ -82,11 +83,11 @@ class WorkerLink:
     def _cancel(self, job: RoundJob) -> None:
         # The round may not have reached the worker yet, so it is asked until the round has ended here.
         while not job.ended.is_set():
-            if job.session is not None:
+            if job.computing is not None:
                 # The thread that follows the round meets the same error and deals with it.
                 with contextlib.suppress(WorkerError):
                     client = self._worker.connect()
-                    client.cancel_round(job.session, job.id)
+                    client.cancel_round(*job.computing)
                     client.close()
             job.ended.wait(0.1)
 
@@ -172,10 +173,17 @@ class _RoundRun:
     def _open(self, client: WorkerClient) -> None:
         job = self._job
         session, past = session_of(job.past, job.volume.id, job.options)
+        upload = partial(self._upload, client)
         self._session = open_session(
-            client, self._session or session, job.volume.id, job.options, past, lambda: self._upload(client), job.id
+            client, self._session or session, job.volume.id, job.options, past, upload, job.id, self._computes
         )
         job.session = self._session
+        job.computing = (self._session, job.id)
+
+    def _computes(self, session: str, round_id: str) -> None:
+        """Called while an earlier round is run again, so that a cancel ends that one."""
+        self._job.computing = (session, round_id)
+        self._check()
 
     def _upload(self, client: WorkerClient) -> None:
         volume = self._job.volume

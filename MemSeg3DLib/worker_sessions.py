@@ -12,6 +12,12 @@ from MemSeg3DLib.jobs import PastRound
 
 BUSY_SECONDS = 30.0
 
+OnRunAgain = Callable[[str, str], None]
+
+
+def _ignore(session: str, round_id: str) -> None:
+    """Nobody wants to know which round is run again."""
+
 
 def session_of(past: Sequence[PastRound], volume: str, options: dict[str, object]) -> tuple[str, list[PastRound]]:
     """The session of the last round where it was of this volume and these options, with its rounds; else a new one."""
@@ -21,11 +27,17 @@ def session_of(past: Sequence[PastRound], volume: str, options: dict[str, object
     return str(uuid.uuid4()), []
 
 
-def align(client: WorkerClient, session: str, past: Sequence[PastRound], keep_running: str | None = None) -> None:
+def align(
+    client: WorkerClient,
+    session: str,
+    past: Sequence[PastRound],
+    keep_running: str | None = None,
+    on_run_again: OnRunAgain = _ignore,
+) -> None:
     """Make the session's applied rounds those of `past`: undo what is too much, redo or run again what is missing.
 
     The scene is the truth: its user may have undone rounds, and a worker may have lost its disk. keep_running: a round
-    that may go on. Raises WorkerError; `conflict` where the session cannot be brought there.
+    that may go on. on_run_again: as for `open_session`. Raises WorkerError; `conflict` where the session cannot be brought there.
     """
     wanted = [one.id for one in past]
     state = _wait_until_idle(client, session, keep_running)
@@ -40,7 +52,7 @@ def align(client: WorkerClient, session: str, past: Sequence[PastRound], keep_ru
         if known.get(one.id) == "undone":
             client.redo(session)
         elif one.id not in known:
-            _run_again(client, session, one)
+            _run_again(client, session, one, on_run_again)
         else:
             raise WorkerError("conflict", "The worker's session went another way than the scene: a new one is needed.")
     after = client.session(session)
@@ -56,10 +68,12 @@ def open_session(
     past: Sequence[PastRound],
     upload: Callable[[], None],
     keep_running: str | None = None,
+    on_run_again: OnRunAgain = _ignore,
 ) -> str:
     """Open the session, uploading the volume where the worker lacks it, and align it; returns its id.
 
-    The id is another one where the worker's session cannot be brought to the scene's rounds.
+    The id is another one where the worker's session cannot be brought to the scene's rounds. on_run_again: told again
+    and again, while the worker runs an earlier round anew, of the session and the round; what it raises ends that.
     """
     for attempt in (session, str(uuid.uuid4())):
         try:
@@ -70,7 +84,7 @@ def open_session(
             upload()
             client.create_session(volume, options, attempt)
         try:
-            align(client, attempt, past, keep_running)
+            align(client, attempt, past, keep_running, on_run_again)
         except WorkerError as error:
             if error.code != "conflict" or attempt != session:
                 raise
@@ -93,8 +107,10 @@ def _wait_until_idle(client: WorkerClient, session: str, keep_running: str | Non
         time.sleep(0.05)
 
 
-def _run_again(client: WorkerClient, session: str, past: PastRound) -> None:
+def _run_again(client: WorkerClient, session: str, past: PastRound, on_run_again: OnRunAgain) -> None:
+    on_run_again(session, past.id)
     for line in client.post_round(session, past.id, past.prompts, past.removed):
+        on_run_again(session, past.id)
         if line["type"] == "round":
             return
         if line["type"] == "error":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from lib.scenes import voxels_of
 from lib.workers import DroppingProxy, Outcome, Proxied, poll_until, run_to_end, start_worker
 
+from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.local_worker import LocalWorker, RemoteWorker
 from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
@@ -114,6 +117,47 @@ def test_a_worker_that_has_forgotten_everything_gets_the_rounds_again(
         state = a_worker.connect().session(history.applied[-1].session)
         assert [one["id"] for one in state["rounds"]] == [one.id for one in history.applied]
         assert len(history.applied) == 2
+        assert agrees_with_the_worker(controller, a_worker, a_long_volume, a_long_segmentation)
+
+
+def test_cancel_ends_an_earlier_round_that_is_run_again(
+    a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunController(a_worker) as controller:
+        outcome = Outcome(controller)
+        controller.start(a_request(a_long_volume, a_long_segmentation))
+        run_to_end(controller)
+        history = controller.history(a_long_segmentation)
+        earlier, client = history.applied[0], a_worker.connect()
+        client.delete_volume(earlier.volume)
+        lines: list[dict[str, Any]] = []
+        post, is_under_way, go_on = WorkerClient.post_round, threading.Event(), threading.Event()
+
+        def post_and_wait(*arguments: Any) -> Iterator[dict[str, Any]]:
+            for line in post(*arguments):
+                yield line
+                lines.append(line)
+                if len(lines) == 5:
+                    # A network that takes its time: nothing more comes until the user has cancelled.
+                    is_under_way.set()
+                    go_on.wait(10)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(WorkerClient, "post_round", post_and_wait)
+            controller.start(a_click(a_long_volume, a_long_segmentation))
+            job = controller._run.job  # type: ignore[union-attr]
+            assert is_under_way.wait(30)
+            controller.cancel()
+            deadline = time.monotonic() + 10
+            while client.session(earlier.session)["running"] is not None:
+                assert time.monotonic() < deadline, "the worker goes on with the earlier round"
+                time.sleep(0.01)
+            assert client.session(earlier.session)["rounds"][0]["status"] == "cancelled"
+            go_on.set()
+            assert job.ended.wait(10)
+        controller.start(a_click(a_long_volume, a_long_segmentation))
+        run_to_end(controller)
+        assert not outcome.failed
         assert agrees_with_the_worker(controller, a_worker, a_long_volume, a_long_segmentation)
 
 
