@@ -37,7 +37,8 @@ def align(
     """Make the session's applied rounds those of `past`: undo what is too much, redo or run again what is missing.
 
     The scene is the truth: its user may have undone rounds, and a worker may have lost its disk. keep_running: a round
-    that may go on. on_run_again: as for `open_session`. Raises WorkerError; `conflict` where the session cannot be brought there.
+    that may go on. on_run_again: as for `open_session`. Raises WorkerError; `conflict` where the session cannot be
+    brought there.
     """
     wanted = [one.id for one in past]
     state = _wait_until_idle(client, session, keep_running)
