@@ -16,6 +16,7 @@ import pytest
 import torch
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
+from memseg3d.propagation.session import Session
 from memseg3d.service.folders import folder_bytes
 from memseg3d.service.journal import Journal, Record
 from memseg3d.service.settings import Limits
@@ -68,6 +69,35 @@ def test_an_error_in_a_round_is_a_line_and_the_next_round_works(
     assert worker.run(session, [a_box])[-1]["status"] == "closed"
     state = worker.answer("GET", f"/sessions/{session}")
     assert [item["status"] for item in state["rounds"]] == ["failed", "closed"]
+
+
+def test_a_session_that_cannot_be_restored_after_a_failed_round_is_not_busy_for_ever(
+    serve_here: ServeHere,
+    a_model: Path,
+    a_volume: np.ndarray,
+    a_box: Words,
+    a_click: Words,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = FailingNetwork(load_network(a_model))
+    worker = serve_here(network)
+    session = worker.open_session(worker.upload(a_volume))
+    worker.run(session, [a_box])
+    before = worker.mask(session, a_volume.shape)
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    network.error = MemoryError()
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "restore", fail)
+        lines = worker.run(session, [a_click])
+        assert (lines[-1]["type"], lines[-1]["code"]) == ("error", "out_of_memory")
+        assert worker.refusal("GET", f"/sessions/{session}")[:2] == (500, "internal")
+    state = worker.answer("GET", f"/sessions/{session}")
+    assert state["running"] is None
+    assert np.array_equal(worker.mask(session, a_volume.shape), before)
+    assert worker.run(session, [a_click])[-1]["status"] == "closed"
 
 
 def test_a_quality_that_is_no_number_fails_the_round_and_not_the_worker(

@@ -53,7 +53,7 @@ class ServedSession:
         self._tools = tools
         self._running: RunningRound | None = None
         self._volume = tools.open_volume(self.history.volume)
-        self._session = self._restored()
+        self._present: Session | None = self._restored()
 
     @classmethod
     def create(cls, folder: Path, volume_id: str, options: dict[str, Any], tools: Tools) -> ServedSession:
@@ -175,11 +175,19 @@ class ServedSession:
     def round_failed(self, code: str, message: str) -> None:
         """Called by the running round: it threw an error; the session stays usable."""
         assert self._running is not None
-        # The journal is the truth: what it does not hold must not stay in the labelmaps.
-        self._session = self._restored()
+        # The journal is the truth: what it does not hold must not stay in the labelmaps. Whoever needs the session next
+        # brings it back; that may fail for the same reason as the round, and the round must end all the same.
+        self._present = None
         self._tools.features.forget(self._volume)
         self._end_without_change({"type": "failed", "round": self._running.stream.round_id}, error_line(code, message))
         self._tools.metrics.rounds.labels("failed").inc()
+
+    @property
+    def _session(self) -> Session:
+        """Propagation's session, brought back from the journal where it is not in the memory."""
+        if self._present is None:
+            self._present = self._restored()
+        return self._present
 
     def _begun(self, request: dict[str, Any]) -> RunningRound:
         try:
