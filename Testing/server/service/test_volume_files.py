@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from memseg3d.files import VolumeFile, read_volume
 from memseg3d.propagation.volume import volume_id
+from memseg3d.service import volumes
 from memseg3d.service.settings import Limits
 
 from .conftest import Client, WorkerHere, WorkerProcess
@@ -134,3 +136,22 @@ def test_a_file_that_would_unpack_beyond_the_limit_is_refused(serve_here: ServeH
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
     save(tmp_path / "large.nrrd", np.zeros((20, 300, 300), np.int16), oblique=False)
     assert send(worker, tmp_path / "large.nrrd").status_code == 413
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_the_limit_of_a_packed_file_is_one_of_bytes_and_not_of_voxels(
+    serve_here: ServeHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type
+) -> None:
+    opened: list[Path] = []
+
+    def read_and_tell(path: Path) -> VolumeFile:
+        opened.append(path)
+        return read_volume(path)
+
+    monkeypatch.setattr(volumes, "read_volume", read_and_tell)
+    worker = serve_here(limits=Limits(volume_bytes=1 << 20))
+    save(tmp_path / "packed.nrrd", np.arange(800_000).reshape(8, 250, 400).astype(dtype) % 7, oblique=False)
+    answer = send(worker, tmp_path / "packed.nrrd")
+    fits = dtype is np.uint8
+    assert answer.status_code == (201 if fits else 413), answer.text
+    assert bool(opened) == fits, "nothing is read that is too large"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -50,6 +51,22 @@ def test_gzip_bodies_are_unpacked_and_a_second_upload_is_not_needed(a_worker: Wo
     body = {"params": params(voxels), "data": gzip.compress(voxels.tobytes()), "headers": {"Content-Encoding": "gzip"}}
     statuses = [a_worker.call("PUT", path, **body).status_code for _ in range(2)]
     assert statuses == [201, 200]
+
+
+def test_voxels_are_on_the_disk_before_the_upload_is_answered(
+    serve_here: ServeHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def sync_and_tell(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", sync_and_tell)
+    name = serve_here().upload(np.arange(60, dtype=np.int16).reshape(3, 4, 5))
+    kept = tmp_path / "data" / "volumes" / name
+    assert {path.name for path in kept.iterdir() if path.stat().st_ino in synced} == {"voxels.raw", "volume.json"}
 
 
 def test_a_chunked_body_needs_no_length(a_worker: WorkerProcess) -> None:

@@ -211,16 +211,23 @@ class VolumeStore:
             reader.ReadImageInformation()
         except RuntimeError:
             return  # reading the file will say what is wrong with it
-        if math.prod(reader.GetSize()) > self._limits.volume_bytes:
+        # An image of one voxel tells how many bytes the library takes for each.
+        voxel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
+        voxel_bytes = voxel.GetSizeOfPixelComponent() * voxel.GetNumberOfComponentsPerPixel()
+        if math.prod(reader.GetSize()) * voxel_bytes > self._limits.volume_bytes:
             raise too_large(self._limits.volume_bytes)
 
     def _keep(self, folder: Path, entry: VolumeEntry) -> bool:
         """Check the voxels and move the folder to its place; False where the volume is there already."""
         _map(entry, folder / _VOXELS)
+        # A volume that was answered for must be whole after a power cut: nobody hashes it again.
+        with (folder / _VOXELS).open("rb+") as file:
+            os.fsync(file.fileno())
         with (folder / _WORDS).open("w", encoding="utf-8") as file:
             json.dump(asdict(entry), file)
             file.flush()
             os.fsync(file.fileno())
+        sync_folder(folder)
         target = self._path(entry.id)
         with self._lock:
             if self.holds(entry.id):
