@@ -7,7 +7,7 @@ from typing import Any
 from MemSeg3DLib.changes import SegmentChange
 from MemSeg3DLib.errors import SceneError
 from MemSeg3DLib.guard import RunGuard
-from MemSeg3DLib.jobs import Event, PastRound, RoundClosed, RoundJob, SliceArrived, VolumeSnapshot
+from MemSeg3DLib.jobs import Event, PastRound, RoundClosed, RoundJob, SliceArrived, SliceVoid, VolumeSnapshot
 from MemSeg3DLib.rounds import RoundHistory, RoundRecord, lattice_of
 from MemSeg3DLib.run_state import RoundRequest, RoundResult, SliceWritten, Suggestion
 from MemSeg3DLib.segment_writer import SegmentWriter
@@ -41,7 +41,7 @@ class ActiveRun:
         self._settings = settings
         self._prompts = prompts
         self._segments = {label: segment for segment, label in labels.items()}
-        self._pending: dict[tuple[int, int, int], SliceArrived] = {}
+        self._pending: dict[tuple[int, int, int], SliceArrived | SliceVoid] = {}
         self._quality: dict[str, dict[tuple[int, int], float]] = {}
 
     def begin(self, snapshot: VolumeSnapshot, past: list[PastRound]) -> None:
@@ -73,7 +73,7 @@ class ActiveRun:
         """True where slices wait to be written."""
         return bool(self._pending)
 
-    def receive(self, arrived: SliceArrived) -> None:
+    def receive(self, arrived: SliceArrived | SliceVoid) -> None:
         """Take a slice in; an earlier one of the same place that still waits is dropped."""
         key = (arrived.label, arrived.axis, arrived.index)
         self._pending.pop(key, None)
@@ -85,6 +85,10 @@ class ActiveRun:
             return None
         arrived = self._pending.pop(next(iter(self._pending)))
         segment = self._segments[arrived.label]
+        if isinstance(arrived, SliceVoid):
+            changed = self._writer.restore_slice(segment, arrived.axis, arrived.index)
+            self._quality.get(segment, {}).pop((arrived.axis, arrived.index), None)
+            return SliceWritten(self.id, segment, arrived.axis, arrived.index, None, False, changed)
         changed = self._writer.write_slice(segment, arrived.axis, arrived.index, arrived.extent, arrived.mask)
         if arrived.quality is not None:
             self._quality.setdefault(segment, {})[(arrived.axis, arrived.index)] = arrived.quality

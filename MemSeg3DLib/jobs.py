@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from MemSeg3DLib.errors import WorkerError
-from MemSeg3DLib.packing import Extent, volume_id, wire_voxels
+from MemSeg3DLib.packing import Extent, extent_shape, unpack_bits, volume_id, wire_voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +103,40 @@ class SliceArrived:
     quality: float | None
     prompted: bool
 
+    @classmethod
+    def from_line(cls, run: str, line: dict[str, Any]) -> SliceArrived:
+        """A `slice` line of the wire protocol. Raises WorkerError where it cannot be read."""
+        extent: Extent | None = None
+        mask = None
+        if line["extent"] is not None:
+            (k0, k1), (j0, j1), (i0, i1) = line["extent"]
+            extent = ((k0, k1), (j0, j1), (i0, i1))
+            try:
+                mask = unpack_bits(line["bits"], extent_shape(extent))
+            except ValueError as error:
+                raise WorkerError("bad_answer", f"The worker sent a slice that cannot be read: {error}") from error
+        quality = line.get("quality")
+        return cls(
+            run=run,
+            label=int(line["object"]),
+            axis=int(line["axis"]),
+            index=int(line["index"]),
+            extent=extent,
+            mask=mask,
+            quality=None if quality is None else float(quality),
+            prompted=bool(line.get("prompted", False)),
+        )
+
+
+@dataclass(frozen=True)
+class SliceVoid:
+    """A slice that arrived is none of this round's: it was computed anew, and that slice stays as it was before."""
+
+    run: str
+    label: int
+    axis: int
+    index: int
+
 
 @dataclass(frozen=True)
 class RoundClosed:
@@ -130,4 +164,4 @@ class RoundFailed:
     error: WorkerError
 
 
-Event = Uploading | Progress | SliceArrived | RoundClosed | RoundCancelled | RoundFailed
+Event = Uploading | Progress | SliceArrived | SliceVoid | RoundClosed | RoundCancelled | RoundFailed

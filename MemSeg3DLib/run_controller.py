@@ -28,7 +28,7 @@ from typing import Any
 from MemSeg3DLib.active_run import ActiveRun
 from MemSeg3DLib.errors import MemSeg3DError, RoundError
 from MemSeg3DLib.guard import SnapshotCache
-from MemSeg3DLib.jobs import AlignJob, Event, Progress, RoundClosed, RoundFailed, SliceArrived, Uploading
+from MemSeg3DLib.jobs import AlignJob, Event, Progress, RoundClosed, RoundFailed, SliceArrived, SliceVoid, Uploading
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.prompts import all_to_wire
 from MemSeg3DLib.recovery import journal_of
@@ -231,7 +231,7 @@ class RunController:
                 self._take(run, event)
 
     def _take(self, run: ActiveRun, event: Event) -> None:
-        if isinstance(event, SliceArrived):
+        if isinstance(event, SliceArrived | SliceVoid):
             run.receive(event)
         elif isinstance(event, Uploading):
             self._show(run, RunState.UPLOADING, event.sent, event.total)

@@ -105,11 +105,30 @@ class SegmentWriter:
 
         extent, mask: the object's voxels (k, j, i) of the volume, one slice thick; both None where it is now empty.
         """
+        return self._replace(segment_id, axis, index, extent, mask)
+
+    def restore_slice(self, segment_id: str, axis: int, index: int) -> bool:
+        """Bring one slice of a segment back to what it was before the run; True where the segment changed."""
+        return self._replace(segment_id, axis, index, None, None, as_before=True)
+
+    def _replace(
+        self,
+        segment_id: str,
+        axis: int,
+        index: int,
+        extent: Extent | None,
+        mask: np.ndarray | None,
+        as_before: bool = False,
+    ) -> bool:
         target = self._targets.get(segment_id)
         if target is None or self._node.GetSegmentation().GetSegment(segment_id) is None:
             return False
         self.notice_edits()
         filled = filled_box(self._node, segment_id, self.grid)
+        track = self._tracks.get(segment_id)
+        if as_before and track is not None and track.box is not None:
+            # What the run has removed lies outside of what is filled now.
+            filled = track.box if filled is None else union(filled, track.box)
         placed = self._map.place(axis, index, extent, mask, filled)
         if placed is None:
             return False
@@ -122,7 +141,11 @@ class SegmentWriter:
             # Other targets grow during the run, and the user may paint: what is theirs now is theirs.
             if other != segment_id:
                 editable = editable & ~read_segment(self._node, other, self.grid, box)
-        added, removed = placed.mask & ~now & editable, now & ~placed.mask & editable
+        wanted = placed.mask
+        if as_before:
+            change = np.zeros_like(now, dtype=np.int8) if track is None else track.change[where]
+            wanted = (now & (change != 1)) | (change == -1)
+        added, removed = wanted & ~now & editable, now & ~wanted & editable
         if not added.any() and not removed.any():
             return False
         self._begin_writing()

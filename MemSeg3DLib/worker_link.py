@@ -21,16 +21,19 @@ from MemSeg3DLib.jobs import (
     RoundFailed,
     RoundJob,
     SliceArrived,
+    SliceVoid,
     Uploading,
 )
 from MemSeg3DLib.local_worker import Fate, WorkerSource
-from MemSeg3DLib.packing import Extent, extent_shape, unpack_bits
 from MemSeg3DLib.worker_sessions import align, open_session, session_of
 
 log = logging.getLogger(__name__)
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to reach a worker that does not answer."""
+
+Place = tuple[int, int, int]
+"""Label, axis and index of a slice."""
 
 _GONE = ("unknown_session", "unknown_round", "unknown_volume")
 _UNREACHABLE = ("unreachable", "stopping")
@@ -139,6 +142,10 @@ class _RoundRun:
         self._session: str | None = None
         self._is_posted = False
         self._last_seq = 0
+        self._arrived: set[Place] = set()
+        """Slices of the computation that is being followed."""
+        self._void: set[Place] = set()
+        """Slices of those before it."""
 
     def run(self) -> None:
         """Follow the round to its end, whatever happens in between. Raises WorkerError or _Cancelled."""
@@ -213,7 +220,9 @@ class _RoundRun:
     def _take(self, line: dict[str, Any]) -> bool:
         job = self._job
         if line["type"] == "slice":
-            self._link.events.put(_slice(job.id, line))
+            arrived = SliceArrived.from_line(job.id, line)
+            self._arrived.add((arrived.label, arrived.axis, arrived.index))
+            self._link.events.put(arrived)
         elif line["type"] == "progress":
             self._link.events.put(Progress(job.id, line["phase"], line["done"], line["total"]))
         elif line["type"] == "error":
@@ -222,6 +231,8 @@ class _RoundRun:
             assert self._session is not None
             if line["status"] == "cancelled":
                 raise _Cancelled
+            for place in sorted(self._void - self._arrived):
+                self._link.events.put(SliceVoid(job.id, *place))
             suggested = {int(label): one for label, one in line["suggested"].items() if one is not None}
             self._link.events.put(RoundClosed(job.id, self._session, job.volume.id, suggested, float(line["seconds"])))
             return True
@@ -235,16 +246,22 @@ class _RoundRun:
         if error.code in _GONE and (self._is_posted or error.code == "unknown_session"):
             # The worker lost what it had: everything is sent anew, under the same ids.
             self._is_posted = False
-            self._last_seq = 0
+            self._start_over()
         elif error.code in _UNREACHABLE:
             self._link._disconnect()
             if self._job.cancelled.wait(pause):
                 raise _Cancelled
             # A new process computes the open round anew and may number its lines otherwise; slices may come twice.
             if self._link._worker.revive() is not Fate.SAME:
-                self._last_seq = 0
+                self._start_over()
         else:
             raise error
+
+    def _start_over(self) -> None:
+        """Expect every line from the first one on; another device may change other slices than those that came."""
+        self._last_seq = 0
+        self._void |= self._arrived
+        self._arrived = set()
 
     def _check(self) -> None:
         if self._job.cancelled.is_set():
@@ -261,27 +278,4 @@ def _unexpected(error: Exception) -> WorkerError:
         return WorkerError("out_of_memory", "This computer's memory does not suffice: close volumes or other programs.")
     return WorkerError(
         "internal", f"The round failed on this side ({type(error).__name__}): try again; the log says more."
-    )
-
-
-def _slice(run: str, line: dict[str, Any]) -> SliceArrived:
-    extent: Extent | None = None
-    mask = None
-    if line["extent"] is not None:
-        (k0, k1), (j0, j1), (i0, i1) = line["extent"]
-        extent = ((k0, k1), (j0, j1), (i0, i1))
-        try:
-            mask = unpack_bits(line["bits"], extent_shape(extent))
-        except ValueError as error:
-            raise WorkerError("bad_answer", f"The worker sent a slice that cannot be read: {error}") from error
-    quality = line.get("quality")
-    return SliceArrived(
-        run=run,
-        label=int(line["object"]),
-        axis=int(line["axis"]),
-        index=int(line["index"]),
-        extent=extent,
-        mask=mask,
-        quality=None if quality is None else float(quality),
-        prompted=bool(line.get("prompted", False)),
     )

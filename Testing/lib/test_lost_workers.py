@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lib.scenes import voxels_of
+from lib.scenes import voxels_of, write_ball
 from lib.workers import DroppingProxy, Outcome, Proxied, poll_until, run_to_end, start_worker
 
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.local_worker import LocalWorker, RemoteWorker
+from MemSeg3DLib.packing import pack_bits
 from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
 from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.run_state import RoundRequest, RunState
 from MemSeg3DLib.scene import ijk_to_world
+from MemSeg3DLib.segment_writer import SegmentWriter
 
 SHAPE = (120, 24, 24)
 
@@ -96,6 +98,54 @@ def test_a_worker_killed_in_mid_round_is_started_again_and_finishes(
         assert len(outcome.finished) == 2
         assert a_worker_to_kill.token != token
         assert agrees_with_the_worker(controller, a_worker_to_kill, a_long_volume, a_long_segmentation)
+
+
+def test_slices_that_the_round_no_longer_has_after_a_restart_are_as_before_it(
+    a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = str(a_long_segmentation.GetSegmentation().GetNthSegmentID(0))
+    # A network in between that breaks off once, and a worker that then computes on another device: two slices, one in
+    # front of the user's own voxels, were changed by the first computation alone.
+    words = {"type": "slice", "object": 1, "axis": 0, "bits": pack_bits(np.ones((1, 6, 6), bool)), "quality": 0.5}
+    stale = [
+        {**words, "seq": seq, "index": index, "extent": [[index, index + 1], [3, 9], [3, 9]]}
+        for seq, index in ((1, 2), (2, 4))
+    ]
+    post = WorkerClient.post_round
+
+    def broken_off(*arguments: Any) -> Iterator[dict[str, Any]]:
+        first = post(*arguments)
+        next(first)
+        yield from stale
+        raise WorkerError("unreachable", "The connection broke.")
+
+    monkeypatch.setattr(WorkerClient, "post_round", broken_off)
+    request = a_request(a_long_volume, a_long_segmentation)
+    painted = np.zeros(SHAPE, bool)
+    painted[4, 6:12, 6:12] = True
+    writer = SegmentWriter(a_long_segmentation, a_long_volume, [segment])
+    write_ball(writer, segment, painted)
+    writer.close()
+    follow = WorkerClient.follow_round
+    monkeypatch.setattr(
+        WorkerClient,
+        "follow_round",
+        lambda *given: (line for line in follow(*given) if line.get("index") not in (2, 4)),
+    )
+    with RunController(RemoteWorker(a_worker.url, a_worker.token)) as controller:
+        outcome = Outcome(controller)
+        controller.start(request)
+        run_to_end(controller)
+        assert not outcome.failed
+        (record,) = controller.history(a_long_segmentation).applied
+        voxels = voxels_of(a_long_volume, a_long_segmentation, segment)
+        assert {2, 4} <= {one.index for one in outcome.slices}
+        assert not voxels[2].any()
+        assert np.array_equal(voxels[4], painted[4])
+        assert not {(0, 2), (0, 4)} & set(outcome.finished[0].quality[segment])
+        theirs = a_worker.connect().labelmap(record.session, 1, SHAPE)
+        others = [index for index in range(SHAPE[0]) if index not in (2, 4)]
+        assert np.array_equal(voxels[others], theirs[others])
 
 
 def test_a_worker_that_has_forgotten_everything_gets_the_rounds_again(

@@ -22,6 +22,7 @@ from lib.scenes import (
 from MemSeg3DLib.export import segment_on_volume
 from MemSeg3DLib.scene import add_segment, add_segmentation
 from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.write_settings import WriteSettings
 
 BALL = a_ball(SHAPE, (6, 10, 12), 5.5)
 
@@ -55,6 +56,27 @@ def test_a_finer_reference_geometry_is_filled_by_nearest_voxel(scene: Any) -> No
     doubled = BALL.repeat(2, 0).repeat(2, 1).repeat(2, 2)
     assert np.array_equal(voxels_of(fine, segmentation, segment), doubled)
     assert np.array_equal(segment_on_volume(segmentation, segment, volume), BALL)
+
+
+def test_slices_are_brought_back_on_another_lattice_with_what_they_took_from_a_neighbour(scene: Any) -> None:
+    volume = make_volume(np.zeros(SHAPE, np.int16))
+    other = make_volume(np.zeros((30, 34, 40), np.int16), (0.6, 0.6, 1.4), directions=direction_matrix((5, 3)))
+    segmentation = add_segmentation(scene, other)
+    segments = [add_segment(segmentation, name) for name in ("one", "two")]
+    for segment, centre in zip(segments, ((6, 8, 10), (6, 12, 16)), strict=True):
+        write(segmentation, volume, segment, a_ball(SHAPE, centre, 3.0))
+    before = [voxels_of(other, segmentation, segment) for segment in segments]
+    assert all(one.any() for one in before)
+    settings = WriteSettings(overwrite_mode=slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
+    writer = SegmentWriter(segmentation, volume, segments[:1], settings)
+    write_ball(writer, segments[0], a_ball(SHAPE, (6, 11, 14), 5.5))
+    assert not np.array_equal(voxels_of(other, segmentation, segments[1]), before[1])
+    for index in range(SHAPE[0]):
+        writer.restore_slice(segments[0], 0, index)
+    assert not writer.changes()
+    writer.close()
+    for segment, wanted in zip(segments, before, strict=True):
+        assert np.array_equal(voxels_of(other, segmentation, segment), wanted)
 
 
 def test_a_flipped_reference_geometry_loses_no_voxel(scene: Any) -> None:
