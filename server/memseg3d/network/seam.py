@@ -35,6 +35,8 @@ class NetworkInfo:
     """1: the slice in the session's window. 2: that, and the slice in a window centred on the object's intensities."""
     tracks_with_prior: bool = False
     """True where `decode` uses the last round's logits on slices without a prompt (SAM 2 was not trained so)."""
+    corrects_with_prior: bool = True
+    """False where clicks on a tracked slice are better decoded from memory alone than from the slice's last logits."""
     sha256: str = ""
     licence: str = ""
 

@@ -160,6 +160,8 @@ class ObjectRun:
         if last is None and not says_anew and any(each != index for each in self._tracker.conditioning):
             # Propagation has judged this slice as well: that it found nothing is what the clicks correct.
             last = self._logits.get(index) or SliceLogits.of_mask(np.zeros(shape, bool))
+        if self.plan.added and not self._corrects_with_prior and all(isinstance(each, PointPrompt) for each in prompts):
+            last = None
         region, is_guess = first_region(framing, self.view.axis, prompts, self._known_extent(index))
         result = self._tracker.prompt(index, region, prompts, last, neighbour)
         for _ in range(ZOOM_STEPS if is_guess else 0):
@@ -214,6 +216,10 @@ class ObjectRun:
     def _prior(self, index: int) -> SliceLogits | None:
         """What a tracked slice is given of its last result."""
         return self._last(index) if self._keeps_tracked else None
+
+    @property
+    def _corrects_with_prior(self) -> bool:
+        return self.view.store.network.info.corrects_with_prior
 
     @property
     def _keeps_tracked(self) -> bool:

@@ -152,7 +152,7 @@ class Trainer:
             run = ClipRun(self.network, images, truth, generator, teacher)
             if single:
                 return run.single()
-            return run.correction() if self.step % 2 else run.clip()
+            return run.correction() if self.step % 3 == 0 else run.clip()
 
     def run(self) -> None:
         """Train to `settings.steps`, saving as it goes."""

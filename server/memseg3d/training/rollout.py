@@ -21,7 +21,7 @@ from memseg3d.training.spoiling import spoiled
 TRUTH_LOGIT = 8.0
 SECOND_CLICK = 0.35
 """Share of the corrections that take a second click."""
-LAST_SLICE = 0.3
+LAST_SLICE = 0.15
 """Share of the corrections that go to the last slice, where the object has most often ended."""
 
 

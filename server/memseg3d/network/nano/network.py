@@ -141,7 +141,8 @@ class NanoNetwork(nn.Module):
             pointer_slots=0,
             prefers_crop=True,
             channels=CHANNELS,
-            tracks_with_prior=True,
+            tracks_with_prior=False,
+            corrects_with_prior=False,
             sha256=sha256,
             licence="Apache-2.0",
         )

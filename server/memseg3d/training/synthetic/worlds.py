@@ -96,7 +96,7 @@ def make_world(rng: np.random.Generator, stack: Stack) -> World:
         if shape in (shapes.tube, shapes.sheet):
             radius *= 0.5 if shape is shapes.tube else 1.2
         solid = shape(rng, frame, centre, radius)
-        if rng.random() < 0.3:
+        if rng.random() < 0.05:
             solid = torch.minimum(solid, shapes.half_space(rng, frame, radius))
         label = world.count
         world.labels[solid > 0] = label
