@@ -37,7 +37,7 @@ def test_blur_keeps_the_mean() -> None:
 
 def test_worlds_hold_several_structures() -> None:
     counts = [len(make_world(np.random.default_rng(seed), Stack(4, 64, 2.0)).labels.unique()) for seed in range(10)]
-    assert min(counts) >= 2
+    assert sum(count >= 3 for count in counts) >= 8
     assert np.mean(counts) > 5
 
 
