@@ -31,6 +31,10 @@ def rounds(
         Literal["truth", "quality", "random"],
         typer.Option(help="Slice to correct: largest error, lowest predicted quality, or any that is wrong."),
     ] = "truth",
+    reach: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Propagate so many box sides at most; the baselines get 0.6."),
+    ] = None,
     cases: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     targets: Annotated[list[str] | None, typer.Option(help="Only this case/label; may be repeated.")] = None,
     baselines: Annotated[
@@ -66,7 +70,7 @@ def rounds(
         raise typer.BadParameter(str(error), param_hint="--data") from error
     network = open_network(model, models, device, threads)
     make_folder(out)
-    protocol = Protocol(corrections, advice, network.info.name, network.info.sha256)
+    protocol = Protocol(corrections, advice, network.info.name, network.info.sha256, reach)
     try:
         results = run_rounds(data, out, network, protocol, cases, targets, typer.echo)
     except (UnreadableFile, PropagationError) as error:

@@ -36,6 +36,7 @@ class Protocol:
     advice: Advice
     model: str
     model_sha256: str
+    reach: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.corrections <= MOST_CORRECTIONS:
@@ -154,7 +155,7 @@ def run_target(case: Case, target: Target, volume: Volume, network: Network, pro
     axis = choose_axis(spacing)
     box = draw_box(truth, axis, target.key)
     tolerance = tolerance_for(target.modality, volume.slice_spacing(axis))
-    session = Session(volume, network, Options())
+    session = Session(volume, network, Options(reach=protocol.reach))
     rng = np.random.default_rng(zlib.crc32(f"{target.key}/{protocol.advice}".encode()))
     prediction = np.zeros(truth.shape, bool)
     rounds: list[RoundScore] = []

@@ -26,7 +26,9 @@ class Options:
 
     window: (low, high) grey values, None: automatic. axis: propagation axis of objects that only have points, None:
     that of the first point. region: "whole" slices, a "crop" that follows the object, or "auto": what the network
-    prefers. first, last: limits along the propagation axis, inclusive. bidirectional: "independent" directions, or one
+    prefers. first, last: limits along the propagation axis, inclusive. reach: propagation goes no further from a drawn
+    slice than so many times the larger side of its box (in mm), and a quarter of that from clicks elsewhere; None: as
+    far as the object seems to go. bidirectional: "independent" directions, or one
     "shared" memory bank (backward reads what forward has stored, as the official SAM 2 predictor does).
     """
 
@@ -35,6 +37,7 @@ class Options:
     region: RegionMode = "auto"
     first: int | None = None
     last: int | None = None
+    reach: float | None = None
     bidirectional: BankMode = "independent"
 
     def __post_init__(self) -> None:
@@ -48,6 +51,8 @@ class Options:
             )
         if self.bidirectional not in get_args(BankMode):
             raise OptionsError(f"Option bidirectional must be independent or shared; it is {self.bidirectional!r}.")
+        if self.reach is not None and not (isinstance(self.reach, int | float) and 0 < self.reach < float("inf")):
+            raise OptionsError(f"Option reach must be a number above 0; it is {self.reach!r}.")
         for name in ("first", "last"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):

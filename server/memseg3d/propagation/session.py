@@ -19,6 +19,7 @@ from memseg3d.propagation.options import Options
 from memseg3d.propagation.plan import plan_round
 from memseg3d.propagation.prompt_sets import by_object, by_slice, check_limits, named, propagation_axis, updated
 from memseg3d.propagation.prompts import Prompt
+from memseg3d.propagation.reach import within_reach
 from memseg3d.propagation.records import ObjectChange, RoundRecord
 from memseg3d.propagation.run import Run
 from memseg3d.propagation.states import ObjectState, prompts_after, states_after
@@ -172,6 +173,7 @@ class Session:
         limits = self.options.limits(self.volume.shape[axis])
         check_limits(slices, limits)
         same_axis = state is not None and state.axis == axis and bool(state.prompts)
+        limits = within_reach(slices, limits, axis, self.options.reach, self.volume)
         plan = plan_round(state.slices if state and same_axis else {}, slices, limits, afresh=not same_axis)
         live = self._live.get(number) if same_axis else None
         labels = self._labels.get(number) or LabelVolume(self.volume.shape)

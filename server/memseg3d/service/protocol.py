@@ -69,6 +69,7 @@ class OptionsWords(Request):
     region: Literal["auto", "crop", "whole"] = "auto"
     first: Annotated[int, Field(ge=0)] | None = None
     last: Annotated[int, Field(ge=0)] | None = None
+    reach: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     bidirectional: Literal["independent", "shared"] = "independent"
 
 
