@@ -54,7 +54,8 @@ def denied(before: np.ndarray, clicks: Sequence[tuple[float, float]], spacing: t
         row, column = (min(max(round(at), 0), size - 1) for at, size in zip(click, before.shape, strict=True))
         if not before[row, column]:
             continue
-        parts = sitk.GetArrayViewFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(before.astype(np.uint8))))
+        # A copy: a view would outlive the image that it looks into.
+        parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(before.astype(np.uint8))))
         part = parts == parts[row, column]
         image = sitk.GetImageFromArray(np.pad(part, 1).astype(np.uint8))
         image.SetSpacing((spacing[1], spacing[0]))
