@@ -1,0 +1,83 @@
+"""The application's one Workbench: made once for panel and effects, polled by one timer, closed when Slicer quits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DLib.signals import Signal
+from MemSeg3DLib.workbench import Message, Workbench
+from MemSeg3DLib.worker_choice import ChosenWorker, WorkerChoice
+from MemSeg3DPanel.settings_store import SlicerSettings
+
+BUSY_MILLISECONDS = 30
+IDLE_MILLISECONDS = 150
+
+
+def data_folder() -> Path:
+    """The folder of everything that this module keeps on this computer: journals, models, the worker's environment."""
+    return Path(slicer.app.slicerUserSettingsFilePath).parent / "MemSeg3D"
+
+
+class Application:
+    """What lives as long as Slicer does: settings, the choice of the worker, the Workbench, and the timer.
+
+    ticked: emitted after each poll, for parts that follow jobs of their own.
+    """
+
+    def __init__(self) -> None:
+        self.ticked: Signal[None] = Signal()
+        self.settings = SlicerSettings()
+        self.folder = data_folder()
+        self.choice = WorkerChoice(self.settings, self.folder)
+        self.workbench = Workbench(slicer.mrmlScene, ChosenWorker(self.choice), self.folder / "journals")
+        self._timer: Any = qt.QTimer()
+        self._timer.setInterval(IDLE_MILLISECONDS)
+        self._timer.connect("timeout()", self._tick)
+        self._timer.start()
+        slicer.app.connect("aboutToQuit()", self.close)
+
+    def hurry(self) -> None:
+        """Poll often from now on: somebody has started something."""
+        self._timer.setInterval(BUSY_MILLISECONDS)
+
+    def close(self) -> None:
+        """Stop the timer, the runs and the worker. Called once more at the end it does nothing."""
+        global _application
+        if _application is not self:
+            return
+        _application = None
+        self._timer.stop()
+        slicer.app.disconnect("aboutToQuit()", self.close)
+        self.workbench.close()
+        self.choice.close()
+
+    def _tick(self) -> None:
+        try:
+            self.workbench.poll()
+        except MemSeg3DError as error:
+            self.workbench.message.emit(Message("error", str(error)))
+        interval = BUSY_MILLISECONDS if self.workbench.busy else IDLE_MILLISECONDS
+        if self._timer.interval != interval:
+            self._timer.setInterval(interval)
+        self.ticked.emit(None)
+
+
+_application: Application | None = None
+
+
+def application() -> Application:
+    """The application's one instance, made on first use."""
+    global _application
+    if _application is None:
+        _application = Application()
+    return _application
+
+
+def workbench() -> Workbench:
+    """The application's one Workbench."""
+    return application().workbench

@@ -1,0 +1,85 @@
+"""The one table of the module's keys; alive only while the module is entered or the effect is active."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key. action: what it does, as handlers are named; sequence: as QKeySequence reads it."""
+
+    action: str
+    sequence: str
+    title: str
+
+
+def keys() -> list[Key]:
+    """Every key. None is one of the Segment Editor's own (digits, Space, Z, Y, Q, W, I, punctuation), and none is Esc."""
+    return [
+        Key("run", "Shift+R", _("Run the collected prompts")),
+        Key("cancel", "Shift+X", _("Cancel the run")),
+        Key("next_slice", "Shift+N", _("Next slice to check")),
+        Key("approve", "Shift+A", _("Approve the slice, or take the approval back")),
+        Key("from_here", "Shift+F", _("From here: nothing before this slice")),
+        Key("stop_here", "Shift+T", _("Stop here: nothing after this slice")),
+        Key("flip_sign", "Shift+S", _("Positive or negative prompts")),
+        Key("tool_box", "Shift+B", _("Box")),
+        Key("tool_point", "Shift+P", _("Point")),
+        Key("tool_scribble", "Shift+C", _("Scribble")),
+        Key("tool_lasso", "Shift+L", _("Lasso")),
+        Key("undo_round", "Shift+U", _("Undo the last round")),
+        Key("redo_round", "Shift+Y", _("Redo the round")),
+    ]
+
+
+def sequence_of(action: str) -> str:
+    """The key of an action, for tool tips; empty where it has none."""
+    return next((key.sequence for key in keys() if key.action == action), "")
+
+
+class Shortcuts:
+    """Installs the keys whose actions have a handler, and removes them again.
+
+    Usage: `shortcuts.install({"run": run})` in enter or activate, `shortcuts.remove()` in exit or deactivate. Both may
+    come twice. Two sets of the same keys would silence each other: Slicer enters one module and one effect at a time,
+    and `install` of one removes what another has left.
+    """
+
+    _installed: Shortcuts | None = None
+
+    def __init__(self) -> None:
+        self._shortcuts: list[Any] = []
+
+    def install(self, handlers: Mapping[str, Callable[[], object]]) -> None:
+        """Make the keys of these actions work in Slicer's main window. handlers: by action."""
+        if Shortcuts._installed is not None:
+            Shortcuts._installed.remove()
+        window = slicer.util.mainWindow()
+        # Without a main window (a script, a test of the library) there is nobody to press a key.
+        if window is None:
+            return
+        for key in keys():
+            if key.action in handlers:
+                shortcut = qt.QShortcut(window)
+                shortcut.setKey(qt.QKeySequence(key.sequence))
+                shortcut.connect("activated()", handlers[key.action])
+                self._shortcuts.append(shortcut)
+        Shortcuts._installed = self
+
+    def remove(self) -> None:
+        """Take the keys away again."""
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            # The main window would keep it, and Slicer with it, until the end.
+            shortcut.setParent(None)
+            shortcut.deleteLater()
+        self._shortcuts = []
+        if Shortcuts._installed is self:
+            Shortcuts._installed = None
