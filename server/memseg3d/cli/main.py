@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memseg3d import __version__
-from memseg3d.cli import evaluate, models, segment, serve, train
+from memseg3d.cli import about, evaluate, models, segment, serve, train
 
 app = typer.Typer(
     name="memseg3d",
@@ -35,6 +35,7 @@ def memseg3d(
 app.command("serve")(serve.serve)
 app.command("segment")(segment.segment)
 app.command("models")(models.models)
+app.command("about")(about.about)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
 

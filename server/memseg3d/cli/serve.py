@@ -31,6 +31,12 @@ def serve(
         bool,
         typer.Option("--token-stdin", help="The first line of stdin is the token; the worker ends when stdin closes."),
     ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM): the worker then speaks https alone.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", help="Its key (PEM, no passphrase), unless the chain's file holds it.")
+    ] = None,
     no_token: Annotated[bool, typer.Option("--no-token", help="Ask for no token (loopback only).")] = False,
     retention_hours: Annotated[
         float, typer.Option(min=0.0, help="Idle volumes and sessions are deleted after so long.")
@@ -43,7 +49,15 @@ def serve(
     The token comes from --token-stdin or from the environment variable MEMSEG3D_TOKEN, never from the command line.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    from memseg3d.service.server import ServeError, Server, bind, call_when_stdin_closes, is_loopback, read_token_line
+    from memseg3d.service.server import (
+        Certificate,
+        ServeError,
+        Server,
+        bind,
+        call_when_stdin_closes,
+        is_loopback,
+        read_token_line,
+    )
 
     try:
         token = read_token_line() if token_stdin else os.environ.get("MEMSEG3D_TOKEN") or None
@@ -53,6 +67,11 @@ def serve(
             raise ServeError(f"{host} can be reached from other computers: set MEMSEG3D_TOKEN or use --token-stdin.")
         if token is None and not no_token:
             raise ServeError("There is no token: set MEMSEG3D_TOKEN, use --token-stdin, or allow it with --no-token.")
+        if tls_key is not None and tls_cert is None:
+            raise ServeError("There is a --tls-key without a certificate: give --tls-cert too.")
+        certificate = None if tls_cert is None else Certificate(tls_cert, tls_key)
+        if certificate is not None:
+            certificate.check()
         if image_size is not None and image_size % 32:
             raise ServeError(f"SAM 2 takes images of a multiple of 32 pixels, not {image_size}: choose 512 or 1024.")
     except ServeError as error:
@@ -74,7 +93,7 @@ def serve(
     limits = Limits(volume_bytes=int(volume_gib * 2**30), disk_bytes=int(disk_gib * 2**30))
     settings = Settings(folder.path, token, limits, retention_hours)
     worker = Worker(settings, folder, network, chosen)
-    server = Server(create_app(worker), listener, worker.leave_streams)
+    server = Server(create_app(worker), listener, worker.leave_streams, certificate)
     if token_stdin:
         call_when_stdin_closes(server.stop)
     server.run_until_stopped()

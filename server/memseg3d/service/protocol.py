@@ -125,6 +125,9 @@ class Info(BaseModel):
     version: str
     protocols: list[int] = PROTOCOLS
     device: str
+    device_name: str
+    device_memory_bytes: int
+    """0 where it is not known."""
     model: ModelWords
     prompts: list[str] = ["point", "box", "mask"]
     limits: dict[str, int]

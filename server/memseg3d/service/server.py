@@ -6,8 +6,11 @@ import ipaddress
 import json
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +23,32 @@ _LONGEST_TOKEN = 4096
 
 class ServeError(Exception):
     """The worker cannot start, with a sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What TLS needs. file: PEM, the chain after it; key: PEM without a passphrase, None where `file` holds it too."""
+
+    file: Path
+    key: Path | None
+
+    def check(self) -> None:
+        """Raise ServeError, with the reason, where a server could not use it."""
+        for path in (self.file, self.key):
+            if path is not None and not path.is_file():
+                raise ServeError(f"There is no file {path}: check --tls-cert and --tls-key.")
+
+        def no_passphrase() -> str:
+            raise ServeError(f"{self.key or self.file} asks for a passphrase: give the worker a key without one.")
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.file, self.key, no_passphrase)
+        except (ssl.SSLError, OSError) as error:
+            raise ServeError(
+                f"{self.file} and {self.key or self.file} are no certificate and key that belong together "
+                f"({error.strerror or error}): give both as PEM."
+            ) from error
 
 
 def is_loopback(host: str) -> bool:
@@ -43,12 +72,12 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, scheme: str = "http") -> str:
     """The address that a client on this computer can use."""
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "::1" if ":" in host else "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def read_token_line() -> str:
@@ -80,7 +109,13 @@ def call_when_stdin_closes(function: Callable[[], None]) -> None:
 class Server(uvicorn.Server):
     """uvicorn with a word when it is ready and one before it stops."""
 
-    def __init__(self, app: FastAPI, listener: socket.socket, before_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        listener: socket.socket,
+        before_stop: Callable[[], None],
+        certificate: Certificate | None = None,
+    ) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -88,10 +123,13 @@ class Server(uvicorn.Server):
             server_header=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=5,
+            ssl_certfile=certificate.file if certificate else None,
+            ssl_keyfile=certificate.key if certificate else None,
         )
         super().__init__(config)
         self._listener = listener
         self._before_stop = before_stop
+        self._scheme = "https" if certificate else "http"
 
     def stop(self) -> None:
         """Ask the server to end; any thread may."""
@@ -105,7 +143,7 @@ class Server(uvicorn.Server):
         """Start, then print one line of JSON on stdout."""
         await super().startup(sockets=sockets)
         if self.started:
-            print(json.dumps({"url": url_of(self._listener), "protocols": PROTOCOLS}), flush=True)
+            print(json.dumps({"url": url_of(self._listener, self._scheme), "protocols": PROTOCOLS}), flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the listeners of streams go first: uvicorn waits for every answer that is under way."""

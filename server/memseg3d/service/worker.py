@@ -7,6 +7,7 @@ import logging
 from memseg3d.network.seam import Network
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.service.compute import ComputeThread
+from memseg3d.service.devices import describe_device
 from memseg3d.service.errors import disk_full
 from memseg3d.service.folders import DataFolder, folder_bytes
 from memseg3d.service.metrics import Metrics
@@ -28,6 +29,7 @@ class Worker:
         self.folder = folder
         self.network = network
         self.device = device
+        self.device_facts = describe_device(device)
         self.metrics = Metrics()
         self.compute = ComputeThread()
         self.volumes = VolumeStore(folder, settings.limits)

@@ -23,10 +23,12 @@ async def health() -> Health:
 @router.get("/info", responses=errors())
 async def info(worker: TheWorker) -> Info:
     """The worker's version, device, model and limits."""
-    model = worker.network.info
+    model, device = worker.network.info, worker.device_facts
     return Info(
         version=__version__,
         device=worker.device,
+        device_name=device.description,
+        device_memory_bytes=device.memory_bytes,
         model=ModelWords(name=model.name, sha256=model.sha256, licence=model.licence, image_size=model.image_size),
         limits=asdict(worker.settings.limits),
         retention_hours=worker.settings.retention_hours,

@@ -1,0 +1,29 @@
+"""`memseg3d about`: versions, protocols and devices of this installation, for programs that check it before use."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+
+import typer
+
+
+def about() -> None:
+    """Print one JSON object: version, protocols, python, torch, machine, and the devices that torch can use here."""
+    import torch
+
+    from memseg3d import __version__
+    from memseg3d.service.devices import devices
+    from memseg3d.service.protocol import PROTOCOLS
+
+    words = {
+        "name": "memseg3d",
+        "version": __version__,
+        "protocols": PROTOCOLS,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "machine": platform.machine(),
+        "devices": [asdict(one) for one in devices()],
+    }
+    typer.echo(json.dumps(words))
