@@ -7,7 +7,7 @@ import pytest
 import torch
 from memseg3d.training.clips import ClipSettings, SyntheticClips
 from memseg3d.training.synthetic.fields import Stack, gaussian_blur, smooth_field, spline_matrix
-from memseg3d.training.synthetic.worlds import make_world
+from memseg3d.training.synthetic.library import make_world
 
 SETTINGS = ClipSettings(image_size=48, length=4, canvas=64, slices=5, clips_per_volume=3)
 

@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 from memseg3d.propagation.window import Window, object_window
 from memseg3d.training.synthetic.appearance import render
 from memseg3d.training.synthetic.fields import Stack, gaussian_blur
-from memseg3d.training.synthetic.worlds import World, make_world
+from memseg3d.training.synthetic.library import make_world
+from memseg3d.training.synthetic.worlds import World
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,28 @@ class Clip:
     masks: Tensor
 
 
-def _target(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray | None:
+WHOLE = 0.75
+"""Share of the targets with inner parts that are taken with them, as a bone with its marrow."""
+
+
+ENDING = 0.35
+"""Share of the targets that are chosen among those whose end lies in the clip, where there are any."""
+
+
+def _target(rng: np.random.Generator, world: World, labels: np.ndarray) -> np.ndarray | None:
     """A connected structure that shows on the first slice: (L, N, N) bool, or None where this try found none."""
     first = labels[0]
     values, areas = np.unique(first, return_counts=True)
-    fitting = values[(areas >= 25) & (areas < 0.5 * first.size)]
+    fits = (areas >= 25) & (areas < 0.5 * first.size)
+    fitting, areas = values[fits], areas[fits]
     if len(fitting) == 0:
         return None
-    mask = labels == rng.choice(fitting)
+    if rng.random() < ENDING:
+        kept = np.bincount(labels[-1].ravel(), minlength=world.count)[fitting]
+        ending = fitting[kept < 0.15 * areas]
+        fitting = ending if len(ending) else fitting
+    chosen = int(rng.choice(fitting))
+    mask = np.isin(labels, world.whole(chosen)) if rng.random() < WHOLE else labels == chosen
     if rng.random() < 0.1:
         return mask
     parts, _ = ndimage.label(mask)
@@ -107,7 +122,7 @@ def cut_clip(rng: np.random.Generator, world: World, image: Tensor, settings: Cl
     order = np.arange(start, start + length)
     if rng.random() < 0.5:
         order = order[::-1].copy()
-    target = _target(rng, world.labels.numpy()[order])
+    target = _target(rng, world, world.labels.numpy()[order])
     if target is None:
         return None
     cut = image[torch.from_numpy(order)]
@@ -146,7 +161,7 @@ class SyntheticClips(Dataset[list[Clip]]):
     def __getitem__(self, index: int) -> list[Clip]:
         rng = np.random.default_rng([self.seed, index])
         settings = self.settings
-        step = float(np.exp(rng.uniform(np.log(0.5), np.log(11))))
+        step = float(np.exp(rng.uniform(np.log(0.7), np.log(12))))
         world = make_world(rng, Stack(settings.slices, settings.canvas, step))
         image = render(rng, world)
         clips: list[Clip] = []

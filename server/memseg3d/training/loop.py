@@ -140,7 +140,8 @@ class Trainer:
     def _outcome(self, clips: list[Clip], generator: torch.Generator) -> Outcome:
         s = self.settings
         images, truth = _stack(clips, self.device)
-        single = self.step < s.single_steps
+        # Stage two keeps single slices in: memory must not be learnt at the prompted slice's expense.
+        single = self.step < s.single_steps or self.step % 4 == 0
         if single:
             images, truth = images.flatten(0, 1)[:, None], truth.flatten(0, 1)[:, None]
             shown = truth.flatten(1).sum(1) >= 30
@@ -152,7 +153,7 @@ class Trainer:
             run = ClipRun(self.network, images, truth, generator, teacher)
             if single:
                 return run.single()
-            return run.correction() if self.step % 3 == 0 else run.clip()
+            return run.correction() if self.step % 4 == 2 else run.clip()
 
     def run(self) -> None:
         """Train to `settings.steps`, saving as it goes."""

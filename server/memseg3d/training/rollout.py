@@ -19,8 +19,10 @@ from memseg3d.training.prompting import corrective_click, first_prompts, joined
 from memseg3d.training.spoiling import spoiled
 
 TRUTH_LOGIT = 8.0
-SECOND_CLICK = 0.35
-"""Share of the corrections that take a second click."""
+CLICKS = (0.45, 0.35, 0.2)
+"""Shares of the corrections that take one, two and three clicks."""
+WITH_PRIOR = 0.4
+"""Share of the second passes that see the first pass: sessions decode without it, so most are trained without it."""
 LAST_SLICE = 0.15
 """Share of the corrections that go to the last slice, where the object has most often ended."""
 
@@ -59,11 +61,16 @@ class ClipRun:
         self.outcome = Outcome(torch.zeros((), device=images.device))
 
     def single(self) -> Outcome:
-        """Every slice of the batch on its own: prompt, then one corrective click."""
+        """Every slice of the batch on its own: prompt, then corrective clicks."""
         prompts = first_prompts(self.truth[:, 0], self.generator)
         decoded = self._decode(0, prompts, {}, set(), "prompted")
-        points, labels = corrective_click(decoded.logits.detach(), self.truth[:, 0], self.generator)
-        self._decode(0, joined(prompts, points, labels), {}, set(), "corrected", prior=decoded.logits.detach())
+        with_prior = self._draws_prior()
+        for _ in range(self._clicks()):
+            seen = decoded.logits.detach()
+            points, labels = corrective_click(seen, self.truth[:, 0], self.generator)
+            prompts = joined(prompts, points, labels)
+            decoded = self._decode(0, prompts, {}, set(), "corrected", prior=seen if with_prior else None)
+            self.outcome.loss = self.outcome.loss + click_loss(decoded, self.truth[:, 0], points[:, 0])
         return self.outcome
 
     def clip(self) -> Outcome:
@@ -99,21 +106,29 @@ class ClipRun:
             score = torch.full((self.batch, 1), TRUTH_LOGIT)
             memories[at - 1] = self.network.remember(self.features[at - 1], logits[at - 1], score, None, False)
         given, prior = prompts if at == 0 else Prompts(), logits[at]
-        clicks = 2 if torch.rand((), generator=self.generator) < SECOND_CLICK else 1
-        for _ in range(clicks):
+        with_prior = self._draws_prior()
+        for _ in range(self._clicks()):
             points, labels = corrective_click(prior, self.truth[:, at], self.generator)
             given = joined(given, points, labels)
-            decoded = self._decode(at, given, memories, {0}, "corrected", prior=prior)
+            decoded = self._decode(at, given, memories, {0}, "corrected", prior=prior if with_prior else None)
             self.outcome.loss = self.outcome.loss + click_loss(decoded, self.truth[:, at], points[:, 0])
             prior = decoded.logits.detach()
         conditioning = {0, at}
         memories = {0: first, at: self._remember(at, decoded, prompted=True)}
         for t in range(at + 1, self.length):
-            again = self._decode(t, None, memories, conditioning, "tracked again", prior=logits[t])
+            seen = logits[t] if with_prior else None
+            again = self._decode(t, None, memories, conditioning, "tracked again", prior=seen)
             memories[t] = self._remember(t, again)
         for t in range(at - 1, 0, -1):
-            again = self._decode(t, None, memories, conditioning, "tracked again", prior=logits[t], step=-1)
+            seen = logits[t] if with_prior else None
+            again = self._decode(t, None, memories, conditioning, "tracked again", prior=seen, step=-1)
             memories[t] = self._remember(t, again)
+
+    def _draws_prior(self) -> bool:
+        return bool(torch.rand((), generator=self.generator) < WITH_PRIOR)
+
+    def _clicks(self) -> int:
+        return 1 + int(torch.multinomial(torch.tensor(CLICKS), 1, generator=self.generator))
 
     def _reads(self, t: int, memories: dict[int, Memory], conditioning: set[int], step: int) -> list[MemoryRead]:
         """What the embedded network reads: conditioning slices, and the slices behind by their distance."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from memseg3d.training.synthetic.fields import gaussian_blur, smooth_field
+from memseg3d.training.synthetic.fields import Stack, gaussian_blur, smooth_field
 from memseg3d.training.synthetic.worlds import World
 
 
@@ -24,6 +25,11 @@ def _means(rng: np.random.Generator, world: World) -> np.ndarray:
     else:
         means = rng.uniform(0, 0.25, count)
         means[rng.random(count) < 0.4] = rng.uniform(0.5, 1.0)
+    if world.bright and rng.random() < 0.7:
+        # Dense bone: bright in CT, dark in MR.
+        level = rng.uniform(0.85, 1.1) if rng.random() < 0.6 else rng.uniform(0, 0.15)
+        for label in world.bright:
+            means[label] = level + rng.normal(0, 0.05)
     for label in world.air:
         means[label] = rng.uniform(0, 0.05)
     for label, other in world.likeness.items():
@@ -68,11 +74,39 @@ def _noise(rng: np.random.Generator, image: Tensor) -> Tensor:
     return image + sigma * noise
 
 
+def _coarse(image: Tensor, factor: float) -> Tensor:
+    """The image as a scanner with larger pixels would give it, interpolated back: (T, N, N)."""
+    size = image.shape[-1]
+    small = max(16, round(size / factor))
+    low = F.interpolate(image[:, None], size=(small, small), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(low, size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def _streaks(rng: np.random.Generator, stack: Stack) -> Tensor:
+    """Bands in one direction, each slice its own, as beam hardening or motion leaves them: (T, N, N)."""
+    angle = rng.uniform(0, np.pi)
+    _, y, x = stack.coordinates()
+    along = float(np.cos(angle)) * y + float(np.sin(angle)) * x
+    phase = torch.from_numpy(rng.uniform(0, 2 * np.pi, (stack.slices, 1, 1)).astype(np.float32))
+    bands = torch.sin(along * float(2 * np.pi / rng.uniform(3, 25)) + phase)
+    return bands * smooth_field(rng, stack, 40.0)[0]
+
+
+def _curve(rng: np.random.Generator, image: Tensor) -> Tensor:
+    """A random monotone change of intensities, as between scanners and sequences: (T, N, N)."""
+    knots = np.sort(rng.uniform(0, 1, 6))
+    values = np.interp(image.numpy().ravel(), np.linspace(float(image.min()), float(image.max()) + 1e-6, 6), knots)
+    return torch.from_numpy(values.astype(np.float32)).reshape(image.shape)
+
+
 def render(rng: np.random.Generator, world: World) -> Tensor:
     """An image of the world, about 0 to 1: (T, N, N) float."""
     image = torch.from_numpy(_means(rng, world).astype(np.float32))[world.labels]
     image = image + _texture(rng, world)
-    if rng.random() < 0.2:
+    if world.membranes is not None:
+        wall = rng.uniform(0.2, 1.0) * (-1 if rng.random() < 0.25 else 1)
+        image = image + wall * world.membranes * (1 + 0.3 * smooth_field(rng, world.stack, 12.0)[0])
+    elif rng.random() < 0.2:
         image = image + _borders(world) * rng.uniform(-0.5, 0.5)
     image = gaussian_blur(image, float(rng.uniform(0.3, 1.6)))
     if rng.random() < 0.5:
@@ -83,7 +117,13 @@ def render(rng: np.random.Generator, world: World) -> Tensor:
         image = (1 - 2 * share) * image + share * (above + below)
     if rng.random() < 0.5:
         image = image * torch.exp(smooth_field(rng, world.stack, float(rng.uniform(60, 150)))[0] * rng.uniform(0, 0.25))
+    if rng.random() < 0.3:
+        image = _coarse(image, float(np.exp(rng.uniform(np.log(1.3), np.log(4)))))
     image = _noise(rng, image)
+    if rng.random() < 0.12:
+        image = image + _streaks(rng, world.stack) * rng.uniform(0.02, 0.15)
+    if rng.random() < 0.3:
+        image = _curve(rng, image)
     if rng.random() < 0.3:
         image = image.clamp(min=0) ** float(np.exp(rng.uniform(-0.5, 0.5)))
     if rng.random() < 0.15:

@@ -25,17 +25,40 @@ SOLIDS: tuple[tuple[Shape, float], ...] = (
 
 @dataclass
 class World:
-    """labels: (T, N, N) int64. likeness: label -> the label whose intensity it shares (look-alikes)."""
+    """labels: (T, N, N) int64. likeness: label -> the label whose intensity it shares (look-alikes).
+
+    parts: label -> the label that it is an inner part of, as marrow is of a bone. bright: rims of bones. membranes: 1
+    on cell walls, (T, N, N), or None.
+    """
 
     stack: Stack
     labels: Tensor
     likeness: dict[int, int] = field(default_factory=dict)
+    parts: dict[int, int] = field(default_factory=dict)
     air: set[int] = field(default_factory=set)
+    bright: set[int] = field(default_factory=set)
+    membranes: Tensor | None = None
 
     @property
     def count(self) -> int:
         """Number of labels in use, including 0."""
-        return int(self.labels.max()) + 1
+        return max(int(self.labels.max()), self._last) + 1
+
+    _last: int = 0
+
+    def paint(self, mask: Tensor) -> int:
+        """Paint a new structure over what is there; returns its label, which later structures may hide again."""
+        self._last = self.count
+        self.labels[mask] = self._last
+        return self._last
+
+    def whole(self, label: int) -> list[int]:
+        """The label and those of its inner parts, at any depth."""
+        found = [label]
+        for part, parent in self.parts.items():
+            if parent in found and part not in found:
+                found.append(part)
+        return found
 
 
 def _solid(rng: np.random.Generator) -> Shape:
@@ -52,21 +75,29 @@ def tissues(rng: np.random.Generator, stack: Stack) -> Tensor:
     return smooth_field(rng, stack, scale, count).argmax(0)
 
 
-def cells(rng: np.random.Generator, stack: Stack) -> Tensor:
-    """Packed cells (warped Voronoi regions), as tissue under a microscope: (T, N, N)."""
+def cells(rng: np.random.Generator, stack: Stack) -> World:
+    """Packed cells (warped Voronoi regions) with walls, as tissue under a microscope."""
     frame = Frame.warped(rng, stack)
     spacing = rng.uniform(18, 50)
     depth = stack.slices * stack.step
     count = int(np.clip(stack.size**2 * max(depth, spacing) / spacing**3, 6, 40))
     seeds = rng.uniform([0, 0, 0], [depth, stack.size, stack.size], (count, 3))
     nearest = torch.full_like(frame.x, 1e12)
+    second = torch.full_like(frame.x, 1e12)
     labels = torch.zeros(frame.x.shape, dtype=torch.long)
     for number, (z, y, x) in enumerate(seeds):
-        squared = (frame.z - z) ** 2 + (frame.y - y) ** 2 + (frame.x - x) ** 2
-        closer = squared < nearest
-        nearest = torch.where(closer, squared, nearest)
+        away = ((frame.z - z) ** 2 + (frame.y - y) ** 2 + (frame.x - x) ** 2).sqrt()
+        closer = away < nearest
+        second = torch.where(closer, nearest, torch.minimum(second, away))
+        nearest = torch.where(closer, away, nearest)
         labels[closer] = number
-    return labels
+    world = World(stack, labels)
+    if rng.random() < 0.8:
+        world.membranes = torch.exp(-(((second - nearest) / rng.uniform(1.5, 5.0)) ** 2))
+    # Cells of one tissue look alike: most share one intensity, and a wall alone parts them.
+    if rng.random() < 0.75:
+        world.likeness = {n: 0 for n in range(1, count) if rng.random() < 0.9}
+    return world
 
 
 def _body(rng: np.random.Generator, world: World, frame: Frame) -> None:
@@ -79,10 +110,8 @@ def _body(rng: np.random.Generator, world: World, frame: Frame) -> None:
     world.air.add(label)
 
 
-def make_world(rng: np.random.Generator, stack: Stack) -> World:
-    """A random world: tissues or cells, nested and neighbouring objects, look-alikes, lesions inside organs."""
-    if rng.random() < 0.15:
-        return World(stack, cells(rng, stack))
+def scattered_objects(rng: np.random.Generator, stack: Stack) -> World:
+    """Objects over a partition into tissues: nested and neighbouring ones, look-alikes, lesions in organs."""
     world = World(stack, tissues(rng, stack))
     frame = Frame.warped(rng, stack)
     if rng.random() < 0.4:
@@ -104,10 +133,12 @@ def make_world(rng: np.random.Generator, stack: Stack) -> World:
         if kind < 0.2:
             # A shell: the core is a structure of its own, the rest a ring.
             world.labels[solid > rng.uniform(0.15, 0.5)] = label + 1
+            world.parts[label + 1] = label
         elif kind < 0.35:
             inside = centre + rng.standard_normal(3) * radius * 0.4
             lesion = shapes.blob(rng, frame, inside, radius * rng.uniform(0.2, 0.5))
             world.labels[(lesion > 0) & (solid > 0)] = label + 1
+            world.parts[label + 1] = label
         elif kind < 0.5:
             twin = shapes.random_centre(rng, stack)
             world.labels[shape(rng, frame, twin, radius) > 0] = label + 1
