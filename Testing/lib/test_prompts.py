@@ -125,7 +125,6 @@ def test_masks_that_do_not_fit_are_refused(an_oblique_volume: Any) -> None:
     for mask, index, words in [
         (np.ones((3, 3), bool), 0, "pixels"),
         (np.ones(SHAPE[1:], bool), 99, "no slice"),
-        (np.zeros(SHAPE[1:], bool), 1, "empty"),
     ]:
         with pytest.raises(PromptError, match=words):
             to_wire(MaskPrompt("one", mask, index), an_oblique_volume, 1)
