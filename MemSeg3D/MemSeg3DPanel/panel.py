@@ -1,0 +1,126 @@
+"""The panel: its sections put together, and what happens when it is entered, left, and taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+
+from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DPanel.application import application
+from MemSeg3DPanel.prompts_section import PromptsSection
+from MemSeg3DPanel.quality_section import QualitySection
+from MemSeg3DPanel.rounds_section import RoundsSection
+from MemSeg3DPanel.section import Context, Section, guarded
+from MemSeg3DPanel.segments_section import SegmentsSection
+from MemSeg3DPanel.shortcuts import Shortcuts
+from MemSeg3DPanel.source_section import SourceSection
+from MemSeg3DPanel.status_section import StatusSection
+from MemSeg3DPanel.tools_section import ToolsSection
+
+
+class Panel:
+    """What the module's widget shows. It owns no run: closing it, or another module, disturbs none.
+
+    resource: path of a file under MemSeg3D/Resources by its path there. layout: where the panel goes.
+    """
+
+    def __init__(self, resource: Callable[[str], str], layout: Any) -> None:
+        self._application = application()
+        self.widget = slicer.util.loadUI(resource("UI/MemSeg3D.ui"))
+        layout.addWidget(self.widget)
+        self.ui = ui = slicer.util.childWidgetVariables(self.widget)
+        workbench = self._application.workbench
+        self.status = StatusSection(workbench, ui)
+        context = Context(self._application, self.status.say, resource)
+        self.segments = SegmentsSection(context, ui.segmentsButton.layout())
+        self.source = SourceSection(context, ui, self.segments, self._choose_worker)
+        self.tools = ToolsSection(context, ui.drawGroup.layout(), self.segments)
+        self.quality = QualitySection(context, ui.qualityHolder.layout())
+        self.prompts = PromptsSection(context, ui.promptsButton.layout())
+        self.rounds = RoundsSection(context, ui.roundsButton.layout())
+        self.sections: list[Section] = [self.tools, self.quality, self.prompts, self.rounds]
+        self._guarded = lambda action: guarded(self.status.say, action)
+        ui.cancelButton.connect("clicked()", self._guarded(workbench.cancel))
+        self._shortcuts = Shortcuts()
+        self._is_stale = False
+        self._is_closed = False
+        self._stop_listening = [
+            workbench.changed.connect(self._stale),
+            self._application.ticked.connect(self._tick),
+        ]
+        self.show()
+
+    def show(self, *_ignored: object) -> None:
+        """Bring every part up to date."""
+        self._is_stale = False
+        if self._is_closed:
+            return
+        self.status.show()
+        self.source.show()
+        for section in self.sections:
+            try:
+                section.show()
+            except MemSeg3DError as error:
+                # One section that cannot show what it should must not leave the others behind.
+                self.status.say("error", str(error))
+
+    def enter(self) -> None:
+        """The module is shown."""
+        self._guarded(self.segments.enter)()
+        self._guarded(self.source.enter)()
+        self._guarded(self.rounds.enter)()
+        self._shortcuts.install({name: self._guarded(action) for name, action in self._actions().items()})
+        self.show()
+
+    def exit(self) -> None:
+        """Another module is shown."""
+        self._shortcuts.remove()
+        self.segments.exit()
+
+    def scene_closes(self) -> None:
+        """The scene is about to be closed."""
+        self.segments.scene_closes()
+
+    def close(self) -> None:
+        """The panel goes away."""
+        self._is_closed = True
+        self._shortcuts.remove()
+        for stop in self._stop_listening:
+            stop()
+        for section in self.sections:
+            section.close()
+        self.status.close()
+        self.segments.close()
+
+    def _actions(self) -> dict[str, Callable[[], object]]:
+        return {
+            "run": self.tools.run,
+            "cancel": self._application.workbench.cancel,
+            "next_slice": self.quality.next_slice,
+            "approve": self.quality.approve,
+            "from_here": self.tools.from_here,
+            "stop_here": self.tools.stop_here,
+            "flip_sign": self.tools.flip_sign,
+            "tool_box": lambda: self.tools.use_tool("box"),
+            "tool_point": lambda: self.tools.use_tool("point"),
+            "tool_scribble": lambda: self.tools.use_tool("scribble"),
+            "tool_lasso": lambda: self.tools.use_tool("lasso"),
+            "undo_round": self.rounds.undo,
+            "redo_round": self.rounds.redo,
+        }
+
+    def _choose_worker(self, mode: str) -> None:
+        self.ui.workerButton.collapsed = False
+
+    def _stale(self, _value: object) -> None:
+        # Many changes in one turn of the event loop are shown once.
+        if not self._is_stale:
+            self._is_stale = True
+            qt.QTimer.singleShot(0, self.show)
+
+    def _tick(self, _value: object) -> None:
+        for section in self.sections:
+            section.tick()

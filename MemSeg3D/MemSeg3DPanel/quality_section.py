@@ -1,0 +1,101 @@
+"""Check the slices: the quality strip, the next slice to check, and approval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from MemSeg3DLib.errors import SceneError
+from MemSeg3DLib.scene import volume_array
+from MemSeg3DPanel.quality_strip import QualityStrip, StripData
+from MemSeg3DPanel.section import Context, Section, guarded
+from MemSeg3DPanel.shortcuts import sequence_of
+from MemSeg3DPanel.views import current_slice, first_axis, show_slice
+
+
+class QualitySection(Section):
+    """The strip with "Approve slice" and "Next slice to check"."""
+
+    def __init__(self, context: Context, host: Any) -> None:
+        super().__init__(context, "Quality.ui", host)
+        self.strip = QualityStrip(guarded(context.say, self._go_to))
+        self.ui.stripHolder.layout().addWidget(self.strip)
+        self.on(self.ui.approveButton, "clicked()", self.approve)
+        self.on(self.ui.nextButton, "clicked()", self.next_slice)
+        for button, action in ((self.ui.approveButton, "approve"), (self.ui.nextButton, "next_slice")):
+            button.setToolTip(f"{button.toolTip} ({sequence_of(action)})")
+
+    def show(self) -> None:
+        """Bring strip and buttons up to date."""
+        volume, segment = self.workbench.volume_node, self.workbench.segment_id
+        ready = volume is not None and volume.GetImageData() is not None and segment is not None
+        data = self._data(volume, segment) if ready else StripData()
+        self.strip.show_data(data)
+        self.ui.sliceLabel.setText(self.strip.describe(data.current) if data.current is not None else "")
+        self.ui.nextButton.setEnabled(data.suggested is not None)
+        self.ui.approveButton.setEnabled(data.current is not None)
+        approved = data.current is not None and data.current in data.approved
+        self.ui.approveButton.setText(_("Take approval back") if approved else _("Approve slice"))
+
+    def tick(self) -> None:
+        """Follow the slice on screen, which moves without anybody telling."""
+        if self.strip.data.count:
+            self.show()
+
+    def approve(self) -> None:
+        """Lock the slice on screen, or take its approval back."""
+        segment, axis, index = self._here()
+        if (axis, index) in self.workbench.approved(segment):
+            self.workbench.unapprove(segment, axis, index)
+        else:
+            self.workbench.approve(segment, axis, index)
+
+    def next_slice(self) -> None:
+        """Show the slice that most needs a look."""
+        segment = self.workbench.segment_id
+        suggestion = self.workbench.next_slice(segment) if segment is not None else None
+        if suggestion is None:
+            raise SceneError(_("There is no slice to check: prompt the segment first, or every slice is approved."))
+        self._show(suggestion.axis, suggestion.index)
+
+    def _data(self, volume: Any, segment_id: str) -> StripData:
+        curve = self.workbench.quality(segment_id)
+        axis = self._axis(volume, segment_id)
+        limits = self.workbench.limits(segment_id)
+        suggestion = self.workbench.next_slice(segment_id)
+        segment = self.workbench.segmentation_node.GetSegmentation().GetSegment(segment_id)
+        known = {} if curve is None else dict(zip(map(int, curve.indices), map(float, curve.values), strict=True))
+        return StripData(
+            count=volume_array(volume).shape[axis],
+            values=known,
+            prompted=frozenset() if curve is None else frozenset(map(int, curve.prompted)),
+            approved=frozenset(index for across, index in self.workbench.approved(segment_id) if across == axis),
+            limits=(limits.first, limits.last) if limits is not None and limits.axis == axis else None,
+            suggested=suggestion.index if suggestion is not None and suggestion.axis == axis else None,
+            current=current_slice(volume, axis),
+            colour=tuple(segment.GetColor()) if segment is not None else (0.5, 0.5, 0.5),
+        )
+
+    def _axis(self, volume: Any, segment_id: str) -> int:
+        curve = self.workbench.quality(segment_id)
+        return first_axis(volume) if curve is None or not len(curve.indices) else curve.axis
+
+    def _here(self) -> tuple[str, int, int]:
+        volume, segment = self.workbench.volume_node, self.workbench.segment_id
+        index = None if volume is None or segment is None else current_slice(volume, self._axis(volume, segment))
+        if volume is None or segment is None or index is None:
+            raise SceneError(
+                _("No view shows a slice of the volume along the propagation: press Align, and try again.")
+            )
+        return segment, self._axis(volume, segment), index
+
+    def _go_to(self, index: int) -> None:
+        volume, segment = self.workbench.volume_node, self.workbench.segment_id
+        if volume is not None and segment is not None:
+            self._show(self._axis(volume, segment), index)
+
+    def _show(self, axis: int, index: int) -> None:
+        if not show_slice(self.workbench.volume_node, axis, index):
+            raise SceneError(_("No view looks along the propagation: choose another layout, or press Align."))
+        self.show()

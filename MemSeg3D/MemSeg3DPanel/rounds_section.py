@@ -1,0 +1,115 @@
+"""The rounds: undo, redo, go to one, compare, export; and what a crash has left, offered when the module is entered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from MemSeg3DLib.errors import RoundError
+from MemSeg3DPanel.dialogs import ask_save_file
+from MemSeg3DPanel.rows import Row, Rows
+from MemSeg3DPanel.section import Context, Section
+
+
+class RoundsSection(Section):
+    """The list of rounds and the offer to recover."""
+
+    def __init__(self, context: Context, host: Any) -> None:
+        super().__init__(context, "Rounds.ui", host)
+        self._left: list[Any] = []
+        self._rows = Rows(self.ui.roundTree, [_("Round"), _("Time"), _("Segments"), _("State")], stretch=2)
+        self.ui.recoveryFrame.setVisible(False)
+        self.on(self.ui.undoButton, "clicked()", self.undo)
+        self.on(self.ui.redoButton, "clicked()", self.redo)
+        self.on(self.ui.restoreButton, "clicked()", self._restore)
+        self.on(self.ui.roundTree, "itemDoubleClicked(QTreeWidgetItem*,int)", lambda *_item: self._restore())
+        self.on(self.ui.roundTree, "itemSelectionChanged()", self._show_buttons)
+        self.on(self.ui.compareButton, "clicked()", self._compare)
+        self.on(self.ui.exportRoundsButton, "clicked()", self._export)
+        self.on(self.ui.recoverButton, "clicked()", self._recover)
+        self.on(self.ui.forgetButton, "clicked()", self._forget)
+
+    def show(self) -> None:
+        """Bring the list up to date."""
+        rounds = self.workbench.rounds() if self.workbench.segmentation_node is not None else []
+        self._rows.show(
+            [
+                Row(
+                    one.id,
+                    (
+                        str(one.number),
+                        one.time,
+                        ", ".join(self._name(segment) for segment in one.segments),
+                        _("done") if one.applied else _("undone"),
+                    ),
+                )
+                for one in reversed(rounds)
+            ]
+        )
+        self._show_buttons()
+
+    def enter(self) -> None:
+        """Offer what a crash has left."""
+        self._left = list(self.workbench.recoverable())
+        self._show_recovery()
+
+    def undo(self) -> None:
+        """Take the last round back."""
+        self.workbench.undo()
+
+    def redo(self) -> None:
+        """Bring back the round that was undone."""
+        self.workbench.redo()
+
+    def _show_buttons(self) -> None:
+        selected = self._rows.selected is not None
+        self.ui.undoButton.setEnabled(self.workbench.can_undo)
+        self.ui.redoButton.setEnabled(self.workbench.can_redo)
+        self.ui.restoreButton.setEnabled(selected)
+        self.ui.compareButton.setEnabled(selected)
+        self.ui.exportRoundsButton.setEnabled(bool(self._rows.rows))
+
+    def _selected(self) -> str:
+        selected = self._rows.selected
+        if selected is None:
+            raise RoundError(_("Select a round in the list first."))
+        return selected
+
+    def _restore(self) -> None:
+        self.workbench.restore(self._selected())
+
+    def _compare(self) -> None:
+        changed = self.workbench.compare(self._selected())
+        parts = [f"{self._name(segment)}: {count}" for segment, count in changed.items() if count]
+        told = _("Voxels that differ between that round and now: ") + ", ".join(parts)
+        self.ui.compareLabel.setText(told if parts else _("Nothing has changed since that round."))
+
+    def _export(self) -> None:
+        path = ask_save_file(_("Export prompts and rounds"), "rounds.json", _("Rounds (*.json)"))
+        if path:
+            self.workbench.export_rounds(Path(path))
+            self.context.say("info", _("Prompts and rounds are in {file}.").format(file=Path(path).name))
+
+    def _recover(self) -> None:
+        for left in list(self._left):
+            self.workbench.recover(left)
+            self._left.remove(left)
+        self._show_recovery()
+        self.context.say("info", _("The rounds are back in the scene: look at them, then save the scene."))
+
+    def _forget(self) -> None:
+        for left in list(self._left):
+            self.workbench.forget(left)
+            self._left.remove(left)
+        self._show_recovery()
+
+    def _show_recovery(self) -> None:
+        self.ui.recoveryFrame.setVisible(bool(self._left))
+        words = "\n".join(str(left) for left in self._left)
+        self.ui.recoveryLabel.setText(_("Slicer ended before these rounds were saved:") + "\n" + words)
+
+    def _name(self, segment_id: str) -> str:
+        segment = self.workbench.segmentation_node.GetSegmentation().GetSegment(segment_id)
+        return segment.GetName() if segment is not None else _("deleted")

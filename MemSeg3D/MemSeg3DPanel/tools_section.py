@@ -1,0 +1,166 @@
+"""The third step: the tools that prompts are drawn with, their sign, when they run, and between which slices."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from MemSeg3DLib.errors import SceneError
+from MemSeg3DLib.run_state import SliceLimits
+from MemSeg3DLib.scene import volume_array
+from MemSeg3DPanel.icons import tool_icon
+from MemSeg3DPanel.section import Context, Section
+from MemSeg3DPanel.segments_section import SegmentsSection
+from MemSeg3DPanel.shortcuts import sequence_of
+from MemSeg3DPanel.tools import DEFAULT_TOOL, NEGATIVE, POSITIVE, SIGN, TOOL, tools
+from MemSeg3DPanel.views import current_slice, first_axis
+
+
+class ToolsSection(Section):
+    """Tool buttons, sign, auto-run, Run, "use this segment as a prompt", and the first and last slice."""
+
+    def __init__(self, context: Context, host: Any, segments: SegmentsSection) -> None:
+        super().__init__(context, "Tools.ui", host)
+        self._segments = segments
+        self._tools = {tool.id: tool for tool in tools()}
+        self._buttons: dict[str, Any] = {}
+        for tool in self._tools.values():
+            self._buttons[tool.id] = self._tool_button(tool.id)
+        self._mask_menu = qt.QMenu(self.ui.maskButton)
+        self.ui.maskButton.setMenu(self._mask_menu)
+        self.on(self._mask_menu, "aboutToShow()", self._fill_mask_menu)
+        self.on(self.ui.positiveButton, "clicked()", lambda: self._set(SIGN, POSITIVE))
+        self.on(self.ui.negativeButton, "clicked()", lambda: self._set(SIGN, NEGATIVE))
+        self.on(self.ui.autoRunBox, "toggled(bool)", self._set_auto_run)
+        self.on(self.ui.runButton, "clicked()", self.run)
+        self.on(self.ui.fromButton, "clicked()", self.from_here)
+        self.on(self.ui.stopButton, "clicked()", self.stop_here)
+        self.on(self.ui.clearLimitsButton, "clicked()", self._clear_limits)
+        for widget, action in (
+            (self.ui.runButton, "run"),
+            (self.ui.fromButton, "from_here"),
+            (self.ui.stopButton, "stop_here"),
+            (self.ui.negativeButton, "flip_sign"),
+        ):
+            _add_key(widget, action)
+
+    def show(self) -> None:
+        """Bring buttons and limits up to date."""
+        ready = self.workbench.segment_id is not None
+        tool = self._tools.get(self._parameter(TOOL, DEFAULT_TOOL), self._tools[DEFAULT_TOOL])
+        negative = tool.has_sign and self._parameter(SIGN, POSITIVE) == NEGATIVE
+        for name, button in self._buttons.items():
+            button.setChecked(name == tool.id)
+            button.setEnabled(ready)
+        self.ui.positiveButton.setChecked(not negative)
+        self.ui.negativeButton.setChecked(negative)
+        self.ui.positiveButton.setEnabled(ready and tool.has_sign)
+        self.ui.negativeButton.setEnabled(ready and tool.has_sign)
+        hint = tool.hint if ready else _("Choose a volume first.")
+        if ready and tool.has_sign:
+            hint += " " + _("Hold Ctrl for the other sign.")
+        self.ui.hintLabel.setText(hint)
+        self.ui.autoRunBox.setChecked(self.workbench.auto_run)
+        pending = sum(entry.state == "pending" for entry in self.workbench.prompts())
+        self.ui.runButton.setText(_("Run ({count})").format(count=pending) if pending else _("Run"))
+        self.ui.runButton.setEnabled(ready)
+        self.ui.maskButton.setEnabled(ready)
+        self._show_limits(ready)
+
+    def use_tool(self, tool: str) -> None:
+        """Draw the next prompts with this tool."""
+        self._set(TOOL, tool)
+
+    def flip_sign(self) -> None:
+        """Positive prompts become negative ones, and the other way round."""
+        self._set(SIGN, POSITIVE if self._parameter(SIGN, POSITIVE) == NEGATIVE else NEGATIVE)
+
+    def run(self) -> None:
+        """Run the prompts that were collected."""
+        self.workbench.run()
+
+    def from_here(self) -> None:
+        """The slice on screen is the first."""
+        axis, index, count = self._slice_on_screen()
+        limits = self.workbench.limits(self.workbench.segment_id)
+        last = limits.last if limits is not None and limits.axis == axis else count - 1
+        self.workbench.set_limits(self.workbench.segment_id, SliceLimits(axis, index, max(index, last)))
+
+    def stop_here(self) -> None:
+        """The slice on screen is the last."""
+        axis, index, _count = self._slice_on_screen()
+        limits = self.workbench.limits(self.workbench.segment_id)
+        first = limits.first if limits is not None and limits.axis == axis else 0
+        self.workbench.set_limits(self.workbench.segment_id, SliceLimits(axis, min(index, first), index))
+
+    def _tool_button(self, tool: str) -> Any:
+        button = qt.QToolButton()
+        button.setText(self._tools[tool].title)
+        button.setToolTip(self._tools[tool].hint)
+        button.setCheckable(True)
+        button.setToolButtonStyle(qt.Qt.ToolButtonTextUnderIcon)
+        button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
+        button.setIcon(tool_icon(tool, self.part.palette))
+        button.objectName = f"{tool}ToolButton"
+        _add_key(button, f"tool_{tool}")
+        self.on(button, "clicked()", functools.partial(self.use_tool, tool))
+        self.ui.toolRowHolder.layout().addWidget(button)
+        return button
+
+    def _set(self, name: str, value: str) -> None:
+        self._segments.activate()
+        effect = self._segments.effect
+        if effect is None:
+            raise SceneError(_("Choose a volume first: prompts are drawn on its slices."))
+        effect.setParameter(name, value)
+        self.show()
+
+    def _parameter(self, name: str, default: str) -> str:
+        effect = self._segments.effect
+        return (effect.parameter(name) if effect is not None and effect.parameterDefined(name) else "") or default
+
+    def _set_auto_run(self, on: bool) -> None:
+        self.workbench.auto_run = bool(on)
+
+    def _slice_on_screen(self) -> tuple[int, int, int]:
+        """Axis, index on screen, and number of slices across the axis."""
+        volume, segment = self.workbench.volume_node, self.workbench.segment_id
+        if volume is None or segment is None:
+            raise SceneError(_("Choose a volume and a segment first."))
+        curve = self.workbench.quality(segment)
+        axis = first_axis(volume) if curve is None or not len(curve.indices) else curve.axis
+        index = current_slice(volume, axis)
+        if index is None:
+            raise SceneError(
+                _("No view shows a slice of the volume along the propagation: press Align, and try again.")
+            )
+        return axis, index, volume_array(volume).shape[axis]
+
+    def _show_limits(self, ready: bool) -> None:
+        limits = self.workbench.limits(self.workbench.segment_id) if ready else None
+        text = _("Slices: as far as the object goes")
+        if limits is not None:
+            text = _("Slices {first} to {last}").format(first=limits.first, last=limits.last)
+        self.ui.limitsLabel.setText(text)
+        self.ui.clearLimitsButton.setEnabled(limits is not None)
+        self.ui.fromButton.setEnabled(ready)
+        self.ui.stopButton.setEnabled(ready)
+
+    def _clear_limits(self) -> None:
+        self.workbench.set_limits(self.workbench.segment_id, None)
+
+    def _fill_mask_menu(self) -> None:
+        self._mask_menu.clear()
+        segmentation = self.workbench.segmentation_node.GetSegmentation()
+        for segment_id in segmentation.GetSegmentIDs():
+            action = self._mask_menu.addAction(segmentation.GetSegment(segment_id).GetName())
+            self.on(action, "triggered()", functools.partial(self.workbench.mask_prompt_from, segment_id))
+
+
+def _add_key(widget: Any, action: str) -> None:
+    key = sequence_of(action)
+    if key:
+        widget.setToolTip(f"{widget.toolTip} ({key})")
