@@ -1,0 +1,1 @@
+"""What the Segment Editor effect is made of, beside its own folder: Slicer runs that as a module without a package."""

@@ -1,0 +1,43 @@
+"""The hidden module that registers the effect MemSeg3D with Slicer's Segment Editor."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
+
+HERE = Path(__file__).resolve().parent
+
+
+class SegmentEditorMemSeg3D(ScriptedLoadableModule):
+    """Registers the effect once Slicer has started; nothing to see for the user."""
+
+    def __init__(self, parent: Any) -> None:
+        super().__init__(parent)
+        parent.title = "SegmentEditorMemSeg3D"
+        parent.categories = ["Segmentation"]
+        parent.dependencies = ["Segmentations"]
+        parent.contributors = ["MemSeg3D contributors"]
+        parent.hidden = True
+        parent.helpText = _("This hidden module registers the Segment Editor effect of MemSeg3D.")
+        parent.acknowledgementText = _("Part of the MemSeg3D extension. Research use only, not for clinical use.")
+        slicer.app.connect("startupCompleted()", self.registerEditorEffect)
+
+    def registerEditorEffect(self) -> None:
+        """Make the effect known to every Segment Editor, those of other modules included."""
+        make_library_importable()
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+        instance = effects.qSlicerSegmentEditorScriptedEffect(None)
+        instance.setPythonSource((HERE / "MemSeg3DEffect" / "SegmentEditorEffect.py").as_posix())
+        instance.self().register()
+
+
+def make_library_importable() -> None:
+    """Installed, MemSeg3DLib lies beside this file; in a checkout it lies one folder higher."""
+    folder = HERE if (HERE / "MemSeg3DLib").is_dir() else HERE.parent
+    for path in (str(HERE), str(folder)):
+        if path not in sys.path:
+            sys.path.append(path)
