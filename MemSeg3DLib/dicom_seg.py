@@ -1,13 +1,8 @@
-"""Writing DICOM-SEG: segments on the grid of a verified DICOM series. Patient headers go nowhere else.
-
-As a command: python -m MemSeg3DLib.dicom_seg --dicom FOLDER --labelmap seg.nii.gz --labels labels.json --out seg.dcm
-"""
+"""Writing DICOM-SEG: segments on the grid of a verified DICOM series. Patient headers go nowhere else."""
 
 from __future__ import annotations
 
 import copy
-import os
-import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +20,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from MemSeg3DLib.dicom_sources import PatientGrid, SourceSeries, onto_series
-from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DLib.errors import ExportError
+from MemSeg3DLib.export_settings import ExportSettings
+from MemSeg3DLib.output_files import RESEARCH_USE, FileSet
 from MemSeg3DLib.terminology import Code, SegmentDescription
 
 # Attributes that must be present in a DICOM-SEG but may be empty (type 2), taken from the source slices.
@@ -45,22 +42,8 @@ UNICODE = "ISO_IR 192"
 Mask = NDArray[np.bool_]
 
 
-class DicomSegError(MemSeg3DError):
+class DicomSegError(ExportError):
     """A DICOM-SEG cannot be written; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """How the new series calls itself. series_number None: the source's own number plus 1000."""
-
-    series_description: str = "MemSeg3D segmentation"
-    series_number: int | None = None
-    algorithm_name: str = "MemSeg3D"
-    algorithm_version: str = "0.1.0"
-    content_label: str = "SEGMENTATION"
-    creator: str | None = None
-    """Name of the person who made the segmentation; nobody is named where it is None."""
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +91,7 @@ def write_dicom_seg(
     if len({segment.label for segment in filled}) < len(filled):
         raise DicomSegError("Two segments have the same label; give each its own.")
     dataset = _segmentation(series, filled, [placed[segment.label] for segment in filled], settings)
-    _save(dataset, out_path)
+    _save(dataset, out_path, settings.overwrite)
     return ExportReport(
         out_path, str(dataset.SeriesInstanceUID), tuple(segment.name for segment in filled), tuple(left_out)
     )
@@ -136,6 +119,8 @@ def _segmentation(
             item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
                 _concept(segment.modifier)
             ]
+        if segment.region is not None and segment.region_modifier is not None:
+            item.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [_concept(segment.region_modifier)]
     return dataset
 
 
@@ -160,7 +145,8 @@ def _built(
         software_versions=settings.algorithm_version,
         device_serial_number="0",
         content_label=settings.content_label,
-        content_description=settings.series_description[:64],
+        # The series description may be the user's own words; this one is always there.
+        content_description=RESEARCH_USE,
         content_creator_name=settings.creator,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=True,
@@ -219,19 +205,6 @@ def _completed(source: Dataset) -> Dataset:
     return completed
 
 
-def _save(dataset: Dataset, path: Path) -> None:
-    """Write beside the target and rename, so that no half-written file is ever found under the name."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        dataset.save_as(temporary, enforce_file_format=True)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DicomSegError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    from MemSeg3DLib.dicom_seg_command import main
-
-    raise SystemExit(main())
+def _save(dataset: Dataset, path: Path, overwrite: bool) -> None:
+    with FileSet(overwrite) as files:
+        dataset.save_as(files.add(path), enforce_file_format=True)

@@ -1,4 +1,4 @@
-"""The command `python -m MemSeg3DLib.dicom_seg`: a DICOM folder and a labelmap in, a DICOM-SEG out."""
+"""The command `python -m MemSeg3DLib.dicom_seg_command`: a DICOM folder and a labelmap in, a DICOM-SEG out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from MemSeg3DLib.dicom_seg import DicomSegError, ExportSettings, masks_of_labelmap, write_dicom_seg
+from MemSeg3DLib.dicom_seg import DicomSegError, masks_of_labelmap, write_dicom_seg
 from MemSeg3DLib.dicom_sources import PatientGrid, read_series
 from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DLib.export_settings import ExportSettings
 from MemSeg3DLib.terminology import SegmentDescription, describe, read_labels
 
 
@@ -66,7 +67,7 @@ def _numbered(labelmap: NDArray[np.integer]) -> list[SegmentDescription]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m MemSeg3DLib.dicom_seg",
+        prog="python -m MemSeg3DLib.dicom_seg_command",
         description="Write a labelmap as a DICOM-SEG of the series it was made on.",
     )
     parser.add_argument("--dicom", type=Path, required=True, metavar="FOLDER", help="folder of the source series")
@@ -82,3 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--creator", metavar="NAME", help="who made the segmentation (Family^Given)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

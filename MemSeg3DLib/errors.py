@@ -19,11 +19,19 @@ class RoundError(MemSeg3DError):
     """A round cannot be undone, redone or recovered."""
 
 
+class ExportError(MemSeg3DError):
+    """Segments cannot be written or sent as asked; nothing half done is left."""
+
+
+class SetupError(MemSeg3DError):
+    """The worker's environment, a model or a local store cannot be made, repaired or removed as asked."""
+
+
 class WorkerError(MemSeg3DError):
     """The worker refused, failed, or cannot be reached.
 
     code: an error code of the wire protocol, or of this side: `unreachable`, `bad_answer`, `protocol`, `certificate`,
-    `bad_address`, `not_started`.
+    `bad_address`, `not_started`, `not_chosen`, `not_confirmed`.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -37,8 +37,9 @@ class SegmentDescription:
     """One segment in words and codes (DICOM PS3.3 C.8.20.4).
 
     label: value in the labelmap. category: CID 7150. type: what it is; modifier: its side; region: where it lies, for
-    what is no organ itself. colour: RGB 0-255. includes: labels that lie inside this segment, which then overlap it.
-    tracking_id and tracking_uid name the same finding in several exports; both are made up at export where absent.
+    what is no organ itself, with region_modifier its side. colour: RGB 0-255. includes: labels that lie inside this
+    segment, which then overlap it. tracking_id and tracking_uid name the same finding in several exports; both are made
+    up at export where absent.
     """
 
     label: int
@@ -47,6 +48,7 @@ class SegmentDescription:
     type: Code = TISSUE
     modifier: Code | None = None
     region: Code | None = None
+    region_modifier: Code | None = None
     colour: tuple[int, int, int] | None = None
     includes: tuple[int, ...] = ()
     tracking_id: str | None = None
@@ -97,7 +99,7 @@ def read_labels(path: Path) -> list[SegmentDescription]:
     except ValueError as error:
         raise LabelsError(f"The labels file {path} is no valid JSON: {error}.") from error
     if isinstance(content, dict) and isinstance(content.get("segments"), list):
-        content = _of_worker(content["segments"], path)
+        content = _of_side_car(content["segments"], path)
     if not isinstance(content, dict) or not content:
         raise LabelsError(f'The labels file {path} must map label values to names, such as {{"1": "liver"}}.')
     return [_read_label(key, value, path) for key, value in content.items()]
@@ -105,11 +107,12 @@ def read_labels(path: Path) -> list[SegmentDescription]:
 
 def write_labels(segments: list[SegmentDescription], path: Path) -> None:
     """Write segments as a labels file that `read_labels` reads."""
-    content = {str(segment.label): _as_json(segment) for segment in segments}
+    content = {str(segment.label): segment_as_json(segment) for segment in segments}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _as_json(segment: SegmentDescription) -> dict[str, Any]:
+def segment_as_json(segment: SegmentDescription) -> dict[str, Any]:
+    """Everything known of a segment except its label, as JSON values that `read_labels` takes."""
     fields = {key: value for key, value in vars(segment).items() if key != "label" and value not in (None, ())}
     return {
         key: [value.value, value.scheme, value.meaning] if isinstance(value, Code) else value
@@ -117,11 +120,12 @@ def _as_json(segment: SegmentDescription) -> dict[str, Any]:
     }
 
 
-def _of_worker(segments: list[Any], path: Path) -> dict[str, Any]:
-    """Label to name, from the side-car of `memseg3d segment`."""
+def _of_side_car(segments: list[Any], path: Path) -> dict[str, Any]:
+    """Label to description, from a side-car; what it says besides (files, voxels, qualities) is passed over."""
     if not all(isinstance(one, dict) and "label" in one and "name" in one for one in segments):
         raise LabelsError(f"In {path} every entry of 'segments' must have a label and a name.")
-    return {str(one["label"]): one["name"] for one in segments}
+    known = SegmentDescription.__dataclass_fields__.keys() - {"label"}
+    return {str(one["label"]): {field: one[field] for field in known & one.keys()} for one in segments}
 
 
 def _read_label(key: str, value: object, path: Path) -> SegmentDescription:
@@ -172,6 +176,7 @@ _WANTED = {
     "type": _CODE_WORDS,
     "modifier": _CODE_WORDS,
     "region": _CODE_WORDS,
+    "region_modifier": _CODE_WORDS,
     "colour": "three whole numbers from 0 to 255",
     "includes": "a list of label values",
 }

@@ -19,7 +19,8 @@ from demo.overview import draw_overview
 from demo.results import Case, DemoError, TargetResult
 from demo.story import Desk, open_desk, segment_case
 from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.export import write_nifti, write_seg_nrrd
+from MemSeg3DLib.export_nifti import Overlap, write_nifti
+from MemSeg3DLib.export_seg_nrrd import write_seg_nrrd
 from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.measure import measure
 
@@ -80,7 +81,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
 
 def _write(case: Case, desk: Desk, results: list[TargetResult], out: Path, words: str, console: Console) -> None:
     console.print(f"Writing to {out} ...")
-    write_nifti(desk.segmentation, desk.volume, out / "segmentation.nii.gz", desk.segment_ids)
+    write_nifti(desk.segmentation, desk.volume, out / "segmentation.nii.gz", desk.segment_ids, overlap=Overlap.LATER)
     write_seg_nrrd(desk.segmentation, out / "segmentation.seg.nrrd")
     report = write_dicom(case, desk, out)
     for sentence in report.left_out:

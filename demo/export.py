@@ -9,8 +9,9 @@ import pydicom
 from demo.phantom_dicom import PATIENT_ID, Geometry, write_phantom_series
 from demo.results import Case, DemoError
 from demo.story import LPS_FROM_RAS, Desk
-from MemSeg3DLib.dicom_seg import ExportReport, ExportSettings, write_dicom_seg
+from MemSeg3DLib.dicom_seg import ExportReport, write_dicom_seg
 from MemSeg3DLib.dicom_sources import PatientGrid, SourceSeries, read_series
+from MemSeg3DLib.export_settings import ExportSettings
 from MemSeg3DLib.transforms import ijk_to_local_matrix
 
 

@@ -22,7 +22,8 @@ from demo.phantom import write_phantom
 from demo.phantom_dicom import Geometry, write_phantom_series
 from demo.results import Case, DemoError, TargetResult, TargetRound
 from demo.story import Desk, open_desk
-from MemSeg3DLib.export import write_nifti, write_seg_nrrd
+from MemSeg3DLib.export_nifti import Overlap, write_nifti
+from MemSeg3DLib.export_seg_nrrd import write_seg_nrrd
 from MemSeg3DLib.segment_writer import SegmentWriter
 
 # Run in a process of its own: this suite's other tests of the client side work without torch, too.
@@ -96,7 +97,8 @@ def test_every_format_gives_the_voxels_back_where_they_were(data_folder: Path, t
     case = own_case(folder / "image.nii.gz", folder / "label.nii.gz", [], tmp_path)
     desk = open_desk(case)
     fill(desk, case)
-    write_nifti(desk.segmentation, desk.volume, tmp_path / "segmentation.nii.gz", desk.segment_ids)
+    labels = tmp_path / "segmentation.nii.gz"
+    write_nifti(desk.segmentation, desk.volume, labels, desk.segment_ids, overlap=Overlap.LATER)
     write_seg_nrrd(desk.segmentation, tmp_path / "segmentation.seg.nrrd")
     write_dicom(case, desk, tmp_path)
     for file in ("segmentation.nii.gz", "segmentation.seg.nrrd", "segmentation.dcm"):

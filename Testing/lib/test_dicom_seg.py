@@ -19,11 +19,11 @@ from demo.phantom_dicom import write_phantom_series
 from MemSeg3DLib.dicom_seg import (
     DicomSegError,
     ExportReport,
-    ExportSettings,
     masks_of_labelmap,
     write_dicom_seg,
 )
 from MemSeg3DLib.dicom_sources import PatientGrid, SourceSeries, onto_series, read_series, verify_series
+from MemSeg3DLib.export_settings import ExportSettings
 from MemSeg3DLib.terminology import SegmentDescription, describe
 
 ORGANS = list(small_phantom().labels.values())

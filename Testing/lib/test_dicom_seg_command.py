@@ -1,4 +1,4 @@
-"""The command `python -m MemSeg3DLib.dicom_seg`: files in, a DICOM-SEG out, a sentence where that cannot be."""
+"""The command `python -m MemSeg3DLib.dicom_seg_command`: files in, a DICOM-SEG out, a sentence where that cannot be."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def arguments(files: Path, out: Path, **changed: Path | str) -> list[str]:
 
 
 def test_the_command_writes_a_file(files: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "MemSeg3DLib.dicom_seg", *arguments(files, tmp_path / "seg.dcm")]
+    command = [sys.executable, "-m", "MemSeg3DLib.dicom_seg_command", *arguments(files, tmp_path / "seg.dcm")]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert answer.returncode == 0, answer.stderr
     assert "liver" in answer.stdout

@@ -1,8 +1,13 @@
-"""Segments leave on the grid they came on, with their names; measurements agree with plain counting."""
+"""Segments leave on the grid they came on, with their names, whole or not at all."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +16,19 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import slicer.util
-from lib.scenes import SHAPE, a_ball, direction_matrix, linear_transform, make_volume, voxels_of, write_ball
+from lib.scenes import SHAPE, a_ball, direction_matrix, linear_transform, make_volume, write_ball
 
-from MemSeg3DLib.errors import SceneError
-from MemSeg3DLib.export import labelmap_array, write_nifti, write_seg_nrrd
-from MemSeg3DLib.measure import measure
-from MemSeg3DLib.scene import add_segment, add_segmentation, load_volume, volume_array, world_to_ijk
+from MemSeg3DLib.background import TaskCancelled
+from MemSeg3DLib.errors import ExportError, SceneError
+from MemSeg3DLib.export import ExportFormat, ExportRequest, export, export_task, prepare_export
+from MemSeg3DLib.export_nifti import write_nifti
+from MemSeg3DLib.export_seg_nrrd import write_seg_nrrd
+from MemSeg3DLib.output_files import safe_name
+from MemSeg3DLib.scene import add_segment, add_segmentation, load_volume, world_to_ijk
 from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.terminology import read_labels
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def fill(volume: Any, segmentation: Any, segment: str, mask: np.ndarray) -> None:
@@ -75,19 +86,134 @@ def test_a_left_handed_file_needs_no_reference_to_lie_right_in_the_world(
     assert np.array_equal(sitk.GetArrayFromImage(there) > 0, sitk.GetArrayFromImage(label) > 0)
 
 
+def two_overlapping(volume: Any, segmentation: Any, segment_ids: list[str]) -> list[np.ndarray]:
+    """Two balls that share voxels, in the first two segments."""
+    masks = [a_ball(SHAPE, (5, 9, 9), 4), a_ball(SHAPE, (5, 9, 12), 4)]
+    for segment, mask in zip(segment_ids, masks, strict=True):
+        fill(volume, segmentation, segment, mask)
+    return masks
+
+
+def read(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
 def test_names_and_colours_lie_beside_the_labelmap(
     an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
 ) -> None:
     a_segmentation.GetSegmentation().GetSegment(segment_ids[0]).SetName("Leber, größer")
-    fill(an_oblique_volume, a_segmentation, segment_ids[0], a_ball(SHAPE, (5, 9, 9), 4))
-    fill(an_oblique_volume, a_segmentation, segment_ids[1], a_ball(SHAPE, (5, 9, 12), 4))
-    side_car = write_nifti(a_segmentation, an_oblique_volume, tmp_path / "both.nii.gz")
-    assert side_car == tmp_path / "both.json"
-    names = json.loads(side_car.read_text("utf-8"))
-    assert [names[value]["name"] for value in ("1", "2")] == ["Leber, größer", "two"]
-    labels, ids = labelmap_array(a_segmentation, an_oblique_volume)
-    assert ids == segment_ids
-    assert np.array_equal(labels == 2, a_ball(SHAPE, (5, 9, 12), 4)), "the later segment is seen"
+    a_segmentation.GetSegmentation().GetSegment(segment_ids[0]).SetColor(1.0, 0.5, 0.0)
+    fill(an_oblique_volume, a_segmentation, segment_ids[0], a_ball(SHAPE, (5, 4, 4), 3))
+    files = write_nifti(a_segmentation, an_oblique_volume, tmp_path / "both.nii.gz")
+    assert [file.name for file in files] == ["both.nii.gz", "both.json", "both.labels.txt"]
+    content = json.loads(files[1].read_text("utf-8"))
+    assert content["use"] == "Research use only, not for clinical use"
+    assert [(one["label"], one["name"], one["file"]) for one in content["segments"]] == [
+        (1, "Leber, größer", "both.nii.gz"),
+        (2, "two", "both.nii.gz"),
+    ]
+    assert [one.name for one in read_labels(files[1])] == ["Leber, größer", "two"]
+    assert read_labels(files[1])[0].colour == (255, 128, 0)
+
+
+def test_itk_snap_finds_every_label_with_its_colour(
+    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
+) -> None:
+    a_segmentation.GetSegmentation().GetSegment(segment_ids[0]).SetName('the "big"\none')
+    a_segmentation.GetSegmentation().GetSegment(segment_ids[0]).SetColor(1.0, 0.5, 0.0)
+    files = write_nifti(a_segmentation, an_oblique_volume, tmp_path / "both.nii.gz")
+    rows = [line for line in files[2].read_text("utf-8").splitlines() if not line.startswith("#")]
+    found = [
+        re.fullmatch(r'\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([\d.]+)\s+([01])\s+([01])\s+"(.*)"', row) for row in rows
+    ]
+    assert all(found)
+    assert [one.groups()[0] for one in found if one] == ["0", "1", "2"]
+    assert found[1] is not None
+    assert found[1].groups()[1:] == ("255", "128", "0", "1", "1", "1", "the 'big' one")
+
+
+def test_the_labelmap_itself_says_that_it_is_for_research(
+    an_oblique_volume: Any, a_segmentation: Any, tmp_path: Path
+) -> None:
+    write_nifti(a_segmentation, an_oblique_volume, tmp_path / "seg.nii.gz")
+    assert b"Research use only" in gzip.decompress((tmp_path / "seg.nii.gz").read_bytes())[:348]
+
+
+def test_overlapping_segments_lose_no_voxel(
+    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
+) -> None:
+    masks = two_overlapping(an_oblique_volume, a_segmentation, segment_ids)
+    files = write_nifti(a_segmentation, an_oblique_volume, tmp_path / "both.nii.gz")
+    assert [file.name for file in files[:2]] == ["both_layer1.nii.gz", "both_layer2.nii.gz"]
+    for number, (file, mask) in enumerate(zip(files, masks, strict=False), 1):
+        assert np.array_equal(read(file), mask * number)
+
+
+def test_segments_that_do_not_overlap_share_one_file(
+    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
+) -> None:
+    masks = [a_ball(SHAPE, (5, 6, 6), 3), a_ball(SHAPE, (9, 15, 20), 3)]
+    for segment, mask in zip(segment_ids, masks, strict=True):
+        fill(an_oblique_volume, a_segmentation, segment, mask)
+    files = write_nifti(a_segmentation, an_oblique_volume, tmp_path / "both.nii.gz")
+    assert np.array_equal(read(files[0]), masks[0] + 2 * masks[1])
+
+
+def test_one_file_a_segment_is_named_after_it(
+    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
+) -> None:
+    for segment, name in zip(segment_ids, ("Lesion: 1/2", "LESION 1 2"), strict=True):
+        a_segmentation.GetSegmentation().GetSegment(segment).SetName(name)
+    masks = two_overlapping(an_oblique_volume, a_segmentation, segment_ids)
+    request = ExportRequest(
+        ExportFormat.NIFTI, a_segmentation, an_oblique_volume, tmp_path, "case 7", one_file_per_segment=True
+    )
+    names = [file.name for file in export(request).files]
+    assert names == ["case_7_Lesion_1_2.nii.gz", "case_7_LESION_1_2_2.nii.gz", "case_7.json", "case_7.labels.txt"]
+    assert np.array_equal(read(tmp_path / names[1]), masks[1] * 2)
+
+
+def test_an_export_never_overwrites_without_leave(
+    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
+) -> None:
+    two_overlapping(an_oblique_volume, a_segmentation, segment_ids)
+    (tmp_path / "mine.json").write_text("precious")
+    request = ExportRequest(ExportFormat.NIFTI, a_segmentation, an_oblique_volume, tmp_path, "mine")
+    with pytest.raises(ExportError, match=r"mine\.json exists already"):
+        export(request)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.json"]
+    assert (tmp_path / "mine.json").read_text() == "precious"
+    export(replace(request, overwrite=True))
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_cancelled_export_leaves_nothing(
+    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
+) -> None:
+    two_overlapping(an_oblique_volume, a_segmentation, segment_ids)
+
+    def cancel(done: int, total: int) -> None:
+        if done == 1:
+            raise TaskCancelled
+
+    for kind in (ExportFormat.NIFTI, ExportFormat.SEG_NRRD):
+        with pytest.raises(TaskCancelled):
+            export(ExportRequest(kind, a_segmentation, an_oblique_volume, tmp_path), cancel)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_runs_beside_the_main_thread(
+    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
+) -> None:
+    masks = two_overlapping(an_oblique_volume, a_segmentation, segment_ids)
+    job = prepare_export(ExportRequest(ExportFormat.NIFTI, a_segmentation, an_oblique_volume, tmp_path, "x"))
+    # What happens in the scene afterwards does not bend what was asked for.
+    fill(an_oblique_volume, a_segmentation, segment_ids[0], np.zeros(SHAPE, bool))
+    task, done = export_task(job), []
+    task.finished.connect(done.append)
+    assert task.wait(60)
+    task.poll()
+    assert np.array_equal(read(done[0].files[0]), masks[0])
 
 
 def test_seg_nrrd_keeps_names_and_overlaps(
@@ -109,19 +235,86 @@ def test_seg_nrrd_keeps_names_and_overlaps(
         assert np.array_equal(read != 0, mask)
 
 
+def in_a_process_that_may_write(size: int, program: str, folder: Path) -> str:
+    """Run a program whose files may not grow beyond `size` bytes: to it the disk is full."""
+    pytest.importorskip("resource", reason="only POSIX can make a disk look full")
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n{program}"
+    command = [sys.executable, "-c", limited, str(folder)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_a_full_disk_is_told_and_nothing_half_written_stays(tmp_path: Path) -> None:
+    program = """
+import sys; sys.path[:0] = [".", "Testing"]
+from pathlib import Path
+import numpy as np
+from lib.scenes import make_volume
+from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DLib.export import ExportFormat, ExportRequest, export
+from MemSeg3DLib.grids import segmentation_grid
+from MemSeg3DLib.private_editor import PrivateEditor
+from MemSeg3DLib.scene import add_segment, add_segmentation, open_scene
+import slicer
+scene = open_scene()
+volume = make_volume(np.zeros((40, 64, 64), np.int16))
+segmentation = add_segmentation(scene, volume)
+segment = add_segment(segmentation, "noise")
+grid = segmentation_grid(segmentation, volume)
+image = grid.image(grid.whole, np.random.default_rng(0).random(grid.shape) > 0.5)
+logic = slicer.vtkSlicerSegmentationsModuleLogic
+logic.SetBinaryLabelmapToSegment(image, segmentation, segment, logic.MODE_REPLACE, image.GetExtent())
+for kind in (ExportFormat.NIFTI, ExportFormat.SEG_NRRD):
+    try:
+        export(ExportRequest(kind, segmentation, volume, Path(sys.argv[1]), "full"))
+        print("WRITTEN")
+    except MemSeg3DError as error:
+        print(error)
+scene.Clear(1)
+"""
+    told = in_a_process_that_may_write(12_000, program, tmp_path).splitlines()
+    assert [line for line in told if "cannot be written" in line and "free" in line.lower()] == told
+    assert len(told) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_files_that_cannot_be_written_are_told(
     an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    with pytest.raises(SceneError, match="cannot be written"):
+    with pytest.raises(ExportError, match="cannot be written"):
         write_nifti(a_segmentation, an_oblique_volume, blocked / "seg.nii.gz")
-    with pytest.raises(SceneError, match="change its name"):
+    with pytest.raises(ExportError, match="change its name"):
         write_seg_nrrd(a_segmentation, tmp_path / "seg.nrrd")
+    with pytest.raises(ExportError, match="change its name"):
+        write_nifti(a_segmentation, an_oblique_volume, tmp_path / "seg.nrrd")
+    with pytest.raises(ExportError, match="No folder has been chosen"):
+        export(ExportRequest(ExportFormat.NIFTI, a_segmentation, an_oblique_volume))
     other = make_volume(np.zeros((3, 4, 5), np.int16))
     empty = add_segmentation(slicer.mrmlScene, other)
     with pytest.raises(SceneError, match="no segment"):
         write_nifti(empty, other, tmp_path / "none.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("liver", "liver"),
+        ("a/b\\c:d", "a_b_c_d"),
+        ("..", "x"),
+        ("", "x"),
+        ("con", "con_"),
+        ("COM1.tumour", "COM1.tumour_"),
+        ("肝臓 Läsion", "肝臓_Läsion"),
+        ("tab\there\x00", "tab_here"),
+        ("n" * 300, "n" * 80),
+    ],
+)
+def test_any_name_becomes_a_file_name_of_every_system(text: str, name: str, tmp_path: Path) -> None:
+    assert safe_name(text, "x") == name
+    (tmp_path / f"{name}.nii.gz").write_text("taken")
 
 
 def test_a_reference_on_another_grid_is_refused(
@@ -130,28 +323,3 @@ def test_a_reference_on_another_grid_is_refused(
     sitk.WriteImage(sitk.Image(30, 22, 14, sitk.sitkInt16), str(tmp_path / "other.nii.gz"))
     with pytest.raises(SceneError, match="not on the source volume's grid"):
         write_nifti(a_segmentation, an_oblique_volume, tmp_path / "seg.nii.gz", like=tmp_path / "other.nii.gz")
-
-
-def test_millilitres_and_intensities(an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]) -> None:
-    mask = a_ball(SHAPE, (6, 10, 12), 5)
-    fill(an_oblique_volume, a_segmentation, segment_ids[0], mask)
-    values = volume_array(an_oblique_volume)[mask]
-    result = measure(a_segmentation, segment_ids[0], an_oblique_volume)
-    assert result.voxels == mask.sum()
-    assert result.millilitres == pytest.approx(mask.sum() * 0.8 * 0.9 * 3.0 / 1000)
-    assert (result.mean, result.deviation) == pytest.approx((values.mean(), values.std()))
-    assert (result.minimum, result.maximum) == (values.min(), values.max())
-    empty = measure(a_segmentation, segment_ids[1], an_oblique_volume)
-    assert (empty.voxels, empty.millilitres, empty.mean) == (0, 0.0, None)
-
-
-def test_a_transform_that_scales_counts_in_the_volume(
-    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]
-) -> None:
-    fill(an_oblique_volume, a_segmentation, segment_ids[0], a_ball(SHAPE, (6, 10, 12), 5))
-    before = measure(a_segmentation, segment_ids[0], an_oblique_volume).millilitres
-    doubled = linear_transform((2, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)).GetID()
-    an_oblique_volume.SetAndObserveTransformNodeID(doubled)
-    a_segmentation.SetAndObserveTransformNodeID(doubled)
-    assert measure(a_segmentation, segment_ids[0], an_oblique_volume).millilitres == pytest.approx(2 * before)
-    assert voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]).any()

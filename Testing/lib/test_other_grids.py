@@ -19,9 +19,9 @@ from lib.scenes import (
     write_ball,
 )
 
-from MemSeg3DLib.export import segment_on_volume
 from MemSeg3DLib.scene import add_segment, add_segmentation
 from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.volume_masks import segment_on_volume
 from MemSeg3DLib.write_settings import WriteSettings
 
 BALL = a_ball(SHAPE, (6, 10, 12), 5.5)

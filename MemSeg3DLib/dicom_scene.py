@@ -1,0 +1,213 @@
+"""DICOM-SEG from the scene: the DICOM files that a volume came from, and its segments with their codes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+
+from MemSeg3DLib.dicom_seg import write_dicom_seg
+from MemSeg3DLib.dicom_sources import DicomSourceError, PatientGrid, SourceSeries, onto_series, read_files
+from MemSeg3DLib.dicomweb import DicomWebServer, store
+from MemSeg3DLib.errors import ExportError
+from MemSeg3DLib.export_nifti import LPS_FROM_RAS
+from MemSeg3DLib.export_settings import ExportSettings
+from MemSeg3DLib.output_files import unique_names
+from MemSeg3DLib.scene import volume_array
+from MemSeg3DLib.terminology import SegmentDescription
+from MemSeg3DLib.terminology_entry import (
+    ALGORITHM_NAME_TAG,
+    ALGORITHM_TYPE_TAG,
+    TRACKING_ID_TAG,
+    TRACKING_UID_TAG,
+    describe_segment,
+    read_tag,
+)
+from MemSeg3DLib.transforms import ijk_to_local_matrix
+from MemSeg3DLib.volume_masks import CroppedMask, mask_on_volume
+
+INSTANCES = "DICOM.instanceUIDs"
+"""Attribute of a volume node: the SOP instance UIDs of its slices, as Slicer's import leaves them."""
+
+FindSource = Callable[[str], str | None]
+"""Path of the file of a SOP instance UID; None or "" where there is none."""
+
+
+@dataclass(frozen=True)
+class DicomDone:
+    """What came of a DICOM export: files written, or the host that took it; and what was left out."""
+
+    files: tuple[Path, ...]
+    sent_to: str | None
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class DicomJob:
+    """Everything that is to be written or sent, copied out of the scene, so that `run` may be on any thread.
+
+    sources: files of the volume's slices, by the UID they were imported under. path: where the file goes, or None
+    where it goes to `server`.
+    """
+
+    sources: dict[str, Path]
+    grid: PatientGrid
+    segments: tuple[SegmentDescription, ...]
+    masks: tuple[CroppedMask, ...]
+    path: Path | None
+    server: DicomWebServer | None
+    settings: ExportSettings
+    one_file_per_segment: bool
+
+    def run(self, on_step: Callable[[int, int], None] | None = None) -> DicomDone:
+        """Verify the sources, write the DICOM-SEG, send it where asked.
+
+        on_step(done, total) is called between files and, while sending, with bytes; what it raises ends the export.
+        """
+        series = read_sources(self.sources, self.grid)
+        if self.server is None:
+            files, remarks = self._write(series, self.path or Path(), on_step)
+            return DicomDone(tuple(files), None, tuple(remarks))
+        with tempfile.TemporaryDirectory() as folder:
+            files, remarks = self._write(series, Path(folder) / "segmentation.dcm", on_step)
+            sent = store(self.server, files, on_step)
+        return DicomDone((), self.server.host, (*remarks, *sent.warnings))
+
+    def _write(
+        self, series: SourceSeries, path: Path, on_step: Callable[[int, int], None] | None
+    ) -> tuple[list[Path], list[str]]:
+        groups: list[tuple[Path, tuple[SegmentDescription, ...]]] = [(path, self.segments)]
+        filled = [one for one, mask in zip(self.segments, self.masks, strict=True) if not mask.is_empty]
+        if self.one_file_per_segment and filled:
+            stem = path.name.removesuffix(".dcm").removesuffix(".seg")
+            suffix = path.name[len(stem) :]
+            names = unique_names([one.name for one in filled])
+            groups = [
+                (path.with_name(f"{stem}_{name}{suffix}"), (one,)) for one, name in zip(filled, names, strict=True)
+            ]
+        masks = {one.label: mask for one, mask in zip(self.segments, self.masks, strict=True)}
+        files: list[Path] = []
+        remarks: list[str] = []
+        for done, (target, segments) in enumerate(groups):
+            if on_step is not None:
+                on_step(done, len(groups))
+            whole = {one.label: masks[one.label].whole() for one in segments}
+            report = write_dicom_seg(series, segments, whole, target, self.grid, self.settings)
+            files.append(report.path)
+            remarks.extend(report.left_out)
+        return files, remarks
+
+
+def prepare_dicom(
+    segmentation_node: Any,
+    volume_node: Any,
+    find_source: FindSource,
+    segment_ids: Sequence[str],
+    path: Path | None,
+    server: DicomWebServer | None,
+    settings: ExportSettings,
+    one_file_per_segment: bool = False,
+) -> DicomJob:
+    """Find the source files and copy the segments; main thread. Segments get the tags that name them in later exports.
+
+    Raises DicomSourceError where the volume's DICOM files are not known, ExportError where every segment is empty.
+    """
+    sources = source_files(volume_node, find_source)
+    masks = tuple(mask_on_volume(segmentation_node, one, volume_node) for one in segment_ids)
+    if all(mask.is_empty for mask in masks):
+        raise ExportError("Every segment is empty: segment something first, then export.")
+    segmentation = segmentation_node.GetSegmentation()
+    segments = []
+    for label, segment_id in enumerate(segment_ids, 1):
+        segment = segmentation.GetSegment(segment_id)
+        tag_segment(segment, settings)
+        segments.append(describe_segment(segment, label))
+    return DicomJob(
+        sources,
+        grid_of_volume(volume_node),
+        tuple(segments),
+        masks,
+        path,
+        server,
+        settings,
+        one_file_per_segment,
+    )
+
+
+def source_files(volume_node: Any, find_source: FindSource) -> dict[str, Path]:
+    """The DICOM files of a volume's slices, by SOP instance UID; main thread, for Slicer's database lives there.
+
+    Raises DicomSourceError with the reason where they are not all known: nothing is guessed.
+    """
+    attribute = "" if volume_node is None else volume_node.GetAttribute(INSTANCES) or ""
+    uids = [one for one in attribute.replace("\\", " ").split() if one]
+    if not uids:
+        raise DicomSourceError(
+            "The volume was not loaded from DICOM, so a DICOM-SEG has no patient and no slices to refer to: "
+            "load the original series through Slicer's DICOM module, or export NIfTI."
+        )
+    unknown = sum(one.lower() == "unknown" for one in uids)
+    if unknown:
+        raise DicomSourceError(
+            f"{unknown} of the volume's {len(uids)} slices are of unknown origin: load the series again from DICOM."
+        )
+    depth = volume_array(volume_node).shape[0]
+    if len(uids) == 1 and depth > 1:
+        raise DicomSourceError(
+            "The volume came from a multi-frame DICOM object, which a DICOM-SEG of MemSeg3D cannot refer to yet: "
+            "export NIfTI or .seg.nrrd instead."
+        )
+    if len(uids) != depth:
+        raise DicomSourceError(
+            f"The volume has {depth} slices but names {len(uids)} DICOM instances: it was changed after loading. "
+            "Load the series again and choose it as source volume."
+        )
+    if len(set(uids)) < len(uids):
+        raise DicomSourceError("The volume names the same DICOM instance twice: load the series again from DICOM.")
+    found = {uid: find_source(uid) for uid in uids}
+    missing = [uid for uid, path in found.items() if not path or not Path(path).is_file()]
+    if missing:
+        raise DicomSourceError(
+            f"{len(missing)} of the volume's {len(uids)} DICOM files are not in Slicer's database any more: "
+            "import the series again."
+        )
+    return {uid: Path(path) for uid, path in found.items() if path}
+
+
+def read_sources(sources: dict[str, Path], grid: PatientGrid) -> SourceSeries:
+    """Read the headers and hold every slice against the volume's own geometry; any thread.
+
+    Raises DicomSourceError where a file is not the instance it was imported as, where the slices are no regular series,
+    or where they lie elsewhere than the volume.
+    """
+    series = read_files(list(sources.values()))
+    if {str(dataset.SOPInstanceUID) for dataset in series.datasets} != set(sources):
+        raise DicomSourceError(
+            "Files of the series have been exchanged since it was imported: import the series again, then export."
+        )
+    onto_series(np.zeros(grid.shape, dtype=bool), grid, series)
+    return series
+
+
+def grid_of_volume(volume_node: Any) -> PatientGrid:
+    """The volume's own lattice, in LPS mm, without its parent transform."""
+    k, j, i = volume_array(volume_node).shape
+    return PatientGrid((k, j, i), LPS_FROM_RAS @ ijk_to_local_matrix(volume_node))
+
+
+def tag_segment(segment: Any, settings: ExportSettings) -> None:
+    """Give a vtkSegment the tags that it lacks: a tracking name and UID of its own, and how it was made.
+
+    Slicer's own DICOM export reads the latter too, and would call the segment manual without.
+    """
+    if read_tag(segment, TRACKING_UID_TAG) is None:
+        segment.SetTag(TRACKING_UID_TAG, str(highdicom.UID()))
+    if read_tag(segment, TRACKING_ID_TAG) is None:
+        segment.SetTag(TRACKING_ID_TAG, str(segment.GetName() or "segment")[:64])
+    segment.SetTag(ALGORITHM_TYPE_TAG, "SEMIAUTOMATIC")
+    segment.SetTag(ALGORITHM_NAME_TAG, f"{settings.algorithm_name} {settings.algorithm_version}")
