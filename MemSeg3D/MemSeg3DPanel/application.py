@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import qt
 import slicer
 
+from MemSeg3DLib.chosen_worker import ChosenWorker
 from MemSeg3DLib.errors import MemSeg3DError
 from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.workbench import Message, Workbench
-from MemSeg3DLib.worker_choice import ChosenWorker, WorkerChoice
+from MemSeg3DLib.worker_choice import WorkerChoice
 from MemSeg3DPanel.settings_store import SlicerSettings
 
 BUSY_MILLISECONDS = 30
 IDLE_MILLISECONDS = 150
-
-
-def data_folder() -> Path:
-    """The folder of everything that this module keeps on this computer: journals, models, the worker's environment."""
-    return Path(slicer.app.slicerUserSettingsFilePath).parent / "MemSeg3D"
 
 
 class Application:
@@ -32,9 +27,9 @@ class Application:
     def __init__(self) -> None:
         self.ticked: Signal[None] = Signal()
         self.settings = SlicerSettings()
-        self.folder = data_folder()
-        self.choice = WorkerChoice(self.settings, self.folder)
-        self.workbench = Workbench(slicer.mrmlScene, ChosenWorker(self.choice), self.folder / "journals")
+        self.choice = WorkerChoice(self.settings)
+        self.source = ChosenWorker(self.choice)
+        self.workbench = Workbench(slicer.mrmlScene, self.source, self.choice.home.journals)
         self._timer: Any = qt.QTimer()
         self._timer.setInterval(IDLE_MILLISECONDS)
         self._timer.connect("timeout()", self._tick)
@@ -54,7 +49,7 @@ class Application:
         self._timer.stop()
         slicer.app.disconnect("aboutToQuit()", self.close)
         self.workbench.close()
-        self.choice.close()
+        self.source.close()
 
     def _tick(self) -> None:
         try:

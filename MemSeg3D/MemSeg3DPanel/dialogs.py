@@ -1,4 +1,4 @@
-"""Questions that only the user can answer. Under Slicer's test mode nobody is asked, and nothing is agreed to."""
+"""Questions that only the user can answer; under Slicer's test mode no file is asked for."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ import slicer
 
 
 def ask(title: str, question: str) -> bool:
-    """Yes or no, No being what Return answers; False under test."""
-    if slicer.app.testingEnabled():
-        return False
-    buttons = qt.QMessageBox.Yes | qt.QMessageBox.No
-    answer = qt.QMessageBox.question(slicer.util.mainWindow(), title, question, buttons, qt.QMessageBox.No)
-    return bool(answer == qt.QMessageBox.Yes)
+    """OK or Cancel."""
+    return bool(slicer.util.confirmOkCancelDisplay(question, windowTitle=title))
 
 
 def ask_save_file(title: str, name: str, filters: str) -> str:

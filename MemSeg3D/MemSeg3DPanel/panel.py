@@ -10,6 +10,8 @@ import slicer
 
 from MemSeg3DLib.errors import MemSeg3DError
 from MemSeg3DPanel.application import application
+from MemSeg3DPanel.export_section import ExportSection
+from MemSeg3DPanel.measure_section import MeasureSection
 from MemSeg3DPanel.prompts_section import PromptsSection
 from MemSeg3DPanel.quality_section import QualitySection
 from MemSeg3DPanel.rounds_section import RoundsSection
@@ -18,7 +20,9 @@ from MemSeg3DPanel.segments_section import SegmentsSection
 from MemSeg3DPanel.shortcuts import Shortcuts
 from MemSeg3DPanel.source_section import SourceSection
 from MemSeg3DPanel.status_section import StatusSection
+from MemSeg3DPanel.stores_section import StoresSection
 from MemSeg3DPanel.tools_section import ToolsSection
+from MemSeg3DPanel.worker_section import WorkerSection
 
 
 class Panel:
@@ -41,7 +45,20 @@ class Panel:
         self.quality = QualitySection(context, ui.qualityHolder.layout())
         self.prompts = PromptsSection(context, ui.promptsButton.layout())
         self.rounds = RoundsSection(context, ui.roundsButton.layout())
-        self.sections: list[Section] = [self.tools, self.quality, self.prompts, self.rounds]
+        self.measure = MeasureSection(context, ui.measureButton.layout())
+        self.export = ExportSection(context, ui.exportButton.layout())
+        self.worker = WorkerSection(context, ui.workerButton.layout(), self._stale)
+        self.stores = StoresSection(context, ui.storesButton.layout())
+        self.sections: list[Section] = [
+            self.tools,
+            self.quality,
+            self.prompts,
+            self.rounds,
+            self.measure,
+            self.export,
+            self.worker,
+            self.stores,
+        ]
         self._guarded = lambda action: guarded(self.status.say, action)
         ui.cancelButton.connect("clicked()", self._guarded(workbench.cancel))
         self._shortcuts = Shortcuts()
@@ -114,8 +131,10 @@ class Panel:
 
     def _choose_worker(self, mode: str) -> None:
         self.ui.workerButton.collapsed = False
+        if mode:
+            self.worker.choose(mode)
 
-    def _stale(self, _value: object) -> None:
+    def _stale(self, _value: object = None) -> None:
         # Many changes in one turn of the event loop are shown once.
         if not self._is_stale:
             self._is_stale = True

@@ -64,9 +64,7 @@ class SegmentsSection:
             return
         if self.effect is None:
             raise SceneError(
-                _(
-                    "The effect MemSeg3D is not in the Segment Editor: enable the module SegmentEditorMemSeg3D and restart."
-                )
+                _('The Segment Editor lacks the effect MemSeg3D: enable module "SegmentEditorMemSeg3D", restart.')
             )
         self.editor.setActiveEffectByName(EFFECT_NAME)
 

@@ -21,7 +21,7 @@ class Key:
 
 
 def keys() -> list[Key]:
-    """Every key. None is one of the Segment Editor's own (digits, Space, Z, Y, Q, W, I, punctuation), and none is Esc."""
+    """Every key; none of the Segment Editor's own (digits, Space, Z, Y, Q, W, I, punctuation), and never Esc."""
     return [
         Key("run", "Shift+R", _("Run the collected prompts")),
         Key("cancel", "Shift+X", _("Cancel the run")),

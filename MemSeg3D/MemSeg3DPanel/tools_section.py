@@ -9,6 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MemSeg3DLib.errors import SceneError
+from MemSeg3DLib.readiness import obstacle, share_transform
 from MemSeg3DLib.run_state import SliceLimits
 from MemSeg3DLib.scene import volume_array
 from MemSeg3DPanel.icons import tool_icon
@@ -35,6 +36,7 @@ class ToolsSection(Section):
         self.on(self.ui.positiveButton, "clicked()", lambda: self._set(SIGN, POSITIVE))
         self.on(self.ui.negativeButton, "clicked()", lambda: self._set(SIGN, NEGATIVE))
         self.on(self.ui.autoRunBox, "toggled(bool)", self._set_auto_run)
+        self.on(self.ui.transformButton, "clicked()", self._share_transform)
         self.on(self.ui.runButton, "clicked()", self.run)
         self.on(self.ui.fromButton, "clicked()", self.from_here)
         self.on(self.ui.stopButton, "clicked()", self.stop_here)
@@ -49,7 +51,8 @@ class ToolsSection(Section):
 
     def show(self) -> None:
         """Bring buttons and limits up to date."""
-        ready = self.workbench.segment_id is not None
+        stop = obstacle(self.workbench.volume_node, self.workbench.segmentation_node, self.workbench.segment_id or "")
+        ready = stop is None
         tool = self._tools.get(self._parameter(TOOL, DEFAULT_TOOL), self._tools[DEFAULT_TOOL])
         negative = tool.has_sign and self._parameter(SIGN, POSITIVE) == NEGATIVE
         for name, button in self._buttons.items():
@@ -59,9 +62,10 @@ class ToolsSection(Section):
         self.ui.negativeButton.setChecked(negative)
         self.ui.positiveButton.setEnabled(ready and tool.has_sign)
         self.ui.negativeButton.setEnabled(ready and tool.has_sign)
-        hint = tool.hint if ready else _("Choose a volume first.")
+        hint = tool.hint if stop is None else stop.text
         if ready and tool.has_sign:
-            hint += " " + _("Hold Ctrl for the other sign.")
+            hint += " " + _("Hold Alt for the other sign.")
+        self.ui.transformButton.setVisible(stop is not None and stop.other_transform)
         self.ui.hintLabel.setText(hint)
         self.ui.autoRunBox.setChecked(self.workbench.auto_run)
         pending = sum(entry.state == "pending" for entry in self.workbench.prompts())
@@ -148,6 +152,10 @@ class ToolsSection(Section):
         self.ui.clearLimitsButton.setEnabled(limits is not None)
         self.ui.fromButton.setEnabled(ready)
         self.ui.stopButton.setEnabled(ready)
+
+    def _share_transform(self) -> None:
+        share_transform(self.workbench.segmentation_node, self.workbench.volume_node)
+        self.show()
 
     def _clear_limits(self) -> None:
         self.workbench.set_limits(self.workbench.segment_id, None)

@@ -1,0 +1,163 @@
+"""The worker on this computer: its environment installed, repaired, removed at a click, or one that IT installed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import slicer.packaging
+from slicer.i18n import tr as _
+
+from MemSeg3DLib.errors import SetupError
+from MemSeg3DLib.uv import find_uv
+from MemSeg3DLib.worker_command import About
+from MemSeg3DLib.worker_environment import EnvironmentState
+from MemSeg3DLib.worker_plan import AUTOMATIC
+from MemSeg3DLib.worker_recipe import Recipe
+from MemSeg3DPanel.dialogs import ask, ask_folder, ask_open_file
+from MemSeg3DPanel.section import Context, guarded
+from MemSeg3DPanel.task_line import TaskLine
+
+UV = "uv>=0.7.14"
+_WHEELS = "Environment/Wheelhouse"
+
+
+class EnvironmentPart:
+    """The widgets of Worker.ui that belong to the worker on this computer. Nothing is fetched before Install."""
+
+    def __init__(self, context: Context, ui: Any) -> None:
+        self._context = context
+        self._ui = ui
+        self._choice = context.application.choice
+        self._backends = {
+            _("PyTorch: automatic"): "auto",
+            _("PyTorch: processor only (small)"): "cpu",
+            _("PyTorch: NVIDIA GPU (CUDA)"): "cuda",
+        }
+        for title in self._backends:
+            ui.backendSelector.addItem(title)
+        self._devices: list[str] = []
+        self._offer_devices([])
+        ui.wheelEdit.setText(context.application.settings.get(_WHEELS))
+        ui.installedEdit.setText(str(self._choice.plan.installed or ""))
+        self._line = TaskLine(context.application, ui, "environment", context.say)
+        for widget, signal, action in (
+            (ui.installButton, "clicked()", self.install),
+            (ui.repairButton, "clicked()", self._repair),
+            (ui.removeButton, "clicked()", self._remove),
+            (ui.wheelButton, "clicked()", self._choose_wheels),
+            (ui.installedButton, "clicked()", self._choose_installed),
+            (ui.installedEdit, "editingFinished()", self._use_installed),
+            (ui.deviceSelector, "activated(int)", lambda _index: self._use_installed()),
+        ):
+            widget.connect(signal, guarded(context.say, action))
+
+    def show(self) -> None:
+        """Say what there is, and offer what can be done with it."""
+        state, installed = self._choice.environment.state(), self._choice.plan.installed
+        texts = {
+            EnvironmentState.MISSING: _("The worker is not installed on this computer yet: press Install."),
+            EnvironmentState.UNFINISHED: _("The installation was not finished: press Install to go on with it."),
+            EnvironmentState.OUTDATED: _("This version of the extension needs other packages: press Install."),
+            EnvironmentState.READY: _("The worker is installed on this computer."),
+        }
+        text = texts[state] if installed is None else _("An environment that IT has installed is used.")
+        if self._ui.environmentLabel.text != text:
+            self._ui.environmentLabel.setText(text)
+        free = not self._line.is_busy
+        self._ui.installButton.setEnabled(free and state is not EnvironmentState.READY)
+        self._ui.repairButton.setEnabled(free and state is not EnvironmentState.MISSING)
+        self._ui.removeButton.setEnabled(free and state is not EnvironmentState.MISSING)
+
+    def tick(self) -> None:
+        """Follow what is going on."""
+        was_busy = self._line.is_busy
+        self._line.tick()
+        if was_busy != self._line.is_busy:
+            self.show()
+
+    def close(self) -> None:
+        """Nobody waits for it any more; what was fetched is kept."""
+        self._line.close()
+
+    def install(self) -> None:
+        """Make the environment; the only place where something is fetched from the network."""
+        recipe = self._recipe()
+        recipe.check()
+        self._line.start(self._choice.environment.task_make(self._uv(), recipe), self._installed)
+        self.show()
+
+    def _repair(self) -> None:
+        self._context.application.source.restart()
+        self._line.start(self._choice.environment.task_repair(self._uv(), None), self._installed)
+        self.show()
+
+    def _remove(self) -> None:
+        if ask(_("Remove the environment"), _("Delete the worker's environment from this computer?")):
+            self._context.application.source.restart()
+            self._line.start(
+                self._choice.environment.task_remove(),
+                lambda _nothing: self._context.say("info", _("The environment is removed.")),
+            )
+            self.show()
+
+    def _installed(self, about: About) -> None:
+        self._offer_devices([(one.name, one.description) for one in about.devices])
+        self._context.say("info", _("The worker is installed. Draw a box to start."))
+
+    def _recipe(self) -> Recipe:
+        wheels = self._ui.wheelEdit.text.strip()
+        self._context.application.settings.set(_WHEELS, wheels)
+        return Recipe(
+            torch=self._backends[self._ui.backendSelector.currentText],
+            wheelhouse=Path(wheels) if wheels else None,
+            offline=bool(wheels),
+        )
+
+    def _uv(self) -> Path:
+        """uv, installed into Slicer's Python where it is nowhere; Slicer asks the user first."""
+        wheels = self._ui.wheelEdit.text.strip()
+        folders = [Path(wheels), Path(wheels).parent] if wheels else []
+        found = find_uv(*folders)
+        if found is None:
+            try:
+                slicer.packaging.pip_ensure(UV, requester="MemSeg3D")
+            except (RuntimeError, subprocess.CalledProcessError) as error:
+                raise SetupError(
+                    _("uv, which makes the environment, was not installed: press Install again.")
+                ) from error
+            found = find_uv()
+        if found is None:
+            raise SetupError(_("uv was installed but is not found: restart Slicer, then press Install again."))
+        return found
+
+    def _offer_devices(self, found: list[tuple[str, str]]) -> None:
+        """Devices by name and description, the automatic one first and the chosen one selected."""
+        known = [(AUTOMATIC, _("Automatic")), *(found or [("cpu", _("Processor")), ("cuda", _("NVIDIA GPU"))])]
+        self._devices = [name for name, _title in known]
+        self._ui.deviceSelector.clear()
+        for _name, title in known:
+            self._ui.deviceSelector.addItem(title)
+        device = self._choice.plan.device
+        self._ui.deviceSelector.setCurrentIndex(self._devices.index(device) if device in self._devices else 0)
+
+    def _use_installed(self) -> None:
+        path = self._ui.installedEdit.text.strip()
+        plan = self._choice.plan
+        self._choice.set_local(
+            device=self._devices[max(self._ui.deviceSelector.currentIndex, 0)],
+            model=plan.model,
+            threads=plan.threads,
+            installed=Path(path) if path else None,
+        )
+        self.show()
+
+    def _choose_installed(self) -> None:
+        path = ask_open_file(_("The python or memseg3d program of the environment"), "*")
+        if path:
+            self._ui.installedEdit.setText(path)
+            self._use_installed()
+
+    def _choose_wheels(self) -> None:
+        self._ui.wheelEdit.setText(ask_folder(_("Folder of wheels")) or self._ui.wheelEdit.text)
