@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_COUNT = 32
+_ANGLES = np.arange(_COUNT) * np.pi / _COUNT
+_DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)])
+# Half a step between two directions, and a little for rounding.
+_SLACK = np.cos(np.pi / (2 * _COUNT)) - 1e-9
+
 
 @dataclass(frozen=True)
 class Diameters:
@@ -29,12 +35,17 @@ def longest_diameters(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -
     not be perpendicular. Of equally long ones the first slice counts.
     """
     step = _in_plane(rows, columns)
+    outlines = {int(index): _outline(mask[index]) @ step for index in np.flatnonzero(mask.any(axis=(1, 2)))}
+    if not outlines:
+        return None
+    widths = {index: float(np.ptp(points @ _DIRECTIONS, axis=0).max()) for index, points in outlines.items()}
+    # The diameter is the greatest width, and none of the directions looked along is far from that of the diameter.
+    reach = max(widths.values()) * _SLACK
+    candidates = [index for index, width in widths.items() if width >= reach]
     best: Diameters | None = None
-    for index in _by_largest_box(mask, step):
-        if best is not None and _box_diagonal(mask[index], step) <= best.longest:
-            break
-        found = _of_slice(index, mask[index], step)
-        if best is None or (found.longest, -index) > (best.longest, -best.index):
+    for index in candidates:
+        found = _of_slice(index, outlines[index], step)
+        if best is None or found.longest > best.longest + 1e-9 * best.longest:
             best = found
     return best
 
@@ -45,23 +56,8 @@ def _in_plane(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return np.asarray(upper).T
 
 
-def _by_largest_box(mask: np.ndarray, step: np.ndarray) -> list[int]:
-    filled = np.flatnonzero(mask.any(axis=(1, 2)))
-    bounds = [_box_diagonal(mask[index], step) for index in filled]
-    return [int(filled[at]) for at in np.argsort(-np.array(bounds), kind="stable")]
-
-
-def _box_diagonal(plane: np.ndarray, step: np.ndarray) -> float:
-    """No diameter is longer than the longer diagonal of the box that holds the outline."""
-    sides = []
-    for axis in (1, 0):
-        hit = np.flatnonzero(plane.any(axis=axis))
-        sides.append(float(hit[-1] - hit[0] + 1))
-    return max(float(np.linalg.norm(np.array([sides[0], sign * sides[1]]) @ step)) for sign in (1.0, -1.0))
-
-
-def _of_slice(index: int, plane: np.ndarray, step: np.ndarray) -> Diameters:
-    corners = _hull(_outline(plane) @ step)
+def _of_slice(index: int, outline: np.ndarray, step: np.ndarray) -> Diameters:
+    corners = _hull(outline)
     apart = np.linalg.norm(corners[:, None] - corners[None], axis=2)
     a, b = np.unravel_index(int(np.argmax(apart)), apart.shape)
     start, end = _widest_across(corners, corners[b] - corners[a])
