@@ -6,13 +6,13 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import requests
 
+from MemSeg3DLib.connection_errors import explain, gateway_sentence, protocol_sentence, redirect_sentence
 from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.packing import volume_header
 
@@ -83,10 +83,7 @@ class WorkerClient:
         for version in PROTOCOLS:
             if isinstance(spoken, list) and version in spoken:
                 return version
-        raise WorkerError(
-            "protocol",
-            f"{self.url} speaks protocol {spoken}, this extension {list(PROTOCOLS)}: update the older of the two.",
-        )
+        raise WorkerError("protocol", protocol_sentence(self.url, spoken, PROTOCOLS))
 
     def info(self) -> dict[str, Any]:
         """Name, version, device, model and limits of the worker; also proves that the token is right."""
@@ -144,10 +141,18 @@ class WorkerClient:
         self._json("DELETE", f"/v1/sessions/{session}")
 
     def post_round(
-        self, session: str, round_id: str, prompts: list[dict[str, Any]], removed: list[str]
+        self,
+        session: str,
+        round_id: str,
+        prompts: list[dict[str, Any]],
+        removed: list[str],
+        limits: dict[str, dict[str, int]] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Start a round and follow it; the same id again never runs twice, its stream is replayed."""
-        body = {"id": round_id, "prompts": prompts, "removed": removed}
+        body: dict[str, Any] = {"id": round_id, "prompts": prompts, "removed": removed}
+        if limits:
+            # Left out where there are none: an older worker refuses names that it does not know.
+            body["limits"] = limits
         return self._stream("POST", f"/v1/sessions/{session}/rounds", json=body)
 
     def follow_round(self, session: str, round_id: str, after: int) -> Iterator[dict[str, Any]]:
@@ -211,7 +216,7 @@ class WorkerClient:
                     if raw.strip():
                         yield dict(json.loads(raw))
             except requests.exceptions.RequestException as error:
-                raise self._unreachable(error) from error
+                raise explain(self.url, error) from error
             except ValueError as error:
                 raise WorkerError("unreachable", "The worker's stream broke off in the middle of a line.") from error
 
@@ -223,17 +228,9 @@ class WorkerClient:
         try:
             # No redirect is followed: voxels and token go to the address in the settings and nowhere else.
             answer = self._http.request(method, self.url + path, allow_redirects=False, **options)
-        except requests.exceptions.SSLError as error:
-            raise WorkerError(
-                "certificate",
-                f"The certificate of {self.url} is not trusted: set the CA file that your hospital's IT gives out.",
-            ) from error
-        except requests.exceptions.RequestException as error:
-            raise self._unreachable(error) from error
         except OSError as error:
-            if self._ca_file and not Path(self._ca_file).exists():
-                raise WorkerError("certificate", f"There is no CA file {self._ca_file}: check the settings.") from error
-            raise self._unreachable(error) from error
+            # Every error of requests is one of these.
+            raise explain(self.url, error, self._ca_file) from error
         if answer.status_code < 300:
             return answer
         with answer:
@@ -244,25 +241,20 @@ class WorkerClient:
             told = answer.json()["error"]
             code, message = str(told["code"]), str(told["message"])
         except (ValueError, KeyError, TypeError):
+            if answer.is_redirect:
+                return WorkerError("bad_answer", redirect_sentence(self.url, answer.headers["location"]))
             return self._not_a_worker(answer.status_code)
         if answer.status_code == 401:
             message = f"{self.url} does not accept the token: copy the worker's token into the settings."
         return WorkerError(code, message)
 
     def _not_a_worker(self, status: int | None = None) -> WorkerError:
+        if status and (sentence := gateway_sentence(self.url, status)):
+            return WorkerError("unreachable", sentence)
         said = f" (HTTP {status})" if status else ""
-        # A proxy in between speaks HTML with these: the worker behind it may come back.
-        code = "unreachable" if status in (502, 503, 504) else "bad_answer"
         return WorkerError(
-            code,
+            "bad_answer",
             f"{self.url} does not answer like a MemSeg3D worker{said}: check the address and any proxy on the way.",
-        )
-
-    def _unreachable(self, error: Exception) -> WorkerError:
-        if isinstance(error, requests.exceptions.Timeout):
-            return WorkerError("unreachable", f"{self.url} did not answer in time: check the network and the worker.")
-        return WorkerError(
-            "unreachable", f"{self.url} cannot be reached: is the worker running, and does the network let you through?"
         )
 
 

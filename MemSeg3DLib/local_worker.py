@@ -14,26 +14,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from MemSeg3DLib.child_environment import worker_environment
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.errors import WorkerError
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 10.0
-
-# Slicer's launcher sets these for its own Python and its own libraries; another Python dies of them.
-FOREIGN_VARIABLES = (
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONNOUSERSITE",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "DYLD_FRAMEWORK_PATH",
-    "LD_PRELOAD",
-    "SSL_CERT_FILE",
-    "QT_PLUGIN_PATH",
-)
 
 
 class Fate(Enum):
@@ -74,14 +62,6 @@ class RemoteWorker:
         return Fate.UNKNOWN
 
 
-def worker_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """`base` without what belongs to Slicer's own Python."""
-    environment = {name: value for name, value in base.items() if name not in FOREIGN_VARIABLES}
-    environment["PYTHONUNBUFFERED"] = "1"
-    environment["PYTHONIOENCODING"] = "utf-8"
-    return environment
-
-
 def default_command() -> list[str]:
     """The `memseg3d` command beside this Python, or on the path."""
     name = "memseg3d.exe" if os.name == "nt" else "memseg3d"
@@ -95,7 +75,7 @@ def default_command() -> list[str]:
 class LocalWorker:
     """`memseg3d serve` as a child: a random token over stdin, a free port, and it ends when this process does.
 
-    Usage: `with LocalWorker.start() as worker: worker.connect().info()`.
+    Usage: `with LocalWorker.start() as worker: worker.connect().info()`; `prepared` starts it with the first client.
     """
 
     def __init__(
@@ -109,11 +89,18 @@ class LocalWorker:
         # Held for moments: whoever starts a process or stops them all.
         self._lock = threading.Lock()
         self._stopped = False
+        self._child: subprocess.Popen[bytes] | None = None
         self._address: tuple[str, str] | None = None
-        self._launch()
 
     @classmethod
-    def start(
+    def start(cls, **options: Any) -> LocalWorker:
+        """Start a worker and wait until it answers; options as for `prepared`. Raises WorkerError (`not_started`)."""
+        worker = cls.prepared(**options)
+        worker.launch()
+        return worker
+
+    @classmethod
+    def prepared(
         cls,
         *,
         command: Sequence[str] | None = None,
@@ -122,13 +109,15 @@ class LocalWorker:
         data_folder: Path | None = None,
         device: str | None = None,
         threads: int | None = None,
+        retention_hours: float | None = None,
         log_file: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> LocalWorker:
-        """Start a worker and wait until it answers. Raises WorkerError (`not_started`) with what it said.
+        """A worker that starts when its first client is asked for, or by `launch`.
 
-        command: the `memseg3d` command of the worker's environment. model, models, data_folder, device, threads: as
-        `memseg3d serve` has them. log_file: where its log goes. environment: the worker's, by default this process's.
+        command: the `memseg3d` command of the worker's environment. model, models, data_folder, device, threads,
+        retention_hours: as `memseg3d serve` has them. log_file: where its log goes.
+        environment: by default this process's.
         """
         given = {
             "--model": model,
@@ -136,6 +125,7 @@ class LocalWorker:
             "--data-folder": data_folder,
             "--device": device,
             "--threads": threads,
+            "--retention-hours": retention_hours,
         }
         options = [text for name, value in given.items() if value is not None for text in (name, str(value))]
         return cls(command or default_command(), options, os.environ if environment is None else environment, log_file)
@@ -146,10 +136,22 @@ class LocalWorker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def launch(self) -> None:
+        """Start it, unless that was done before, and wait until it answers; raises WorkerError with what it said."""
+        with self._launching:
+            self._refuse_once_stopped()
+            if self._child is None:
+                self._launch()
+
     @property
     def is_alive(self) -> bool:
         """True while the process runs."""
-        return self._process.poll() is None
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        assert self._child is not None, "nothing has been started"
+        return self._child
 
     @property
     def url(self) -> str:
@@ -167,7 +169,9 @@ class LocalWorker:
         return self._process.pid
 
     def connect(self) -> WorkerClient:
-        """A new client of the worker."""
+        """A new client of the worker, which is started where it never was. Raises WorkerError."""
+        if self._child is None:
+            self.launch()
         return WorkerClient(*self._url_and_token())
 
     def revive(self) -> Fate:
@@ -176,7 +180,8 @@ class LocalWorker:
             self._refuse_once_stopped()
             if self.is_alive:
                 return Fate.SAME
-            self._release()
+            if self._child is not None:
+                self._release()
             self._launch()
             return Fate.RESTARTED
 
@@ -187,6 +192,8 @@ class LocalWorker:
         """
         with self._lock:
             self._stopped = True
+            if self._child is None:
+                return
             if self._address is None:
                 # It serves nobody yet, and may take long to look at its stdin.
                 self._process.kill()
@@ -203,7 +210,7 @@ class LocalWorker:
         token = secrets.token_urlsafe(32)
         with self._lock:
             self._refuse_once_stopped()
-            self._process = self._started()
+            self._child = self._started()
             self._address = None
         lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(self._process, lines), daemon=True, name="memseg3d-stdout").start()

@@ -58,7 +58,7 @@ def test_both_sides_speak_version_one(a_worker: LocalWorker) -> None:
 
 def test_a_worker_of_another_version_is_named(a_worker: LocalWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "PROTOCOLS", (7,))
-    with pytest.raises(WorkerError, match="update the older") as caught:
+    with pytest.raises(WorkerError, match="older than this extension") as caught:
         a_worker.connect().negotiate()
     assert caught.value.code == "protocol"
 
@@ -153,10 +153,13 @@ def test_nobody_there_is_told_in_a_sentence() -> None:
         (200, b"[1, 2]", "bad_answer"),
         (404, b"<html>no</html>", "bad_answer"),
         (502, b"<html>gateway</html>", "unreachable"),
+        (503, b"<html>gateway</html>", "unreachable"),
+        (504, b"<html>gateway</html>", "unreachable"),
     ],
 )
 def test_something_else_at_the_address_is_told(status: int, body: bytes, code: str) -> None:
-    with a_web_server(status, body) as url, pytest.raises(WorkerError, match="does not answer like") as caught:
+    said = "the gateway" if code == "unreachable" else "does not answer like"
+    with a_web_server(status, body) as url, pytest.raises(WorkerError, match=said) as caught:
         WorkerClient(url).negotiate()
     assert caught.value.code == code
 

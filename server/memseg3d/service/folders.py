@@ -17,7 +17,9 @@ class DataFolderError(Exception):
 
 
 def user_state_folder() -> Path:
-    """The folder in which this user's programs keep state (XDG on Linux, Application Support, LOCALAPPDATA)."""
+    """Where this user's programs keep state: MEMSEG3D_HOME, else XDG on Linux, Application Support, LOCALAPPDATA."""
+    if os.environ.get("MEMSEG3D_HOME"):
+        return Path(os.environ["MEMSEG3D_HOME"])
     if os.name == "nt":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":

@@ -1,0 +1,73 @@
+"""The worker that the user has chosen, whenever a client is asked for: started late, and another one after a change."""
+
+from __future__ import annotations
+
+import threading
+
+from MemSeg3DLib.client import WorkerClient
+from MemSeg3DLib.errors import WorkerError
+from MemSeg3DLib.local_stores import purge_worker_data
+from MemSeg3DLib.local_worker import Fate, LocalWorker, WorkerSource
+from MemSeg3DLib.worker_choice import WorkerChoice
+from MemSeg3DLib.worker_plan import WorkerPlan
+
+
+class ChosenWorker:
+    """A WorkerSource. Nothing starts and nothing is sent before a client is asked for; any thread may ask.
+
+    A local worker starts with the first client and is kept; when the choice changes, the next client is of the new one
+    and the old process ends. `close` ends it for good.
+    """
+
+    def __init__(self, choice: WorkerChoice) -> None:
+        self._choice = choice
+        self._lock = threading.Lock()
+        self._source: WorkerSource | None = None
+        self._plan: WorkerPlan | None = None
+        self._is_closed = False
+
+    @property
+    def running_here(self) -> bool:
+        """True while a process of ours runs."""
+        source = self._source
+        return isinstance(source, LocalWorker) and source.is_alive
+
+    def connect(self) -> WorkerClient:
+        """A client of the worker that is chosen now. Raises WorkerError."""
+        return self._current().connect()
+
+    def revive(self) -> Fate:
+        """Start the local worker again where it has died."""
+        with self._lock:
+            source, is_same = self._source, self._plan == self._choice.plan
+        if source is None or not is_same:
+            return Fate.RESTARTED
+        return source.revive()
+
+    def restart(self) -> None:
+        """End the local worker (some seconds, so not on the main thread); the next client starts it anew."""
+        with self._lock:
+            self._drop()
+
+    def close(self) -> None:
+        """End what was started; delete what the settings say goes on close."""
+        with self._lock:
+            self._is_closed = True
+            self._drop()
+        if self._choice.plan.deletes_on_close:
+            purge_worker_data(self._choice.home)
+
+    def _current(self) -> WorkerSource:
+        with self._lock:
+            if self._is_closed:
+                raise WorkerError("not_started", "MemSeg3D is closing.")
+            plan = self._choice.plan
+            if self._source is None or plan != self._plan:
+                self._drop()
+                self._source, self._plan = self._choice.source(), plan
+            return self._source
+
+    def _drop(self) -> None:
+        if isinstance(self._source, LocalWorker):
+            self._source.stop()
+        self._source = None
