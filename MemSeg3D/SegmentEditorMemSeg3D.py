@@ -1,4 +1,4 @@
-"""The hidden module that registers the effect MemSeg3D with Slicer's Segment Editor."""
+"""The hidden module that registers the effect MemSeg3D with Slicer's Segment Editor, and the sample volume."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 
 
 class SegmentEditorMemSeg3D(ScriptedLoadableModule):
-    """Registers the effect once Slicer has started; nothing to see for the user."""
+    """Registers effect and sample once Slicer has started; nothing to see for the user."""
 
     def __init__(self, parent: Any) -> None:
         super().__init__(parent)
@@ -24,6 +24,7 @@ class SegmentEditorMemSeg3D(ScriptedLoadableModule):
         parent.helpText = _("This hidden module registers the Segment Editor effect of MemSeg3D.")
         parent.acknowledgementText = _("Part of the MemSeg3D extension. Research use only, not for clinical use.")
         slicer.app.connect("startupCompleted()", self.registerEditorEffect)
+        slicer.app.connect("startupCompleted()", self.registerSampleData)
 
     def registerEditorEffect(self) -> None:
         """Make the effect known to every Segment Editor, those of other modules included."""
@@ -33,6 +34,13 @@ class SegmentEditorMemSeg3D(ScriptedLoadableModule):
         instance = effects.qSlicerSegmentEditorScriptedEffect(None)
         instance.setPythonSource((HERE / "MemSeg3DEffect" / "SegmentEditorEffect.py").as_posix())
         instance.self().register()
+
+    def registerSampleData(self) -> None:
+        """Offer the made-up CT in the Sample Data module."""
+        make_library_importable()
+        from MemSeg3DFirstSteps.sample_data import register
+
+        register()
 
 
 def make_library_importable() -> None:
