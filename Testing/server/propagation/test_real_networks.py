@@ -12,7 +12,7 @@ import pytest
 import torch
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
-from memseg3d.network.seam import Network
+from memseg3d.network.seam import Network, Prompts
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.memory import BACKWARD, FORWARD
@@ -94,7 +94,7 @@ def test_whole_slices_give_what_the_tracker_gives(a_ball: Volume, a_small_sam2: 
     with torch.no_grad():
         tracker = Tracker(a_small_sam2, None, 24)
         mask = torch.from_numpy(region.sample(BALL[12], (40, 44)))[None, None]
-        prompts = type(session._live[1].tracker._network_prompts([], region))(mask=mask)
+        prompts = Prompts(mask=mask)
         tracker.prompt(12, view.features(12, region), prompts)
         backward = tracker.clone() if mode == "independent" else tracker
         decoded = {k: tracker.track(k, view.features(k, region), FORWARD) for k in range(13, 16)}

@@ -48,7 +48,8 @@ def read_prompts(
 
 
 def _checked(prompt: Prompt, text: str, option: str, shape: tuple[int, int, int]) -> Prompt:
-    from memseg3d.propagation.prompts import PromptError, check_prompt
+    from memseg3d.propagation.prompt_checks import check_prompt
+    from memseg3d.propagation.prompts import PromptError
 
     try:
         check_prompt(prompt, shape)

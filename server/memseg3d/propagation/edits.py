@@ -8,7 +8,8 @@ from enum import Enum
 import numpy as np
 import SimpleITK as sitk
 
-from memseg3d.propagation.prompts import PointPrompt, Prompt
+from memseg3d.propagation.covers import part_at
+from memseg3d.propagation.prompts import Prompt, sign_of
 
 HEART = 0.75
 """A click at this part of a mask's greatest depth, or deeper, means the whole part and not a piece of it."""
@@ -23,14 +24,12 @@ class Edit(Enum):
 
 
 def edit_of(added: Sequence[Prompt], withdrew: bool) -> Edit:
-    """The edit that new prompts ask for: positive clicks alone grow, negative ones alone shrink, all else is free.
+    """The edit that new prompts ask for: positive clicks and strokes alone grow, negative ones alone shrink.
 
     withdrew: True where the round also takes prompts away.
     """
-    if withdrew or not added or not all(isinstance(prompt, PointPrompt) for prompt in added):
-        return Edit.FREE
-    signs = {prompt.positive for prompt in added if isinstance(prompt, PointPrompt)}
-    if len(signs) > 1:
+    signs = {sign_of(prompt) for prompt in added}
+    if withdrew or len(signs) != 1 or signs == {None}:
         return Edit.FREE
     return Edit.GROW if signs == {True} else Edit.SHRINK
 
@@ -54,9 +53,7 @@ def denied(before: np.ndarray, clicks: Sequence[tuple[float, float]], spacing: t
         row, column = (min(max(round(at), 0), size - 1) for at, size in zip(click, before.shape, strict=True))
         if not before[row, column]:
             continue
-        # A copy: a view would outlive the image that it looks into.
-        parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(before.astype(np.uint8))))
-        part = parts == parts[row, column]
+        part = part_at(before, row, column)
         image = sitk.GetImageFromArray(np.pad(part, 1).astype(np.uint8))
         image.SetSpacing((spacing[1], spacing[0]))
         distance = sitk.SignedMaurerDistanceMap(

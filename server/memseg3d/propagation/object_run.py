@@ -13,8 +13,9 @@ from memseg3d.propagation.framing import ZOOM_STEPS
 from memseg3d.propagation.fronts import Front, FrontStep, alternating, directions, one_after_the_other
 from memseg3d.propagation.labelmaps import LabelVolume
 from memseg3d.propagation.options import BankMode
+from memseg3d.propagation.parts import lasso_prior, obeyed
 from memseg3d.propagation.plan import Interval, Plan
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt, Prompt, in_plane
+from memseg3d.propagation.prompts import MaskPrompt, PointPrompt, Prompt, in_plane, is_drawing, sign_of
 from memseg3d.propagation.region_tracker import RegionTracker
 from memseg3d.propagation.regions import Extent, Region
 from memseg3d.propagation.slice_logits import SliceLogits, blended
@@ -57,6 +58,7 @@ class ObjectRun:
         self._fronts: list[Front] = []
         paths = sum((each.last - each.first + 1) * len(directions(each)) for each in plan.intervals)
         self._steps_left = 1 if not plan.slices else len(plan.decode) + paths
+        self._beyond = self._content_beyond()
 
     @property
     def steps_left(self) -> int:
@@ -71,7 +73,7 @@ class ObjectRun:
         """Decode the slices whose prompts changed; one step a decode, with the slices that it finished."""
         slices = self.plan.slices
         if not slices:
-            yield [self._emptied(int(index)) for index in self._labels.slices_with_content(self.view.axis)]
+            yield [self._emptied(index) for index in self._beyond]
             self._steps_left = 0
             return
         self._tracker.forget(index for index in self._tracker.conditioning if index not in slices)
@@ -79,6 +81,8 @@ class ObjectRun:
         for index in [each for each in slices if each not in self.plan.decode and each not in known]:
             self._adopt(index)
             yield []
+        for index in self.plan.anchors:
+            self._adopt(index)
         for index in self.plan.decode:
             result = yield from self._decoded(index, list(slices[index]))
             result = self._obeyed(index, result)
@@ -88,6 +92,8 @@ class ObjectRun:
 
     def propagate(self) -> Iterator[list[SliceDone]]:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""
+        if self.plan.slices and self._beyond:
+            yield [self._emptied(index) for index in self._beyond]
         shared = self._tracker.clone(keep_all=True) if self._mode == "shared" else None
         for interval in self.plan.intervals:
             starts = self._starts(interval)
@@ -137,6 +143,19 @@ class ObjectRun:
         content = self._labels.slices_with_content(self.view.axis)
         return [int(index) for index in content if interval.first <= index <= interval.last]
 
+    def _content_beyond(self) -> list[int]:
+        """Slices with some of the object where it must not be: all without prompts, else what lies beyond its box."""
+        plan, axis = self.plan, self.view.axis
+        if plan.slices and plan.confined is None:
+            return []
+        content = [int(index) for index in self._labels.slices_with_content(axis)]
+        if plan.limits is not None and plan.limits.axis == axis:
+            content = [index for index in content if plan.limits.first <= index <= plan.limits.last]
+        if not plan.slices:
+            return content
+        assert plan.confined is not None
+        return [index for index in content if not plan.confined[0] <= index <= plan.confined[1]]
+
     def _obeyed(self, index: int, result: SliceLogits) -> SliceLogits:
         """The decoded slice within what its new clicks allow; where that differs, it is also what memory holds."""
         shape, axis = self.view.slice_shape, self.view.axis
@@ -147,6 +166,7 @@ class ObjectRun:
             fresh = [point for point in points if point in self.plan.added]
             clicks = [in_plane(point.position, axis) for point in fresh]
             mask &= ~denied(before, clicks, self.view.framing.spacing)
+        mask = obeyed(mask, self.plan.slices[index], axis, index)
         if np.array_equal(mask, found):
             return result
         self._tracker.adopt(index, self._tracker.region_of(index), mask)
@@ -156,16 +176,20 @@ class ObjectRun:
         """Decode one slice; where clicks alone leave the region open, one step for each region that is tried."""
         framing, shape = self.view.framing, self.view.slice_shape
         last, neighbour = self._last(index), self._neighbour(index)
-        says_anew = isinstance(prompts[-1], BoxPrompt)
+        says_anew = is_drawing(prompts[-1]) and not isinstance(prompts[-1], MaskPrompt)
         if last is None and not says_anew and any(each != index for each in self._tracker.conditioning):
             # Propagation has judged this slice as well: that it found nothing is what the clicks correct.
             last = self._logits.get(index) or SliceLogits.of_mask(np.zeros(shape, bool))
-        if self.plan.added and not self._corrects_with_prior and all(isinstance(each, PointPrompt) for each in prompts):
+        if self.plan.added and not self._corrects_with_prior and all(sign_of(each) is not None for each in prompts):
             last = None
-        region, is_guess = first_region(framing, self.view.axis, prompts, self._known_extent(index))
+        inside = lasso_prior(prompts, self.view.axis, index)
+        if inside is not None:
+            last = SliceLogits.of_mask(inside)
+        region, is_guess = first_region(framing, self.view.axis, index, prompts, self._known_extent(index))
         result = self._tracker.prompt(index, region, prompts, last, neighbour)
         for _ in range(ZOOM_STEPS if is_guess else 0):
-            wanted = framing.zoomed(region, result.extent(shape), prompts_extent(prompts, self.view.axis))
+            named = prompts_extent(prompts, self.view.axis, index)
+            wanted = None if named is None else framing.zoomed(region, result.extent(shape), named)
             if wanted is None:
                 break
             yield []
@@ -176,7 +200,8 @@ class ObjectRun:
     def _adopt(self, index: int) -> None:
         """Remember a conditioning slice of an earlier round from its mask."""
         mask = self._labels.slice(self.view.axis, index)
-        region, _ = first_region(self.view.framing, self.view.axis, self.plan.slices[index], Extent.of_mask(mask))
+        prompts = self.plan.slices.get(index, ())
+        region, _ = first_region(self.view.framing, self.view.axis, index, prompts, Extent.of_mask(mask))
         self._tracker.adopt(index, region, mask)
 
     def _start_region(self, start: int) -> Region:
@@ -226,7 +251,10 @@ class ObjectRun:
         return self.view.store.network.info.tracks_with_prior
 
     def _finished(self, index: int, mask: np.ndarray, quality: float, prompted: bool) -> SliceDone:
-        mask = bounded(self._edit, self._labels.slice(self.view.axis, index), mask)
+        before = self._labels.slice(self.view.axis, index)
+        mask = bounded(self._edit, before, mask)
+        if self.plan.limits is not None:
+            mask = self.plan.limits.kept(before, mask, self.view.axis, index)
         self.masks[index] = np.packbits(mask, axis=1)
         self.qualities[index] = quality if mask.any() else None
         return SliceDone(self.number, self.view.axis, index, mask, quality, prompted)

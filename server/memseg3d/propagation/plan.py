@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from memseg3d.propagation.limits import SliceLimits
 from memseg3d.propagation.prompts import Prompt
 
 Slices = Mapping[int, Sequence[Prompt]]
@@ -34,12 +35,19 @@ class Plan:
     intervals: tuple[Interval, ...]
     added: tuple[Prompt, ...] = ()
     withdrew: bool = False
+    confined: tuple[int, int] | None = None
+    """First and last slice between which the object may lie at all; None: anywhere."""
+    limits: SliceLimits | None = None
+    """Outside of them the round changes no voxel."""
+    anchors: tuple[int, ...] = ()
+    """Slices just outside the limits, with a conditioning slice beyond them: propagation goes on from their masks."""
 
 
-def plan_round(before: Slices, after: Slices, limits: tuple[int, int], afresh: bool) -> Plan:
+def plan_round(before: Slices, after: Slices, limits: tuple[int, int], afresh: bool, ends_moved: bool = False) -> Plan:
     """Decode the slices whose prompts changed and propagate through the intervals next to them.
 
-    afresh: everything is computed (first round of the object, or another axis than before).
+    afresh: everything is computed (first round of the object, or another axis than before). ends_moved: the object may
+    now reach further outward than before, or less far.
     """
     if afresh:
         changed = set(after)
@@ -47,7 +55,9 @@ def plan_round(before: Slices, after: Slices, limits: tuple[int, int], afresh: b
         changed = {index for index in {*before, *after} if _at(before, index) != _at(after, index)}
     decode = tuple(index for index in after if index in changed)
     intervals = tuple(
-        interval for interval in intervals_of(sorted(after), limits) if afresh or _is_touched(interval, changed)
+        interval
+        for interval in intervals_of(sorted(after), limits)
+        if afresh or _is_touched(interval, changed) or (ends_moved and None in (interval.below, interval.above))
     )
     if afresh:
         return Plan(after, decode, intervals)
@@ -55,6 +65,30 @@ def plan_round(before: Slices, after: Slices, limits: tuple[int, int], afresh: b
     added = tuple(prompt for prompts in after.values() for prompt in prompts if prompt.id not in known)
     kept = {prompt.id for prompts in after.values() for prompt in prompts}
     return Plan(after, decode, intervals, added, withdrew=not known <= kept)
+
+
+def limited(plan: Plan, limits: SliceLimits, axis: int, has_content: Callable[[int], bool]) -> Plan:
+    """The plan without what the limits forbid. has_content: whether the object has voxels on a slice across `axis`.
+
+    Where they cut the way from a conditioning slice, it goes on from the mask of the last slice before the cut.
+    """
+    if limits.axis != axis:
+        return replace(plan, limits=limits)
+    intervals, anchors = [], set()
+    for interval in plan.intervals:
+        first, last = max(interval.first, limits.first), min(interval.last, limits.last)
+        if first > last:
+            continue
+        below, above = interval.below, interval.above
+        if first > interval.first and below is not None:
+            below = first - 1 if has_content(first - 1) else None
+            anchors |= {below} if below is not None else set()
+        if last < interval.last and above is not None:
+            above = last + 1 if has_content(last + 1) else None
+            anchors |= {above} if above is not None else set()
+        intervals.append(Interval(below, above, first, last))
+    decode = tuple(index for index in plan.decode if limits.first <= index <= limits.last)
+    return replace(plan, decode=decode, intervals=tuple(intervals), limits=limits, anchors=tuple(sorted(anchors)))
 
 
 def intervals_of(conditioning: Sequence[int], limits: tuple[int, int]) -> list[Interval]:

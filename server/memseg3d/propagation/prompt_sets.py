@@ -5,15 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from memseg3d.propagation.prompts import (
-    BoxPrompt,
-    MaskPrompt,
-    PointPrompt,
-    Prompt,
-    PromptError,
-    check_prompt,
-    nearest_slice,
-)
+from memseg3d.propagation.prompt_checks import check_prompt
+from memseg3d.propagation.prompts import MaskPrompt, Prompt, PromptError, is_drawing, is_positive, slices_of
 
 PromptSet = dict[str, Prompt]
 """Prompts by id, in the order in which they were given."""
@@ -32,7 +25,7 @@ def updated(
 ) -> PromptSet:
     """The set after a round: `removed` ids go, `added` prompts (named) come. Raises `PromptError`."""
     if not added and not removed:
-        raise PromptError("The round has no prompt and removes none; add a point, box or mask.")
+        raise PromptError("The round has no prompt and removes none; add a point or a drawing.")
     unknown = [each for each in removed if each not in current]
     if unknown:
         raise PromptError(f"There is no prompt {unknown[0]!r} to remove; it may have been removed before.")
@@ -46,8 +39,10 @@ def updated(
     for number in {prompt.object for prompt in added}:
         _check_axes([prompt for prompt in added if prompt.object == number], number)
     for number, prompts in by_object(result).items():
-        if not any(_is_positive(prompt) for prompt in prompts):
-            raise PromptError(f"Object {number} has negative points only; add a positive point, a box or a mask.")
+        if not any(is_positive(prompt) for prompt in prompts):
+            raise PromptError(
+                f"Object {number} has negative points only, or what says as little; add a positive point or a box."
+            )
     return result
 
 
@@ -60,21 +55,21 @@ def by_object(prompts: Mapping[str, Prompt]) -> dict[int, list[Prompt]]:
 
 
 def propagation_axis(prompts: Sequence[Prompt], default: int | None) -> int:
-    """The axis of the newest box or mask; of points alone, `default` or else the axis of the first."""
-    drawn = [prompt.axis for prompt in prompts if not isinstance(prompt, PointPrompt)]
+    """The axis of the newest box, mask or other outline; without one, `default` or else that of the first prompt."""
+    drawn = [prompt.axis for prompt in prompts if is_drawing(prompt)]
     if drawn:
         return drawn[-1]
     return prompts[0].axis if default is None else default
 
 
 def by_slice(prompts: Sequence[Prompt], axis: int) -> dict[int, list[Prompt]]:
-    """Prompts of each slice across `axis`: points on the nearest slice, boxes and masks where they were drawn on this
-    axis.
+    """Prompts of each slice across `axis`: clicks and strokes on every slice that they touch, what outlines the object
+    where it was drawn across this axis.
     """
     result: dict[int, list[Prompt]] = {}
     for prompt in prompts:
-        if isinstance(prompt, PointPrompt) or prompt.axis == axis:
-            result.setdefault(nearest_slice(prompt, axis), []).append(prompt)
+        for index in slices_of(prompt, axis):
+            result.setdefault(index, []).append(prompt)
     return result
 
 
@@ -87,10 +82,15 @@ def check_limits(slices: Mapping[int, Sequence[Prompt]], limits: tuple[int, int]
             )
 
 
-def _is_positive(prompt: Prompt) -> bool:
-    return isinstance(prompt, BoxPrompt | MaskPrompt) or prompt.positive
+def check_seen(added: Sequence[Prompt], axis: int) -> None:
+    """Raise `PromptError` where a new mask says nothing on the slices along which its object is propagated."""
+    for prompt in added:
+        if isinstance(prompt, MaskPrompt) and not prompt.mask.any() and prompt.axis != axis:
+            raise PromptError(
+                f"Object {prompt.object} runs along axis {axis}: say on a slice across this axis that it is absent."
+            )
 
 
 def _check_axes(prompts: Sequence[Prompt], number: int) -> None:
-    if len({prompt.axis for prompt in prompts if not isinstance(prompt, PointPrompt)}) > 1:
+    if len({prompt.axis for prompt in prompts if is_drawing(prompt)}) > 1:
         raise PromptError(f"Object {number} has boxes or masks on two axes in one round; send them in two rounds.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from memseg3d.propagation.plan import Slices
-from memseg3d.propagation.prompts import PointPrompt
+from memseg3d.propagation.prompts import is_drawing, sign_of
 from memseg3d.propagation.view import prompts_extent
 from memseg3d.propagation.volume import Volume
 
@@ -25,9 +25,10 @@ def within_reach(
     rows, columns = volume.slice_spacing(axis)
     sides = {}
     for index, prompts in slices.items():
-        drawn = [prompt for prompt in prompts if not isinstance(prompt, PointPrompt)]
+        drawn = [prompt for prompt in prompts if is_drawing(prompt)]
         if drawn:
-            extent = prompts_extent(drawn, axis)
+            extent = prompts_extent(drawn, axis, index)
+            assert extent is not None
             sides[index] = max(extent.height * rows, extent.width * columns)
     if not sides:
         return limits
@@ -35,7 +36,7 @@ def within_reach(
     reached = {index: reach * side / step for index, side in sides.items()}
     beyond = BY_CLICK * max(reached.values())
     for index, prompts in slices.items():
-        if index not in reached and any(isinstance(each, PointPrompt) and each.positive for each in prompts):
+        if index not in reached and any(sign_of(each) for each in prompts):
             reached[index] = beyond
     first = min(math.floor(index - length) for index, length in reached.items())
     last = max(math.ceil(index + length) for index, length in reached.items())

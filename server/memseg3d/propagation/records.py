@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from memseg3d.propagation.errors import SessionError
 from memseg3d.propagation.labelmaps import Delta
+from memseg3d.propagation.limits import SliceLimits, limits_from_json
 from memseg3d.propagation.prompt_json import prompt_from_json, prompt_to_json
 from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.window import Window
@@ -60,7 +61,7 @@ class ObjectChange:
 class RoundRecord:
     """A closed round. prompts: those it added, with ids; removed: ids; options: JSON of the session's options.
 
-    started, finished: seconds since the epoch.
+    started, finished: seconds since the epoch. limits: by object.
     """
 
     id: str
@@ -70,6 +71,7 @@ class RoundRecord:
     started: float
     finished: float
     objects: dict[int, ObjectChange]
+    limits: dict[int, SliceLimits] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object that `from_json` reads."""
@@ -77,6 +79,7 @@ class RoundRecord:
             "id": self.id,
             "prompts": [prompt_to_json(prompt) for prompt in self.prompts],
             "removed": list(self.removed),
+            "limits": {str(number): limits.to_json() for number, limits in self.limits.items()},
             "options": self.options,
             "started": self.started,
             "finished": self.finished,
@@ -95,6 +98,8 @@ class RoundRecord:
                 started=float(data["started"]),
                 finished=float(data["finished"]),
                 objects={int(number): ObjectChange.from_json(change) for number, change in data["objects"].items()},
+                # Journals of the first workers know no limits.
+                limits=limits_from_json(data.get("limits", {})),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SessionError(

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Decoded, Prompts
 from memseg3d.propagation.memory import MemoryEntry
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, in_plane
+from memseg3d.propagation.parts import drawn_clicks, newest_box, point_clicks
+from memseg3d.propagation.prompts import MaskPrompt, Prompt
 from memseg3d.propagation.regions import Region
 from memseg3d.propagation.slice_logits import SliceLogits
 from memseg3d.propagation.tracker import Tracker
-from memseg3d.propagation.view import View, prompts_extent
+from memseg3d.propagation.view import View
 
 
 class RegionTracker:
@@ -69,7 +70,7 @@ class RegionTracker:
             if neighbour is not None and self.tracker.bank.get(neighbour[0]) is None:
                 self._assume(*neighbour, region)
             self._align(index, region, direction)
-        network_prompts = self._network_prompts(prompts, region)
+        network_prompts = self._network_prompts(index, prompts, region)
         # The networks take a mask for the prior of the clicks that came after it.
         given = None if prior is None or network_prompts.mask is not None else self._prior(prior, region)
         decoded = self.tracker.prompt(index, features, network_prompts, given, region, direction)
@@ -143,7 +144,7 @@ class RegionTracker:
         sampled = region.sample(mask[region.rows_and_columns(shape)], shape)
         return Prompts(mask=torch.from_numpy(sampled)[None, None].to(self.view.store.device))
 
-    def _network_prompts(self, prompts: Sequence[Prompt], region: Region) -> Prompts:
+    def _network_prompts(self, index: int, prompts: Sequence[Prompt], region: Region) -> Prompts:
         """The slice's newest mask and what came after it; of several boxes the newest."""
         axis, device = self.view.axis, self.view.store.device
         masks = [place for place, prompt in enumerate(prompts) if isinstance(prompt, MaskPrompt)]
@@ -155,14 +156,15 @@ class RegionTracker:
             prompts = prompts[masks[-1] + 1 :]
         points: list[np.ndarray] = []
         labels: list[int] = []
-        boxes = [prompt for prompt in prompts if isinstance(prompt, BoxPrompt)]
-        if boxes:
-            points.extend(region.box_to_network(prompts_extent(boxes[-1:], axis)))
+        box = newest_box(prompts, axis, index)
+        if box is not None:
+            points.extend(region.box_to_network(box))
             labels.extend((BOX_START, BOX_END))
-        for prompt in prompts:
-            if isinstance(prompt, PointPrompt):
-                points.append(region.to_network(np.array(in_plane(prompt.position, axis))))
-                labels.append(POSITIVE if prompt.positive else NEGATIVE)
+        # A stroke may reach beyond the region: only what the network sees of it is shown.
+        seen = [click for click in drawn_clicks(prompts, axis, index) if region.holds(click[:2])]
+        for row, column, positive in [*point_clicks(prompts, axis), *seen]:
+            points.append(region.to_network(np.array([row, column])))
+            labels.append(POSITIVE if positive else NEGATIVE)
         if not points:
             return Prompts(mask=mask)
         # (row, column) here, (x, y) on the networks' side.

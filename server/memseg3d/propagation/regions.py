@@ -91,6 +91,11 @@ class Region:
         top, left = starts
         return cls(Extent(top, left, top + snapped / spacing[0], left + snapped / spacing[1]), size)
 
+    def holds(self, point: tuple[float, float]) -> bool:
+        """Whether a point (row, column) of the slice lies in the region."""
+        extent = self.extent
+        return extent.top <= point[0] < extent.bottom and extent.left <= point[1] < extent.right
+
     def side(self, spacing: tuple[float, float]) -> float:
         """Longer side in mm."""
         return max(self.extent.height * spacing[0], self.extent.width * spacing[1])

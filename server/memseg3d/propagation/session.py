@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +15,19 @@ from memseg3d.propagation.events import ObjectSummary, RoundDone, SliceDone, Sug
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.labelmaps import LabelVolume, verify
+from memseg3d.propagation.limits import SliceLimits, confinement
 from memseg3d.propagation.object_run import LiveObject, ObjectRun
 from memseg3d.propagation.options import Options
-from memseg3d.propagation.plan import plan_round
-from memseg3d.propagation.prompt_sets import by_object, by_slice, check_limits, named, propagation_axis, updated
+from memseg3d.propagation.plan import limited, plan_round
+from memseg3d.propagation.prompt_sets import (
+    by_object,
+    by_slice,
+    check_limits,
+    check_seen,
+    named,
+    propagation_axis,
+    updated,
+)
 from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.reach import within_reach
 from memseg3d.propagation.records import ObjectChange, RoundRecord
@@ -90,9 +100,16 @@ class Session:
         """Boolean (k, j, i) array of one object. Raises `SessionError` (unknown_object)."""
         return self.labels(number).to_array()
 
-    def begin(self, round_id: str, prompts: Sequence[Prompt], removed: Sequence[str] = ()) -> Run:
+    def begin(
+        self,
+        round_id: str,
+        prompts: Sequence[Prompt],
+        removed: Sequence[str] = (),
+        limits: Mapping[int, SliceLimits] | None = None,
+    ) -> Run:
         """Start a round that adds `prompts` and takes the prompts of the ids `removed` away.
 
+        limits: by object, between which slices this round may change it; others are not bounded.
         Raises `PromptError`, or `SessionError` (busy, duplicate_round). Nothing is computed before the first `next`.
         """
         self._check_idle()
@@ -104,13 +121,18 @@ class Session:
         removed_objects = {before[name].object for name in removed}
         touched = sorted({prompt.object for prompt in added} | removed_objects)
         sorted_prompts = by_object(after)
-        objects = [self._object_run(number, sorted_prompts.get(number, [])) for number in touched]
+        bounds = dict(limits or {})
+        for number, each in bounds.items():
+            each.check(number, self.volume.shape, [prompt for prompt in added if prompt.object == number])
+        for number in touched:
+            check_seen([prompt for prompt in added if prompt.object == number], self._axis(number, sorted_prompts))
+        objects = [self._object_run(number, sorted_prompts.get(number, []), bounds.get(number)) for number in touched]
         started = time.time()
 
         def close(seconds: float) -> RoundDone:
             changes = self._commit(objects)
             options = self.options.to_json()
-            record = RoundRecord(round_id, tuple(added), tuple(removed), options, started, time.time(), changes)
+            record = RoundRecord(round_id, tuple(added), tuple(removed), options, started, time.time(), changes, bounds)
             self._records[self._applied :] = [record]
             self._set_applied(self._applied + 1)
             return ended("closed", seconds)
@@ -165,18 +187,33 @@ class Session:
         self._records, self._labels = read, labels
         self._set_applied(count)
 
-    def _object_run(self, number: int, prompts: list[Prompt]) -> ObjectRun:
+    def _axis(self, number: int, prompts: Mapping[int, list[Prompt]]) -> int:
+        """The axis along which an object with these prompts, by object, is propagated."""
+        own = prompts.get(number, [])
+        return propagation_axis(own, self.options.axis) if own else self._state(number).axis
+
+    def _object_run(self, number: int, prompts: list[Prompt], bounds: SliceLimits | None) -> ObjectRun:
         """Plan one object's part of a round whose prompts then are `prompts`."""
         state = self._states.get(number)
-        axis = propagation_axis(prompts, self.options.axis) if prompts else self._state(number).axis
+        axis = self._axis(number, {number: prompts})
         slices = by_slice(prompts, axis)
         limits = self.options.limits(self.volume.shape[axis])
         check_limits(slices, limits)
         same_axis = state is not None and state.axis == axis and bool(state.prompts)
         limits = within_reach(slices, limits, axis, self.options.reach, self.volume)
-        plan = plan_round(state.slices if state and same_axis else {}, slices, limits, afresh=not same_axis)
+        count = self.volume.shape[axis]
+        confined = confinement(prompts, axis, count)
+        ends_moved = same_axis and state is not None and confinement(state.prompts, axis, count) != confined
+        if confined is not None:
+            limits = max(limits[0], confined[0]), min(limits[1], confined[1])
+        before = state.slices if state and same_axis else {}
+        plan = plan_round(before, slices, limits, afresh=not same_axis, ends_moved=ends_moved)
+        plan = replace(plan, confined=confined)
         live = self._live.get(number) if same_axis else None
         labels = self._labels.get(number) or LabelVolume(self.volume.shape)
+        if bounds is not None:
+            content = set(labels.slices_with_content(axis).tolist())
+            plan = limited(plan, bounds, axis, content.__contains__)
         view = live.tracker.view if live else self._view(axis, slices, state)
         return ObjectRun(number, view, plan, labels, live, self.options.bidirectional)
 
@@ -192,7 +229,7 @@ class Session:
 
     def _object_window(self, axis: int, slices: Mapping[int, list[Prompt]], framing: Framing) -> Window | None:
         for index, prompts in slices.items():
-            region, _ = first_region(framing, axis, prompts, None)
+            region, _ = first_region(framing, axis, index, prompts, None)
             window = window_of_object(self.volume, axis, index, prompts, region)
             if window is not None:
                 return window

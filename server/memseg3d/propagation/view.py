@@ -11,7 +11,16 @@ import numpy as np
 from memseg3d.network.seam import Features
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.framing import Framing
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, in_plane
+from memseg3d.propagation.parts import extent_of, newest_box
+from memseg3d.propagation.prompts import (
+    LassoPrompt,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    StrokePrompt,
+    in_plane,
+    is_drawing,
+)
 from memseg3d.propagation.regions import Extent, Region
 from memseg3d.propagation.volume import Volume
 from memseg3d.propagation.window import Window, object_window
@@ -41,31 +50,28 @@ class View:
         return self.store.features(self.volume, self.axis, index, region, self.windows)
 
 
-def prompt_extent(prompt: Prompt, axis: int) -> Extent | None:
-    """The rectangle of slice pixels that a prompt names: a box, a mask's box, or a click's pixel."""
-    if isinstance(prompt, MaskPrompt):
-        return Extent.of_mask(prompt.mask)
-    lower, upper = (prompt.lower, prompt.upper) if isinstance(prompt, BoxPrompt) else (prompt.position, prompt.position)
-    (top, left), (bottom, right) = in_plane(lower, axis), in_plane(upper, axis)
-    return Extent(top - 0.5, left - 0.5, bottom + 0.5, right + 0.5)
-
-
-def prompts_extent(prompts: Sequence[Prompt], axis: int) -> Extent:
-    """The rectangle around everything that the prompts of one slice (at least one) name."""
-    extents = [extent for prompt in prompts if (extent := prompt_extent(prompt, axis)) is not None]
+def prompts_extent(prompts: Sequence[Prompt], axis: int, index: int) -> Extent | None:
+    """The rectangle around everything that the prompts of one slice name; None where they name no place."""
+    extents = [extent for prompt in prompts if (extent := extent_of(prompt, axis, index)) is not None]
+    if not extents:
+        return None
     result = extents[0]
     for extent in extents[1:]:
         result = result.union(extent)
     return result
 
 
-def first_region(framing: Framing, axis: int, prompts: Sequence[Prompt], mask: Extent | None) -> tuple[Region, bool]:
-    """The region for the prompts of one slice, and whether it is a guess that zooming may better (clicks alone).
+def first_region(
+    framing: Framing, axis: int, index: int, prompts: Sequence[Prompt], mask: Extent | None
+) -> tuple[Region, bool]:
+    """The region for the prompts of one slice, and whether it is a guess that zooming may better (clicks and strokes).
 
     mask: the box of the object's mask on that slice so far.
     """
-    named = prompts_extent(prompts, axis)
-    if not all(isinstance(prompt, PointPrompt) for prompt in prompts):
+    named = prompts_extent(prompts, axis, index)
+    if named is None:
+        return (Region.whole(framing.slice_shape, framing.size) if mask is None else framing.around(mask)), False
+    if any(is_drawing(prompt) for prompt in prompts):
         return framing.around(named), False
     if mask is not None:
         return framing.around(named.union(mask)), False
@@ -75,26 +81,32 @@ def first_region(framing: Framing, axis: int, prompts: Sequence[Prompt], mask: E
 def window_of_object(volume: Volume, axis: int, index: int, prompts: Sequence[Prompt], region: Region) -> Window | None:
     """The object's own window from its first prompted slice; None where no prompt names a pixel of the inside."""
     pixels = np.asarray(volume.slice(axis, index))
-    inside = _inside(prompts, axis, (pixels.shape[0], pixels.shape[1]))
+    inside = _inside(prompts, axis, index, (pixels.shape[0], pixels.shape[1]))
     around = pixels[region.covered((pixels.shape[0], pixels.shape[1]))]
     if not inside.any() or around.size == 0:
         return None
     return object_window(pixels[inside], around.ravel())
 
 
-def _inside(prompts: Sequence[Prompt], axis: int, shape: tuple[int, int]) -> np.ndarray:
-    """Boolean (rows, columns): the mask, else the box's ellipse, else discs around the positive clicks."""
-    for kind in (MaskPrompt, BoxPrompt):
-        drawn = [prompt for prompt in prompts if isinstance(prompt, kind)]
-        if drawn and isinstance(drawn[-1], MaskPrompt):
-            return drawn[-1].mask
-        if drawn:
-            extent = prompts_extent(drawn[-1:], axis)
-            return _ellipse(extent.centre, (_ELLIPSE * extent.height / 2, _ELLIPSE * extent.width / 2), shape)
+def _inside(prompts: Sequence[Prompt], axis: int, index: int, shape: tuple[int, int]) -> np.ndarray:
+    """Boolean (rows, columns): the mask, else the lasso or the box's ellipse, else what positive clicks and strokes
+    cover.
+    """
+    drawn = [prompt for prompt in prompts if is_drawing(prompt)]
+    masks = [prompt.mask for prompt in drawn if isinstance(prompt, MaskPrompt)]
+    if masks:
+        return masks[-1]
+    if drawn and isinstance(drawn[-1], LassoPrompt):
+        return drawn[-1].cover.on(axis, index)
+    box = newest_box(drawn, axis, index)
+    if box is not None:
+        return _ellipse(box.centre, (_ELLIPSE * box.height / 2, _ELLIPSE * box.width / 2), shape)
     inside = np.zeros(shape, bool)
     for prompt in prompts:
         if isinstance(prompt, PointPrompt) and prompt.positive:
             inside |= _ellipse(in_plane(prompt.position, axis), (_CLICK_RADIUS, _CLICK_RADIUS), shape)
+        elif isinstance(prompt, StrokePrompt) and prompt.positive:
+            inside |= prompt.cover.on(axis, index)
     return inside
 
 

@@ -5,60 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
+
+from memseg3d.service.prompt_words import PROMPTS, Axis, Extent, LimitsWords, PromptId, PromptWords, Request
 
 PROTOCOLS = [1]
+FEATURES = ["limits", "empty_mask"]
+"""What a worker of protocol 1 may lack where it is older: a client looks here before it asks for it."""
 
-Axis = Literal[0, 1, 2]
-ObjectId = Annotated[int, Field(ge=1, le=65535, strict=True, description="Chosen by the client; no name ever travels.")]
-Position = Annotated[
-    tuple[FiniteFloat, FiniteFloat, FiniteFloat], Field(description="(k, j, i), voxel centres at integers.")
-]
-Range = Annotated[tuple[int, int], Field(description="Half-open: first voxel, voxel after the last.")]
-Extent = tuple[Range, Range, Range]
-PromptId = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class Request(BaseModel):
-    """A request body: unknown names are errors, so that a misspelt option is not silently ignored."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class PointPromptWords(Request):
-    """A click. `axis`: the axis of the slice it was made on."""
-
-    type: Literal["point"]
-    object: ObjectId
-    position: Position
-    positive: bool = True
-    axis: Axis = 0
-    id: PromptId | None = None
-
-
-class BoxPromptWords(Request):
-    """A box on one slice: lower and upper corner (inclusive) agree along `axis`."""
-
-    type: Literal["box"]
-    object: ObjectId
-    axis: Axis
-    lower: Position
-    upper: Position
-    id: PromptId | None = None
-
-
-class MaskPromptWords(Request):
-    """The user's own mask of one slice; empty outside `extent`."""
-
-    type: Literal["mask"]
-    object: ObjectId
-    axis: Axis
-    extent: Extent
-    bits: Annotated[str, Field(description="numpy.packbits of the extent, zlib, base64.")]
-    id: PromptId | None = None
-
-
-PromptWords = Annotated[PointPromptWords | BoxPromptWords | MaskPromptWords, Field(discriminator="type")]
+ObjectKey = Annotated[str, Field(pattern=r"^[1-9]\d{0,4}$", description="An object's number as text.")]
 
 
 class OptionsWords(Request):
@@ -82,11 +37,12 @@ class SessionRequest(Request):
 
 
 class RoundRequest(Request):
-    """A round: new prompts, and the ids of older ones that no longer hold."""
+    """A round: new prompts, the ids of older ones that no longer hold, and between which slices objects may change."""
 
     id: UUID
-    prompts: list[PromptWords] = []
-    removed: list[PromptId] = []
+    prompts: list[PromptWords] = Field(default_factory=list)
+    removed: list[PromptId] = Field(default_factory=list)
+    limits: dict[ObjectKey, LimitsWords] = Field(default_factory=dict)
 
 
 class ErrorWords(BaseModel):
@@ -129,7 +85,8 @@ class Info(BaseModel):
     device_memory_bytes: int
     """0 where it is not known."""
     model: ModelWords
-    prompts: list[str] = ["point", "box", "mask"]
+    prompts: list[str] = PROMPTS
+    features: list[str] = FEATURES
     limits: dict[str, int]
     retention_hours: float
 

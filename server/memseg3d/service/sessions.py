@@ -14,6 +14,7 @@ from memseg3d.network.seam import Network
 from memseg3d.propagation.errors import PropagationError, SessionError
 from memseg3d.propagation.events import RoundDone, SliceDone
 from memseg3d.propagation.features import FeatureStore
+from memseg3d.propagation.limits import limits_from_json
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompt_json import prompt_from_json
 from memseg3d.propagation.session import Session
@@ -192,7 +193,9 @@ class ServedSession:
     def _begun(self, request: dict[str, Any]) -> RunningRound:
         try:
             prompts = [prompt_from_json(words, self._volume.shape) for words in request["prompts"]]
-            run = self._session.begin(request["id"], prompts, request["removed"])
+            # Rounds that an older worker began know no limits.
+            limits = limits_from_json(request.get("limits", {}))
+            run = self._session.begin(request["id"], prompts, request["removed"], limits)
         except SessionError as error:
             raise ServiceError("bad_request", error.message) from error
         except PropagationError as error:

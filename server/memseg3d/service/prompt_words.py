@@ -1,0 +1,141 @@
+"""The prompts of wire protocol 1 and the limits of a round, as requests write them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+PROMPTS = ["point", "box", "mask", "box3d", "scribble", "lasso", "extreme_points", "voxels"]
+"""Every type of prompt that this worker takes."""
+
+Axis = Literal[0, 1, 2]
+ObjectId = Annotated[int, Field(ge=1, le=65535, strict=True, description="Chosen by the client; no name ever travels.")]
+Position = Annotated[
+    tuple[FiniteFloat, FiniteFloat, FiniteFloat], Field(description="(k, j, i), voxel centres at integers.")
+]
+Line = Annotated[list[Position], Field(min_length=1, max_length=4000)]
+Range = Annotated[tuple[int, int], Field(description="Half-open: first voxel, voxel after the last.")]
+Extent = tuple[Range, Range, Range]
+Bits = Annotated[str, Field(description="numpy.packbits of the extent, zlib, base64.")]
+PromptId = Annotated[str, Field(min_length=1, max_length=200)]
+SliceIndex = Annotated[int, Field(ge=0)]
+
+
+class Request(BaseModel):
+    """A request body: unknown names are errors, so that a misspelt option is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PointPromptWords(Request):
+    """A click. `axis`: the axis of the slice it was made on."""
+
+    type: Literal["point"]
+    object: ObjectId
+    position: Position
+    positive: bool = True
+    axis: Axis = 0
+    id: PromptId | None = None
+
+
+class BoxPromptWords(Request):
+    """A box on one slice: lower and upper corner (inclusive) agree along `axis`."""
+
+    type: Literal["box"]
+    object: ObjectId
+    axis: Axis
+    lower: Position
+    upper: Position
+    id: PromptId | None = None
+
+
+class Box3DPromptWords(Request):
+    """A box in space, corners inclusive; the object ends where it ends. `axis`: along which it is propagated."""
+
+    type: Literal["box3d"]
+    object: ObjectId
+    axis: Axis
+    lower: Position
+    upper: Position
+    id: PromptId | None = None
+
+
+class ExtremePointsPromptWords(Request):
+    """Four points on the object's edge on one slice across `axis`, and up to two on the slices where it ends."""
+
+    type: Literal["extreme_points"]
+    object: ObjectId
+    axis: Axis
+    points: Annotated[list[Position], Field(min_length=4, max_length=6)]
+    id: PromptId | None = None
+
+
+class ScribblePromptWords(Request):
+    """A stroke on one slice across `axis`. `radii`: (k, j, i) half its width in voxels along each axis."""
+
+    type: Literal["scribble"]
+    object: ObjectId
+    axis: Axis
+    points: Line
+    radii: Position
+    positive: bool = True
+    id: PromptId | None = None
+
+
+class LassoPromptWords(Request):
+    """A closed line on one slice across `axis`: the object is what is inside, or (negative) has no part of it."""
+
+    type: Literal["lasso"]
+    object: ObjectId
+    axis: Axis
+    points: Line
+    positive: bool = True
+    id: PromptId | None = None
+
+
+class VoxelsPromptWords(Request):
+    """Voxels that belong to the object, or (negative) do not; nothing is said about those without a bit.
+
+    `axis`: across which they were drawn.
+    """
+
+    type: Literal["voxels"]
+    object: ObjectId
+    axis: Axis
+    extent: Extent
+    bits: Bits
+    positive: bool = True
+    id: PromptId | None = None
+
+
+class MaskPromptWords(Request):
+    """The user's own mask of one slice; empty outside `extent`. Without a bit: the object is not on this slice."""
+
+    type: Literal["mask"]
+    object: ObjectId
+    axis: Axis
+    extent: Extent
+    bits: Bits
+    id: PromptId | None = None
+
+
+PromptWords = Annotated[
+    PointPromptWords
+    | BoxPromptWords
+    | MaskPromptWords
+    | Box3DPromptWords
+    | ScribblePromptWords
+    | LassoPromptWords
+    | ExtremePointsPromptWords
+    | VoxelsPromptWords,
+    Field(discriminator="type"),
+]
+
+
+class LimitsWords(Request):
+    """The first and the last slice (inclusive) across `axis` between which a round may change an object."""
+
+    axis: Axis
+    first: SliceIndex
+    last: SliceIndex
