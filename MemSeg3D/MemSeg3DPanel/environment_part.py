@@ -9,6 +9,7 @@ from typing import Any
 import slicer.packaging
 from slicer.i18n import tr as _
 
+from MemSeg3DLib.environment_maker import EnvironmentMaker
 from MemSeg3DLib.errors import SetupError
 from MemSeg3DLib.uv import find_uv
 from MemSeg3DLib.worker_command import About
@@ -30,6 +31,7 @@ class EnvironmentPart:
         self._context = context
         self._ui = ui
         self._choice = context.application.choice
+        self._maker = EnvironmentMaker(self._choice.environment)
         self._backends = {
             _("PyTorch: automatic"): "auto",
             _("PyTorch: processor only (small)"): "cpu",
@@ -85,19 +87,19 @@ class EnvironmentPart:
         """Make the environment; the only place where something is fetched from the network."""
         recipe = self._recipe()
         recipe.check()
-        self._line.start(self._choice.environment.task_make(self._uv(), recipe), self._installed)
+        self._line.start(self._maker.task_make(self._uv(), recipe), self._installed)
         self.show()
 
     def _repair(self) -> None:
         self._context.application.source.restart()
-        self._line.start(self._choice.environment.task_repair(self._uv(), None), self._installed)
+        self._line.start(self._maker.task_repair(self._uv(), None), self._installed)
         self.show()
 
     def _remove(self) -> None:
         if ask(_("Remove the environment"), _("Delete the worker's environment from this computer?")):
             self._context.application.source.restart()
             self._line.start(
-                self._choice.environment.task_remove(),
+                self._maker.task_remove(),
                 lambda _nothing: self._context.say("info", _("The environment is removed.")),
             )
             self.show()

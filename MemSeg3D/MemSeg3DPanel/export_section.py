@@ -77,7 +77,7 @@ class ExportSection(Section):
             volume_node=self.workbench.volume_node,
             folder=Path(folder) if folder else None,
             name=self.ui.nameEdit.text.strip() or None,
-            segment_ids=[self.workbench.segment_id] if self.ui.whichSelector.currentIndex == 1 else None,
+            segment_ids=self._segments(),
             one_file_per_segment=bool(self.ui.splitBox.checked),
             overwrite=bool(self.ui.overwriteBox.checked),
             find_source=_file_of_instance,
@@ -89,6 +89,14 @@ class ExportSection(Section):
 
     def _done(self, exported: Exported) -> None:
         self.context.say("info", exported.as_text())
+
+    def _segments(self) -> list[str] | None:
+        """The segments to write; None for all."""
+        if self.ui.whichSelector.currentIndex == 0:
+            return None
+        if self.workbench.segment_id is None:
+            raise ExportError(_("Select a segment first, or export all of them."))
+        return [self.workbench.segment_id]
 
     def _format(self) -> ExportFormat:
         return self._formats[self.ui.formatSelector.currentText]

@@ -24,6 +24,8 @@ from MemSeg3DPanel.stores_section import StoresSection
 from MemSeg3DPanel.tools_section import ToolsSection
 from MemSeg3DPanel.worker_section import WorkerSection
 
+SHOW_MILLISECONDS = 40
+
 
 class Panel:
     """What the module's widget shows. It owns no run: closing it, or another module, disturbs none.
@@ -49,21 +51,28 @@ class Panel:
         self.export = ExportSection(context, ui.exportButton.layout())
         self.worker = WorkerSection(context, ui.workerButton.layout(), self._stale)
         self.stores = StoresSection(context, ui.storesButton.layout())
-        self.sections: list[Section] = [
-            self.tools,
-            self.quality,
-            self.prompts,
-            self.rounds,
-            self.measure,
-            self.export,
-            self.worker,
-            self.stores,
+        self.sections: list[tuple[Section, Any]] = [
+            (self.tools, None),
+            (self.quality, None),
+            (self.prompts, ui.promptsButton),
+            (self.rounds, ui.roundsButton),
+            (self.measure, ui.measureButton),
+            (self.export, ui.exportButton),
+            (self.worker, ui.workerButton),
+            (self.stores, ui.storesButton),
         ]
+        for _section, button in self.sections:
+            if button is not None:
+                button.collapsed = True
+                button.connect("contentsCollapsed(bool)", self._stale)
         self._guarded = lambda action: guarded(self.status.say, action)
         ui.cancelButton.connect("clicked()", self._guarded(workbench.cancel))
         self._shortcuts = Shortcuts()
-        self._is_stale = False
-        self._is_closed = False
+        # Many changes in quick succession are shown once; the timer ends with the panel.
+        self._later: Any = qt.QTimer()
+        self._later.setSingleShot(True)
+        self._later.setInterval(SHOW_MILLISECONDS)
+        self._later.connect("timeout()", self.show)
         self._stop_listening = [
             workbench.changed.connect(self._stale),
             self._application.ticked.connect(self._tick),
@@ -72,12 +81,12 @@ class Panel:
 
     def show(self, *_ignored: object) -> None:
         """Bring every part up to date."""
-        self._is_stale = False
-        if self._is_closed:
-            return
         self.status.show()
         self.source.show()
-        for section in self.sections:
+        for section, button in self.sections:
+            # What is folded away is brought up to date when it is unfolded.
+            if button is not None and button.collapsed:
+                continue
             try:
                 section.show()
             except MemSeg3DError as error:
@@ -103,11 +112,11 @@ class Panel:
 
     def close(self) -> None:
         """The panel goes away."""
-        self._is_closed = True
+        self._later.stop()
         self._shortcuts.remove()
         for stop in self._stop_listening:
             stop()
-        for section in self.sections:
+        for section, _button in self.sections:
             section.close()
         self.status.close()
         self.segments.close()
@@ -135,11 +144,9 @@ class Panel:
             self.worker.choose(mode)
 
     def _stale(self, _value: object = None) -> None:
-        # Many changes in one turn of the event loop are shown once.
-        if not self._is_stale:
-            self._is_stale = True
-            qt.QTimer.singleShot(0, self.show)
+        if not self._later.active:
+            self._later.start()
 
     def _tick(self, _value: object) -> None:
-        for section in self.sections:
+        for section, _button in self.sections:
             section.tick()

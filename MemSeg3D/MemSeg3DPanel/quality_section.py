@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from slicer.i18n import tr as _
 
 from MemSeg3DLib.errors import SceneError
+from MemSeg3DLib.quality import QualityCurve
 from MemSeg3DLib.scene import volume_array
 from MemSeg3DPanel.quality_strip import QualityStrip, StripData
 from MemSeg3DPanel.section import Context, Section, guarded
@@ -19,6 +21,7 @@ class QualitySection(Section):
 
     def __init__(self, context: Context, host: Any) -> None:
         super().__init__(context, "Quality.ui", host)
+        self._shown_axis = 0
         self.strip = QualityStrip(guarded(context.say, self._go_to))
         self.ui.stripHolder.layout().addWidget(self.strip)
         self.on(self.ui.approveButton, "clicked()", self.approve)
@@ -29,19 +32,16 @@ class QualitySection(Section):
     def show(self) -> None:
         """Bring strip and buttons up to date."""
         volume, segment = self.workbench.volume_node, self.workbench.segment_id
-        ready = volume is not None and volume.GetImageData() is not None and segment is not None
-        data = self._data(volume, segment) if ready else StripData()
-        self.strip.show_data(data)
-        self.ui.sliceLabel.setText(self.strip.describe(data.current) if data.current is not None else "")
-        self.ui.nextButton.setEnabled(data.suggested is not None)
-        self.ui.approveButton.setEnabled(data.current is not None)
-        approved = data.current is not None and data.current in data.approved
-        self.ui.approveButton.setText(_("Take approval back") if approved else _("Approve slice"))
+        if volume is None or volume.GetImageData() is None or segment is None:
+            self._show_data(StripData())
+        else:
+            self._show_data(self._data(volume, segment))
 
     def tick(self) -> None:
         """Follow the slice on screen, which moves without anybody telling."""
-        if self.strip.data.count:
-            self.show()
+        volume = self.workbench.volume_node
+        if volume is not None and self.strip.data.count:
+            self._show_data(replace(self.strip.data, current=current_slice(volume, self._shown_axis)))
 
     def approve(self) -> None:
         """Lock the slice on screen, or take its approval back."""
@@ -59,11 +59,20 @@ class QualitySection(Section):
             raise SceneError(_("There is no slice to check: prompt the segment first, or every slice is approved."))
         self._show(suggestion.axis, suggestion.index)
 
+    def _show_data(self, data: StripData) -> None:
+        self.strip.show_data(data)
+        self.ui.sliceLabel.setText(self.strip.describe(data.current) if data.current is not None else "")
+        self.ui.nextButton.setEnabled(data.suggested is not None)
+        self.ui.approveButton.setEnabled(data.current is not None)
+        approved = data.current is not None and data.current in data.approved
+        self.ui.approveButton.setText(_("Take approval back") if approved else _("Approve slice"))
+
     def _data(self, volume: Any, segment_id: str) -> StripData:
         curve = self.workbench.quality(segment_id)
-        axis = self._axis(volume, segment_id)
+        axis = self._axis(volume, curve)
+        self._shown_axis = axis
         limits = self.workbench.limits(segment_id)
-        suggestion = self.workbench.next_slice(segment_id)
+        suggestion = None if curve is None else curve.next_slice()
         segment = self.workbench.segmentation_node.GetSegmentation().GetSegment(segment_id)
         known = {} if curve is None else dict(zip(map(int, curve.indices), map(float, curve.values), strict=True))
         return StripData(
@@ -77,23 +86,23 @@ class QualitySection(Section):
             colour=tuple(segment.GetColor()) if segment is not None else (0.5, 0.5, 0.5),
         )
 
-    def _axis(self, volume: Any, segment_id: str) -> int:
-        curve = self.workbench.quality(segment_id)
-        return first_axis(volume) if curve is None or not len(curve.indices) else curve.axis
+    @staticmethod
+    def _axis(volume: Any, curve: QualityCurve | None) -> int:
+        """The propagation axis; before the first round the one that the first view looks along."""
+        return first_axis(volume) if curve is None else curve.axis
 
     def _here(self) -> tuple[str, int, int]:
         volume, segment = self.workbench.volume_node, self.workbench.segment_id
-        index = None if volume is None or segment is None else current_slice(volume, self._axis(volume, segment))
+        index = None if volume is None or segment is None else current_slice(volume, self._shown_axis)
         if volume is None or segment is None or index is None:
             raise SceneError(
                 _("No view shows a slice of the volume along the propagation: press Align, and try again.")
             )
-        return segment, self._axis(volume, segment), index
+        return segment, self._shown_axis, index
 
     def _go_to(self, index: int) -> None:
-        volume, segment = self.workbench.volume_node, self.workbench.segment_id
-        if volume is not None and segment is not None:
-            self._show(self._axis(volume, segment), index)
+        if self.workbench.volume_node is not None:
+            self._show(self._shown_axis, index)
 
     def _show(self, axis: int, index: int) -> None:
         if not show_slice(self.workbench.volume_node, axis, index):

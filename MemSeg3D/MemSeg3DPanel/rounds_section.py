@@ -8,6 +8,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from MemSeg3DLib.errors import RoundError
+from MemSeg3DLib.workbench import Recoverable
 from MemSeg3DPanel.dialogs import ask_save_file
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section
@@ -18,7 +19,8 @@ class RoundsSection(Section):
 
     def __init__(self, context: Context, host: Any) -> None:
         super().__init__(context, "Rounds.ui", host)
-        self._left: list[Any] = []
+        self._button = host.parentWidget()
+        self._left: list[Recoverable] = []
         self._rows = Rows(self.ui.roundTree, [_("Round"), _("Time"), _("Segments"), _("State")], stretch=2)
         self.ui.recoveryFrame.setVisible(False)
         self.on(self.ui.undoButton, "clicked()", self.undo)
@@ -54,6 +56,8 @@ class RoundsSection(Section):
         """Offer what a crash has left."""
         self._left = list(self.workbench.recoverable())
         self._show_recovery()
+        if self._left:
+            self._button.collapsed = False
 
     def undo(self) -> None:
         """Take the last round back."""

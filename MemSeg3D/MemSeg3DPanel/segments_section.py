@@ -31,8 +31,8 @@ class SegmentsSection:
         self.editor.setMRMLScene(slicer.mrmlScene)
         # The order counts: the node comes before anything is selected in it.
         self._use_own_node()
-        self.editor.setSourceVolumeNodeSelectorVisible(False)
-        self.editor.setSwitchToSegmentationsButtonVisible(False)
+        self.editor.sourceVolumeNodeSelectorVisible = False
+        self.editor.switchToSegmentationsButtonVisible = False
         self.editor.setEffectNameOrder(EFFECTS)
         self.editor.unorderedEffectsVisible = False
         host.addWidget(self.editor)
@@ -71,15 +71,17 @@ class SegmentsSection:
     def enter(self) -> None:
         """The module is shown."""
         self._use_own_node()
-        self.editor.turnOffLightboxes()
         self.editor.setupViewObservations()
         self.editor.installKeyboardShortcuts()
         self.editor.updateWidgetFromMRML()
+        # Each run is one step of this editor's own undo.
+        self._context.workbench.save_state = self.editor.saveStateForUndo
         self._tell_workbench()
         self.activate()
 
     def exit(self) -> None:
         """Another module is shown: views and keys are given back; a run goes on."""
+        self._context.workbench.save_state = None
         self.editor.setActiveEffect(None)
         self.editor.uninstallKeyboardShortcuts()
         self.editor.removeViewObservations()

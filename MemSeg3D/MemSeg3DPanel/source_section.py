@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from MemSeg3DPanel.section import Context, guarded
 from MemSeg3DPanel.segments_section import SegmentsSection
-from MemSeg3DPanel.views import align_views
+from MemSeg3DPanel.views import align_views, volume_on_screen
 from MemSeg3DPanel.window_presets import apply_preset, presets
 
 
@@ -58,9 +58,9 @@ class SourceSection:
             widget.setEnabled(volume is not None)
 
     def enter(self) -> None:
-        """The module is shown: what the selector shows is what is segmented."""
+        """The module is shown: where no volume is chosen yet, the one on screen is meant."""
         if self._context.workbench.volume_node is None:
-            self._volume_chosen(self._ui.volumeSelector.currentNode())
+            self._volume_chosen(self._ui.volumeSelector.currentNode() or volume_on_screen())
 
     def _volume_chosen(self, node: Any) -> None:
         # While a scene is read, nodes come one by one, and the segmentation of this volume perhaps last.

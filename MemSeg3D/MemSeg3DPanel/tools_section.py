@@ -88,17 +88,17 @@ class ToolsSection(Section):
 
     def from_here(self) -> None:
         """The slice on screen is the first."""
-        axis, index, count = self._slice_on_screen()
-        limits = self.workbench.limits(self.workbench.segment_id)
+        segment, axis, index, count = self._slice_on_screen()
+        limits = self.workbench.limits(segment)
         last = limits.last if limits is not None and limits.axis == axis else count - 1
-        self.workbench.set_limits(self.workbench.segment_id, SliceLimits(axis, index, max(index, last)))
+        self.workbench.set_limits(segment, SliceLimits(axis, index, max(index, last)))
 
     def stop_here(self) -> None:
         """The slice on screen is the last."""
-        axis, index, _count = self._slice_on_screen()
-        limits = self.workbench.limits(self.workbench.segment_id)
+        segment, axis, index, _count = self._slice_on_screen()
+        limits = self.workbench.limits(segment)
         first = limits.first if limits is not None and limits.axis == axis else 0
-        self.workbench.set_limits(self.workbench.segment_id, SliceLimits(axis, min(index, first), index))
+        self.workbench.set_limits(segment, SliceLimits(axis, min(index, first), index))
 
     def _tool_button(self, tool: str) -> Any:
         button = qt.QToolButton()
@@ -129,22 +129,23 @@ class ToolsSection(Section):
     def _set_auto_run(self, on: bool) -> None:
         self.workbench.auto_run = bool(on)
 
-    def _slice_on_screen(self) -> tuple[int, int, int]:
-        """Axis, index on screen, and number of slices across the axis."""
+    def _slice_on_screen(self) -> tuple[str, int, int, int]:
+        """Segment, axis, index on screen, and number of slices across the axis."""
         volume, segment = self.workbench.volume_node, self.workbench.segment_id
         if volume is None or segment is None:
             raise SceneError(_("Choose a volume and a segment first."))
         curve = self.workbench.quality(segment)
-        axis = first_axis(volume) if curve is None or not len(curve.indices) else curve.axis
+        axis = first_axis(volume) if curve is None else curve.axis
         index = current_slice(volume, axis)
         if index is None:
             raise SceneError(
                 _("No view shows a slice of the volume along the propagation: press Align, and try again.")
             )
-        return axis, index, volume_array(volume).shape[axis]
+        return segment, axis, index, volume_array(volume).shape[axis]
 
     def _show_limits(self, ready: bool) -> None:
-        limits = self.workbench.limits(self.workbench.segment_id) if ready else None
+        segment = self.workbench.segment_id
+        limits = None if segment is None else self.workbench.limits(segment)
         text = _("Slices: as far as the object goes")
         if limits is not None:
             text = _("Slices {first} to {last}").format(first=limits.first, last=limits.last)
@@ -158,7 +159,8 @@ class ToolsSection(Section):
         self.show()
 
     def _clear_limits(self) -> None:
-        self.workbench.set_limits(self.workbench.segment_id, None)
+        if self.workbench.segment_id is not None:
+            self.workbench.set_limits(self.workbench.segment_id, None)
 
     def _fill_mask_menu(self) -> None:
         self._mask_menu.clear()

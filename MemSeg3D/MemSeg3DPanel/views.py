@@ -20,6 +20,18 @@ def slice_nodes() -> list[Any]:
     return [widget.mrmlSliceNode() for widget in widgets if widget is not None]
 
 
+def volume_on_screen() -> Any:
+    """The scalar volume in the background of the first view that shows one; None where none does."""
+    layout = slicer.app.layoutManager()
+    names = sorted(layout.sliceViewNames(), key=lambda name: name != "Red") if layout is not None else []
+    for name in names:
+        shown = layout.sliceWidget(name).mrmlSliceCompositeNode().GetBackgroundVolumeID()
+        node = slicer.mrmlScene.GetNodeByID(shown) if shown else None
+        if node is not None and node.GetClassName() == "vtkMRMLScalarVolumeNode":
+            return node
+    return None
+
+
 def view_axis(volume_node: Any, slice_node: Any) -> int:
     """The volume axis (0 slice, 1 row, 2 column) that a view looks along, or nearly so."""
     matrix = slice_node.GetSliceToRAS()
