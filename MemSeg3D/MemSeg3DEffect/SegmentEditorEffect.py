@@ -124,6 +124,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.deactivate()
         if self._options is not None:
             self._options.close()
+        if self._bench().save_state == self._save_state:
+            self._bench().save_state = None
 
     def interactionNodeModified(self, interactionNode: Any) -> None:
         """Nothing: a markup that is being placed elsewhere is no reason to leave the effect."""
@@ -147,9 +149,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         return application().workbench
 
     def _add(self, target: Target, prompt: Prompt) -> None:
-        self._bench().select(
-            target.volume, target.segmentation, target.segment_id, self.scriptedEffect.parameterSetNode()
-        )
+        # Another editor may have been at work since this one was activated.
+        self._select()
         self._bench().add(prompt)
         application().hurry()
 
@@ -159,6 +160,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         volume, segmentation = node.GetSourceVolumeNode(), node.GetSegmentationNode()
         if volume is not None and segmentation is not None:
             self._bench().select(volume, segmentation, node.GetSelectedSegmentID() or None, node)
+            self._bench().save_state = self._save_state
+
+    def _save_state(self) -> None:
+        """One step of this editor's own undo for a whole run."""
+        if self.scriptedEffect.parameterSetNode() is not None:
+            self.scriptedEffect.saveStateForUndo()
 
     def _editor_changed(self, *_event: object) -> None:
         """Another segment is selected: a negative sign was meant for the one before."""
