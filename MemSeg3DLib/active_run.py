@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 from MemSeg3DLib.changes import SegmentChange
 from MemSeg3DLib.errors import SceneError
 from MemSeg3DLib.guard import RunGuard
 from MemSeg3DLib.jobs import Event, PastRound, RoundClosed, RoundJob, SliceArrived, SliceVoid, VolumeSnapshot
-from MemSeg3DLib.rounds import RoundHistory, RoundRecord, lattice_of
-from MemSeg3DLib.run_state import RoundRequest, RoundResult, SliceWritten, Suggestion
+from MemSeg3DLib.prompt_json import drawn_to_json
+from MemSeg3DLib.round_record import RoundRecord
+from MemSeg3DLib.rounds import RoundHistory, lattice_of
+from MemSeg3DLib.run_state import Locked, RoundRequest, RoundResult, SliceWritten, Suggestion
 from MemSeg3DLib.segment_writer import SegmentWriter
 from MemSeg3DLib.write_settings import WriteSettings
 
@@ -42,17 +46,25 @@ class ActiveRun:
         self._prompts = prompts
         self._segments = {label: segment for segment, label in labels.items()}
         self._pending: dict[tuple[int, int, int], SliceArrived | SliceVoid] = {}
-        self._quality: dict[str, dict[tuple[int, int], float]] = {}
+        self._quality: dict[str, dict[tuple[int, int], tuple[float | None, bool]]] = {}
+        """Predicted quality (None: empty now) and whether it was prompted, of every slice that came."""
+        self._limits = {str(labels[one]): limits.to_wire() for one, limits in request.limits.items() if one in labels}
+        self.edits: list[SegmentChange] = []
+        """What others had changed in the segments when the run began."""
 
-    def begin(self, snapshot: VolumeSnapshot, past: list[PastRound]) -> None:
+    def begin(self, snapshot: VolumeSnapshot, history: RoundHistory) -> None:
         """Freeze settings and geometry as they are now, and make the job. Raises SceneError."""
+        past = history.past()
         segmentation, volume = self.request.segmentation_node, self.request.volume_node
         if self.scene is None or not all(self.scene.IsNodePresent(node) for node in (segmentation, volume)):
             raise SceneError("The volume or the segmentation was removed from the scene before the run began.")
         wanted = dict.fromkeys(prompt.segment_id for prompt in self.request.prompts)
         corrected = [one for one in self._corrected(past) if segmentation.GetSegmentation().GetSegment(one) is not None]
         self._targets = list(wanted | dict.fromkeys(corrected))
-        self._writer = SegmentWriter(segmentation, volume, self._targets, self._settings, self.request.save_state)
+        self.edits = history.edits(volume, self._targets)
+        self._writer = SegmentWriter(
+            segmentation, volume, self._targets, self._settings, self.request.save_state, self.request.locked
+        )
         self._guard = RunGuard(self.scene, volume, segmentation)
         self.job = RoundJob(
             id=self.id,
@@ -61,6 +73,7 @@ class ActiveRun:
             prompts=self._prompts,
             removed=list(self.request.removed),
             past=past,
+            limits=self._limits,
         )
 
     @property
@@ -90,8 +103,8 @@ class ActiveRun:
             self._quality.get(segment, {}).pop((arrived.axis, arrived.index), None)
             return SliceWritten(self.id, segment, arrived.axis, arrived.index, None, False, changed)
         changed = self._writer.write_slice(segment, arrived.axis, arrived.index, arrived.extent, arrived.mask)
-        if arrived.quality is not None:
-            self._quality.setdefault(segment, {})[(arrived.axis, arrived.index)] = arrived.quality
+        quality = None if arrived.extent is None else arrived.quality
+        self._quality.setdefault(segment, {})[(arrived.axis, arrived.index)] = (quality, arrived.prompted)
         return SliceWritten(self.id, segment, arrived.axis, arrived.index, arrived.quality, arrived.prompted, changed)
 
     def reason_to_stop(self, history: RoundHistory | None) -> str | None:
@@ -128,9 +141,16 @@ class ActiveRun:
         labels = [one["object"] for round_ in past for one in round_.prompts if one.get("id") in removed]
         return [self._segments[label] for label in labels if label in self._segments]
 
-    def record(self, closed: RoundClosed, changes: list[SegmentChange]) -> RoundRecord:
+    def lock(self, locked: Locked) -> None:
+        """Slices that are approved while the run goes on."""
+        self._writer.lock(locked)
+
+    def record(self, closed: RoundClosed, changes: list[SegmentChange], history: RoundHistory) -> RoundRecord:
         """What the round list keeps."""
-        return RoundRecord(
+        quality = {
+            segment: [[*place, *slices[place]] for place in sorted(slices)] for segment, slices in self._quality.items()
+        }
+        record = RoundRecord(
             id=self.id,
             session=closed.session,
             volume=closed.volume,
@@ -140,7 +160,13 @@ class ActiveRun:
             labels=self.labels,
             changes=changes,
             lattice=lattice_of(self._writer.grid),
+            limits=self.job.limits,
+            edits=self.edits,
+            drawn=[drawn for one in self.request.prompts if (drawn := drawn_to_json(one)) is not None],
+            quality=quality,
+            time=time.time(),
         )
+        return replace(record, edits=[*self.edits, *history.first_seen(self.request.volume_node, record)])
 
     def result(self, closed: RoundClosed, changes: list[SegmentChange]) -> RoundResult:
         """What the panel shows."""
@@ -149,4 +175,8 @@ class ActiveRun:
             for label, one in closed.suggested.items()
             if label in self._segments
         }
-        return RoundResult(self.id, changes, self._quality, suggested, closed.seconds)
+        quality = {
+            segment: {place: value for place, (value, _) in slices.items() if value is not None}
+            for segment, slices in self._quality.items()
+        }
+        return RoundResult(self.id, changes, quality, suggested, closed.seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -103,10 +104,23 @@ def make_change(segmentation_node: Any, segment_id: str, grid: Grid, box: Extent
     )
 
 
+Locks = Callable[[str, Extent], np.ndarray | None]
+"""Voxels of a segment in a box of array indices that must stay as they are; None for none."""
+
+
+def _unlocked(segment_id: str, box: Extent) -> None:
+    """Nothing is locked."""
+
+
 def apply_change(
-    editor: PrivateEditor, segmentation_node: Any, grid: Grid, change: SegmentChange, forward: bool
+    editor: PrivateEditor,
+    segmentation_node: Any,
+    grid: Grid,
+    change: SegmentChange,
+    forward: bool,
+    locks: Locks = _unlocked,
 ) -> None:
-    """Make a change again, or take it back. A voxel that somebody changed since keeps what it has."""
+    """Make a change again, or take it back. A voxel that somebody changed since, or that is locked, stays."""
     whole = on_array(change.extent, grid)
     box = intersect(whole, grid.whole)
     if box is None:
@@ -114,12 +128,19 @@ def apply_change(
     added, removed = (mask[extent_slices(within(box, whole))] for mask in change.masks())
     now = read_segment(segmentation_node, change.segment_id, grid, box)
     grow, shrink = (added, removed) if forward else (removed, added)
+    if (locked := locks(change.segment_id, box)) is not None:
+        grow, shrink = grow & ~locked, shrink & ~locked
     editor.remove(change.segment_id, box, shrink & now)
     editor.add(change.segment_id, box, grow & ~now)
 
 
-def is_in_state(segmentation_node: Any, grid: Grid, change: SegmentChange, forward: bool) -> bool:
-    """True where every voxel of the change is as after it (`forward`) or as before it."""
+def is_in_state(
+    segmentation_node: Any, grid: Grid, change: SegmentChange, forward: bool, locks: Locks = _unlocked
+) -> bool | None:
+    """True where every voxel of the change is as after it (`forward`) or as before it.
+
+    Locked voxels tell nothing, since our own undo leaves them alone; None where there are no others.
+    """
     whole = on_array(change.extent, grid)
     box = intersect(whole, grid.whole)
     if box is None:
@@ -127,4 +148,8 @@ def is_in_state(segmentation_node: Any, grid: Grid, change: SegmentChange, forwa
     added, removed = (mask[extent_slices(within(box, whole))] for mask in change.masks())
     now = read_segment(segmentation_node, change.segment_id, grid, box)
     filled, empty = (added, removed) if forward else (removed, added)
+    if (locked := locks(change.segment_id, box)) is not None:
+        filled, empty = filled & ~locked, empty & ~locked
+        if not filled.any() and not empty.any():
+            return None
     return bool(now[filled].all()) and not bool(now[empty].any())

@@ -192,6 +192,16 @@ class VolumeOnGrid:
             result[k] = values.reshape(self.shape[1:])
         return result
 
+    def slice_numbers(self, box: Extent, axis: int) -> np.ndarray:
+        """Which slice of the volume across `axis` each grid voxel of a box lies in; broadcasts to the box's shape."""
+        if self._offset is not None:
+            along = [1, 1, 1]
+            along[axis] = -1
+            return (np.arange(*box[axis]) - self._offset[axis]).reshape(along)
+        points = np.stack(np.meshgrid(*(np.arange(*one) for one in box), indexing="ij"), axis=-1)
+        source = np.floor(self._to_volume(points.reshape(-1, 3).astype(np.float64))[:, axis] + 0.5)
+        return np.asarray(source.astype(np.int64).reshape(extent_shape(box)))
+
     def _lattice_offset(self) -> tuple[int, int, int] | None:
         """Grid array index of voxel (0, 0, 0) where the lattices agree up to whole voxels."""
         if not self._is_linear:

@@ -33,7 +33,7 @@ class VolumeSnapshot:
 
 @dataclass(frozen=True)
 class PastRound:
-    """A round that the worker's session should hold already. volume: content id."""
+    """A round that the worker's session should hold already. volume: content id; limits: as they travelled."""
 
     id: str
     session: str
@@ -41,6 +41,7 @@ class PastRound:
     options: dict[str, Any]
     prompts: list[dict[str, Any]]
     removed: list[str]
+    limits: dict[str, dict[str, int]] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(eq=False)
@@ -48,7 +49,8 @@ class RoundJob:
     """One round to run. past: every applied round, oldest first; those of the same volume and options are its base.
 
     session: the worker's session, once it is known. computing: session and round that the worker computes for this job,
-    which may be an earlier round that it had lost. Only the worker's thread writes these two.
+    which may be an earlier round that it had lost. removed: ids that are none of the session's are dropped from it.
+    Only the worker's thread writes these three.
     """
 
     id: str
@@ -57,6 +59,7 @@ class RoundJob:
     prompts: list[dict[str, Any]]
     removed: list[str]
     past: list[PastRound]
+    limits: dict[str, dict[str, int]] = field(default_factory=dict)
     session: str | None = None
     computing: tuple[str, str] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -65,10 +68,11 @@ class RoundJob:
 
 @dataclass(frozen=True)
 class AlignJob:
-    """Bring a session to these rounds, after an undo or a redo."""
+    """Bring a session to these rounds, after an undo or a redo. cancelled: a later job does it, and more."""
 
     session: str
     past: list[PastRound]
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)

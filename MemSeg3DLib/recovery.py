@@ -8,9 +8,10 @@ from typing import Any
 
 from MemSeg3DLib.changes import EMPTY, segment_checksum
 from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.grids import segmentation_grid
+from MemSeg3DLib.grids import Grid, segmentation_grid
 from MemSeg3DLib.journal import RecoveryJournal
-from MemSeg3DLib.rounds import RoundHistory, RoundRecord
+from MemSeg3DLib.round_record import RoundRecord
+from MemSeg3DLib.rounds import RoundHistory
 
 ATTRIBUTE = "MemSeg3D.Journal"
 """Attribute of a segmentation node: the name of its journal, without folder or suffix."""
@@ -44,20 +45,33 @@ def recover(segmentation_node: Any, volume_node: Any, history: RoundHistory, jou
     """
     records = missing_rounds(history, journal)
     grid = segmentation_grid(segmentation_node, volume_node)
-    expected: dict[str, str] = {}
-    for record in records:
-        for change in record.changes:
-            if change.segment_id not in expected:
-                expected[change.segment_id] = segment_checksum(segmentation_node, change.segment_id, grid)
-            if expected[change.segment_id] != change.before:
-                raise RoundError(
-                    "The journal does not fit this segmentation: open the scene that it was kept for, as last saved."
-                )
-            expected[change.segment_id] = change.after
+    _check(segmentation_node, grid, records)
     segmentation = segmentation_node.GetSegmentation()
     for record in records:
-        for change in record.changes:
+        for change in [*record.edits, *record.changes]:
             if segmentation.GetSegment(change.segment_id) is None and change.before == EMPTY:
                 segmentation.AddEmptySegment(change.segment_id, f"Recovered {change.segment_id}")
         history.recover(record)
     return len(records)
+
+
+def _check(segmentation_node: Any, grid: Grid, records: list[RoundRecord]) -> None:
+    """Every segment must hold what its first round started from; edits before it may be there already, or be made."""
+    expected: dict[str, str] = {}
+    for record in records:
+        asked = {segment for segment, label in record.labels.items() if label in _objects(record)}
+        for change in [*record.edits, *record.changes]:
+            segment = change.segment_id
+            if segment not in expected:
+                expected[segment] = segment_checksum(segmentation_node, segment, grid)
+            # Edits of a neighbour are in no round until it has one of its own: its chain has gaps.
+            is_strict = segment in asked or not record.edits
+            if is_strict and expected[segment] not in (change.before, change.after):
+                raise RoundError(
+                    "The journal does not fit this segmentation: open the scene that it was kept for, as last saved."
+                )
+            expected[segment] = change.after
+
+
+def _objects(record: RoundRecord) -> set[int]:
+    return {int(prompt["object"]) for prompt in record.prompts}

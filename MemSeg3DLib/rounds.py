@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from MemSeg3DLib.changes import SegmentChange, apply_change, is_in_state
+from MemSeg3DLib.contents import Contents, difference, undone_of
 from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.grids import Grid, content_stamp, segmentation_grid
 from MemSeg3DLib.jobs import PastRound
 from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.private_editor import PrivateEditor, SurfacePause
+from MemSeg3DLib.round_record import RoundRecord
+from MemSeg3DLib.slice_locks import LockedVoxels, locked_voxels
+from MemSeg3DLib.transforms import ijk_to_local_matrix
 
 ROLE = "MemSeg3D.Rounds"
 """Role of the reference from a segmentation node to the text node with its rounds."""
-
-
-@dataclass(frozen=True)
-class RoundRecord(PastRound):
-    """One closed round: what was asked of which worker's session, and what it changed in the scene.
-
-    labels: object number of each segment id. lattice: the grid's 16 matrix elements, row by row.
-    """
-
-    labels: dict[str, int]
-    changes: list[SegmentChange]
-    lattice: list[float] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """The record as JSON values, with their checksum."""
-        values = {**self.__dict__, "changes": [change.to_json() for change in self.changes]}
-        return {**values, "sha256": _checksum(values)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> RoundRecord:
-        """The inverse of `to_json`. Raises RoundError where the checksum does not agree."""
-        values = {name: item for name, item in value.items() if name != "sha256"}
-        if _checksum(values) != value.get("sha256"):
-            raise RoundError("A stored round is damaged: its checksum does not agree. The segments are as they are.")
-        return cls(**{**values, "changes": [SegmentChange.from_json(one) for one in values["changes"]]})
-
-
-def _checksum(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode("utf-8")).hexdigest()
 
 
 class RoundHistory:
@@ -62,6 +37,8 @@ class RoundHistory:
         self._applied = 0
         self._stamps: dict[str, int] = {}
         self._journal_error: RoundError | None = None
+        self._contents: Contents | None = None
+        """What the applied rounds add up to; None until somebody asks."""
         self._load()
         self._restamp()
 
@@ -79,40 +56,82 @@ class RoundHistory:
         """Object numbers that segment ids have on the wire."""
         return {segment: label for record in self._records for segment, label in record.labels.items()}
 
+    @property
+    def contents(self) -> Contents:
+        """What the segments hold after the applied rounds, by the rounds alone."""
+        if self._contents is None:
+            self._contents = Contents(self.applied)
+        return self._contents
+
+    def edits(self, volume_node: Any, segment_ids: Iterable[str]) -> list[SegmentChange]:
+        """What others changed in these segments since the last applied round; for a new segment all that it holds."""
+        grid = segmentation_grid(self._node, volume_node)
+        segmentation = self._node.GetSegmentation()
+        found = []
+        for segment in dict.fromkeys(segment_ids):
+            if segmentation.GetSegment(segment) is None:
+                continue
+            change = difference(self._node, segment, grid, self.contents.of(segment))
+            if change is not None:
+                found.append(change)
+        return found
+
+    def first_seen(self, volume_node: Any, record: RoundRecord) -> list[SegmentChange]:
+        """What segments held that a run changed without having been asked to, such as neighbours; as edits."""
+        grid = segmentation_grid(self._node, volume_node)
+        known = {one.segment_id for one in record.edits}
+        others = [
+            one for one in record.changes if one.segment_id not in known and not self.contents.knows(one.segment_id)
+        ]
+        return [held for one in others if (held := undone_of(self._node, one, grid)) is not None]
+
     def past(self) -> list[PastRound]:
         """The applied rounds as the worker's thread needs them."""
         return list[PastRound](self.applied)
 
     def add(self, record: RoundRecord) -> None:
         """Take in a round whose changes have just been written; what was undone before it is dropped."""
-        self._records = [*_moved(self.applied, record), record]
-        self._applied += 1
+        self._append(record)
         self._store({"type": "round", "round": record.to_json()})
 
     def undo(self) -> RoundRecord:
         """Take the last round out of the segments. Raises RoundError where there is none, or the grid has changed."""
         if not self.applied:
             raise RoundError("There is no round to undo.")
-        record = self.applied[-1]
-        self._write(record, forward=False)
-        self._applied -= 1
-        self._store({"type": "undo", "round": record.id})
-        return record
+        return self.go_to(self._applied - 1)[0]
 
     def redo(self) -> RoundRecord:
         """Bring back the last round that was undone. Raises RoundError where there is none, or the grid has changed."""
         if not self.undone:
             raise RoundError("There is no round to redo.")
-        record = self.undone[0]
-        self._write(record, forward=True)
-        self._applied += 1
-        self._store({"type": "redo", "round": record.id})
-        return record
+        return self.go_to(self._applied + 1)[0]
+
+    def go_to(self, count: int) -> list[RoundRecord]:
+        """Undo or redo until `count` rounds are applied; the rounds gone over, in that order. Saved once.
+
+        Raises RoundError where the grid has changed: what was gone over until then holds.
+        """
+        gone: list[RoundRecord] = []
+        forward = count > self._applied
+        try:
+            while self._applied != count:
+                record = self._records[self._applied if forward else self._applied - 1]
+                self._write(record, forward)
+                self._step(forward)
+                gone.append(record)
+        finally:
+            if gone:
+                self._restamp()
+                self._save()
+                self._tell([{"type": "redo" if forward else "undo", "round": one.id} for one in gone])
+        return gone
 
     def recover(self, record: RoundRecord) -> None:
-        """Write a round of the journal that this scene does not hold yet, as redo would."""
-        self._write(record, forward=True)
-        self.add(record)
+        """Write a round of the journal that this scene does not hold yet, with the edits before it, as redo would."""
+        self._write(record, forward=True, with_edits=True)
+        self._append(record)
+        self._restamp()
+        self._save()
 
     def recognise(self) -> bool:
         """Look whether the user's own undo or redo stepped over rounds; True where the list had to follow.
@@ -123,27 +142,32 @@ class RoundHistory:
         if all(content_stamp(self._node, segment) == stamp for segment, stamp in self._stamps.items()):
             return False
         grid = segmentation_grid(self._node, None)
+        locks = locked_voxels(self._node, grid)
         lines: list[dict[str, Any]] = []
-        while self.applied and self._is(self.applied[-1], grid, forward=False):
-            self._applied -= 1
+        while self.applied and self._is(self.applied[-1], grid, locks, forward=False):
+            self._step(forward=False)
             lines.append({"type": "undo", "round": self._records[self._applied].id})
         if not lines:
-            while self.undone and self._is(self.undone[0], grid, forward=True):
+            while self.undone and self._is(self.undone[0], grid, locks, forward=True):
                 lines.append({"type": "redo", "round": self._records[self._applied].id})
-                self._applied += 1
+                self._step(forward=True)
         self._restamp()
         if not lines:
             return False
         self._save()
+        self._tell(lines)
+        return True
+
+    def _tell(self, lines: list[dict[str, Any]]) -> None:
+        """Steps for the journal; the list in the scene holds also where the disk does not take them."""
         try:
             for line in lines:
                 self._write_journal(line)
         except RoundError as error:
             self._journal_error = error
-        return True
 
     def take_journal_error(self) -> RoundError | None:
-        """Why the journal lacks steps that were recognised; told once."""
+        """Why the journal lacks steps that were undone or redone; told once."""
         error, self._journal_error = self._journal_error, None
         return error
 
@@ -151,26 +175,37 @@ class RoundHistory:
         """What the segments hold now is no news."""
         self._restamp()
 
-    def _is(self, record: RoundRecord, grid: Grid, forward: bool) -> bool:
-        """Rounds that changed nothing are never recognised: there is nothing to see."""
-        return (
-            bool(record.changes)
-            and _same_lattice(record, grid)
-            and all(is_in_state(self._node, grid, change, forward) for change in record.changes)
-        )
+    def _append(self, record: RoundRecord) -> None:
+        self._records = [*_moved(self.applied, record), record]
+        self._step(forward=True)
 
-    def _write(self, record: RoundRecord, forward: bool) -> None:
+    def _step(self, forward: bool) -> None:
+        """Go over one round, in the list alone."""
+        record = self._records[self._applied if forward else self._applied - 1]
+        self._applied += 1 if forward else -1
+        if self._contents is not None:
+            self._contents.step(record, forward)
+
+    def _is(self, record: RoundRecord, grid: Grid, locks: LockedVoxels, forward: bool) -> bool:
+        """Rounds that changed nothing that can be seen are never recognised."""
+        if not record.changes or not _same_lattice(record, grid):
+            return False
+        states = [is_in_state(self._node, grid, change, forward, locks.inside) for change in record.changes]
+        return True in states and False not in states
+
+    def _write(self, record: RoundRecord, forward: bool, with_edits: bool = False) -> None:
         grid = segmentation_grid(self._node, None)
         if not _same_lattice(record, grid):
             raise RoundError("The segmentation's geometry has changed since this round: it can no longer be undone.")
         segmentation = self._node.GetSegmentation()
+        locks = locked_voxels(self._node, grid)
         editor, surface = PrivateEditor(self._node, None, grid), SurfacePause(self._node)
         try:
             surface.drop()
-            for change in record.changes:
+            for change in [*record.edits, *record.changes] if with_edits else record.changes:
                 # A segment that the user has deleted stays deleted.
                 if segmentation.GetSegment(change.segment_id) is not None:
-                    apply_change(editor, self._node, grid, change, forward)
+                    apply_change(editor, self._node, grid, change, forward, locks.inside)
         finally:
             editor.close()
             surface.rebuild()
@@ -195,8 +230,8 @@ class RoundHistory:
             text_node = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{self._node.GetName()} rounds")
             text_node.SetHideFromEditors(True)
             self._node.SetNodeReferenceID(ROLE, text_node.GetID())
-        rounds = [record.to_json() for record in self._records]
-        text_node.SetText(json.dumps({"version": 1, "applied": self._applied, "rounds": rounds}))
+        rounds = ",".join(record.text for record in self._records)
+        text_node.SetText(f'{{"version":1,"applied":{self._applied},"rounds":[{rounds}]}}')
 
     def _load(self) -> None:
         text_node = self._node.GetNodeReference(ROLE)
@@ -221,6 +256,13 @@ def _moved(applied: list[RoundRecord], record: RoundRecord) -> list[RoundRecord]
 def lattice_of(grid: Grid) -> list[float]:
     """The grid's matrix as it is stored with a round."""
     return [float(value) for value in grid.matrix.ravel()]
+
+
+def same_place(record: RoundRecord, volume_node: Any) -> bool:
+    """True where a round lies on a volume's own lattice."""
+    return bool(record.lattice) and bool(
+        np.allclose(record.lattice, ijk_to_local_matrix(volume_node).ravel(), rtol=0, atol=1e-4)
+    )
 
 
 def _same_lattice(record: RoundRecord, grid: Grid) -> bool:

@@ -32,8 +32,17 @@ from MemSeg3DLib.jobs import AlignJob, Event, Progress, RoundClosed, RoundFailed
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.prompts import all_to_wire
 from MemSeg3DLib.recovery import journal_of
-from MemSeg3DLib.rounds import RoundHistory, RoundRecord
-from MemSeg3DLib.run_state import RoundRequest, RoundResult, RunFailure, RunProgress, RunState, RunStopped, SliceWritten
+from MemSeg3DLib.rounds import RoundHistory
+from MemSeg3DLib.run_state import (
+    Locked,
+    RoundRequest,
+    RoundResult,
+    RunFailure,
+    RunProgress,
+    RunState,
+    RunStopped,
+    SliceWritten,
+)
 from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.worker_link import WorkerLink
 from MemSeg3DLib.write_settings import WriteSettings
@@ -176,17 +185,46 @@ class RunController:
         self.cancel_all()
         self._link.close()
 
+    @property
+    def running_prompts(self) -> frozenset[str]:
+        """Ids of the prompts of the present run and of those that wait."""
+        runs = [*self._waiting, *([self._run] if self._run else [])]
+        return frozenset(prompt.id for run in runs for prompt in run.request.prompts)
+
+    def lock(self, segmentation_node: Any, locked: Locked) -> None:
+        """Slices that are approved from now on, also for the present run."""
+        run = self._run
+        if run is not None and run.request.segmentation_node is segmentation_node:
+            run.lock(locked)
+
     def history_of(self, run: ActiveRun) -> RoundHistory | None:
         """The rounds that a run adds to; None where its segmentation has left the scene."""
         return self.history(run.request.segmentation_node) if run.can_write else None
 
     def _step(self, segmentation_node: Any, forward: bool) -> None:
+        history = self.history(segmentation_node)
+        count = len(history.applied) + (1 if forward else -1)
+        if not 0 <= count <= len(history.applied) + len(history.undone):
+            raise RoundError(f"There is no round to {'redo' if forward else 'undo'}.")
+        self.go_to(segmentation_node, count)
+
+    def go_to(self, segmentation_node: Any, count: int) -> None:
+        """Undo or redo until `count` rounds are in the segments. Raises RoundError; what was gone over then holds."""
         if self.busy:
             raise RoundError("A round is running: wait for it, or cancel it first.")
         history = self.history(segmentation_node)
-        record = history.redo() if forward else history.undo()
-        self._align(history, record.session)
-        self.history_changed.emit(segmentation_node)
+        before = len(history.applied)
+        try:
+            history.go_to(count)
+        finally:
+            if len(history.applied) != before:
+                low, high = sorted((before, len(history.applied)))
+                records = [*history.applied, *history.undone][low:high]
+                for session in dict.fromkeys(one.session for one in records):
+                    self._align(history, session)
+                self.history_changed.emit(segmentation_node)
+            if (error := history.take_journal_error()) is not None:
+                self.failed.emit(RunFailure("", error))
 
     def _labels(self, history: RoundHistory, request: RoundRequest) -> dict[str, int]:
         """Object numbers of the segments: kept from round to round, never given twice."""
@@ -215,7 +253,7 @@ class RunController:
     def _begin_next(self) -> None:
         run = self._waiting.popleft()
         snapshot = self._snapshots.of(run.request.volume_node)
-        run.begin(snapshot, self.history(run.request.segmentation_node).past())
+        run.begin(snapshot, self.history(run.request.segmentation_node))
         self._run = run
         self._set_state(RunState.PREPARING)
         self._link.submit(run.job)
@@ -247,7 +285,7 @@ class RunController:
     def _finish(self, run: ActiveRun, closed: RoundClosed) -> None:
         changes = run.close()
         history = self.history(run.request.segmentation_node)
-        record: RoundRecord = run.record(closed, changes)
+        record = run.record(closed, changes, history)
         self._end()
         try:
             history.add(record)

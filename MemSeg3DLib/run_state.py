@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -25,6 +25,23 @@ class RunState(Enum):
     PROPAGATING = "propagating"
 
 
+@dataclass(frozen=True)
+class SliceLimits:
+    """How far a segment may change: slices `first` to `last` of the volume (both included) across `axis`."""
+
+    axis: int
+    first: int
+    last: int
+
+    def to_wire(self) -> dict[str, int]:
+        """As docs/wire-protocol.md writes it."""
+        return {"axis": self.axis, "first": self.first, "last": self.last}
+
+
+Locked = Mapping[str, frozenset[tuple[int, int]]]
+"""Approved slices: segment id -> {(axis, index)} in the source volume."""
+
+
 @dataclass(frozen=True, eq=False)
 class RoundRequest:
     """One round: prompts for segments of a segmentation on a source volume, or earlier ones to remove, or both.
@@ -32,7 +49,7 @@ class RoundRequest:
     editor_node: the vtkMRMLSegmentEditorNode whose masking and overwriting bound the run; or `settings` directly;
     without both, nothing of other segments is touched. options: session options of the wire protocol. removed: ids of
     earlier prompts that no longer count. save_state: called once before the first voxel changes, such as the editor's
-    SaveStateForUndo.
+    SaveStateForUndo. limits: by segment id, beyond which this round changes nothing. locked: slices never written.
     """
 
     volume_node: Any
@@ -43,6 +60,8 @@ class RoundRequest:
     options: dict[str, Any] = field(default_factory=dict)
     removed: Sequence[str] = ()
     save_state: Callable[[], None] | None = None
+    limits: Mapping[str, SliceLimits] = field(default_factory=dict)
+    locked: Locked = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from MemSeg3DLib.errors import SceneError
 from MemSeg3DLib.grids import VolumeOnGrid, content_stamp, filled_box, read_segment, segmentation_grid
 from MemSeg3DLib.packing import Extent, bounding_extent, extent_slices, out_of, union
 from MemSeg3DLib.private_editor import PrivateEditor, SurfacePause, prepare_for_writing
+from MemSeg3DLib.run_state import Locked
+from MemSeg3DLib.slice_locks import LockedVoxels
 from MemSeg3DLib.write_settings import WriteSettings
 
 
@@ -62,8 +64,10 @@ class SegmentWriter:
         segment_ids: list[str],
         settings: WriteSettings | None = None,
         save_state: Callable[[], None] | None = None,
+        locked: Locked | None = None,
     ) -> None:
         """Freeze the settings. save_state: called once, before the first voxel changes: the editor's SaveStateForUndo.
+        locked: approved slices, never written.
 
         Raises SceneError where the segments or the settings do not allow a run.
         """
@@ -76,6 +80,7 @@ class SegmentWriter:
             raise SceneError("The segment of a prompt is no longer in the segmentation: choose another segment.")
         self.grid = segmentation_grid(segmentation_node, volume_node)
         self._map = VolumeOnGrid(volume_node, segmentation_node, self.grid)
+        self._locked = LockedVoxels(locked or {}, self._map)
         self._tracks: dict[str, _Track] = {}
         self._editor = PrivateEditor(segmentation_node, volume_node, self.grid)
         self._overwritable = self.settings.overwritable(segmentation_node)
@@ -97,6 +102,10 @@ class SegmentWriter:
     def is_exact(self) -> bool:
         """True where volume and segmentation share a lattice, so that no voxel is resampled."""
         return self._map.is_exact
+
+    def lock(self, locked: Locked) -> None:
+        """The slices that are approved from now on; they stay as they are, whatever the run still brings."""
+        self._locked = LockedVoxels(locked, self._map)
 
     def write_slice(
         self, segment_id: str, axis: int, index: int, extent: Extent | None, mask: np.ndarray | None
@@ -123,6 +132,8 @@ class SegmentWriter:
         target = self._targets.get(segment_id)
         if target is None or self._node.GetSegmentation().GetSegment(segment_id) is None:
             return False
+        if self._locked.has(segment_id, axis, index):
+            return False
         self.notice_edits()
         filled = filled_box(self._node, segment_id, self.grid)
         track = self._tracks.get(segment_id)
@@ -141,6 +152,7 @@ class SegmentWriter:
             # Other targets grow during the run, and the user may paint: what is theirs now is theirs.
             if other != segment_id:
                 editable = editable & ~read_segment(self._node, other, self.grid, box)
+        editable = self._unlocked(segment_id, box, editable)
         wanted = placed.mask
         if as_before:
             change = np.zeros_like(now, dtype=np.int8) if track is None else track.change[where]
@@ -200,6 +212,9 @@ class SegmentWriter:
                 continue
             change = track.change[extent_slices(track.box)]
             now = read_segment(self._node, segment_id, self.grid, track.box)
+            locked = self._locked.inside(segment_id, track.box)
+            if locked is not None:
+                change = change * ~locked
             self._editor.remove(segment_id, track.box, (change == 1) & now)
             self._editor.add(segment_id, track.box, (change == -1) & ~now)
         self._tracks.clear()
@@ -224,6 +239,17 @@ class SegmentWriter:
         """Let go of the segmentation; a closed surface that was there at the start is built again, once."""
         self._editor.close()
         self._surface.rebuild()
+
+    def _unlocked(self, segment_id: str, box: Extent, editable: np.ndarray) -> np.ndarray:
+        """`editable` without approved voxels: the segment's own, and those of neighbours, which would be taken."""
+        own = self._locked.inside(segment_id, box)
+        if own is not None:
+            editable = editable & ~own
+        for other in self._overwritable:
+            theirs = None if other == segment_id else self._locked.inside(other, box)
+            if theirs is not None:
+                editable = editable & ~(theirs & read_segment(self._node, other, self.grid, box))
+        return editable
 
     def _begin_writing(self) -> None:
         # The undo state comes first, so that it holds the surface too.
@@ -266,6 +292,9 @@ class SegmentWriter:
             if other in self._targets:
                 # What another target lost may have been its own doing; it comes again with its own slices.
                 continue
+            locked = self._locked.inside(other, box)
+            if locked is not None:
+                back &= ~locked
             if back.any():
                 self._apply(other, box, back, np.zeros_like(back))
 

@@ -25,7 +25,7 @@ from MemSeg3DLib.jobs import (
     Uploading,
 )
 from MemSeg3DLib.local_worker import Fate, WorkerSource
-from MemSeg3DLib.worker_sessions import align, open_session, session_of
+from MemSeg3DLib.worker_sessions import align, open_session, session_of, standing_prompts
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +54,16 @@ class WorkerLink:
         self._worker = worker
         self._jobs: queue.SimpleQueue[RoundJob | AlignJob | None] = queue.SimpleQueue()
         self._client: WorkerClient | None = None
+        self._aligning: list[AlignJob] = []
+        """Those that may still be waiting or running. Main thread only."""
         self._thread = threading.Thread(target=self._work, daemon=True, name="memseg3d-link")
         self._thread.start()
 
     def submit(self, job: RoundJob | AlignJob) -> None:
-        """Queue a job; jobs run one after the other."""
+        """Queue a job; jobs run one after the other. A round brings its session to the scene's rounds by itself."""
+        self._supersede()
+        if isinstance(job, AlignJob):
+            self._aligning.append(job)
         self._jobs.put(job)
 
     def cancel(self, job: RoundJob) -> None:
@@ -68,8 +73,15 @@ class WorkerLink:
 
     def close(self, seconds: float = 10.0) -> None:
         """End the thread once its present job has ended."""
+        self._supersede()
         self._jobs.put(None)
         self._thread.join(seconds)
+
+    def _supersede(self) -> None:
+        """Earlier rounds that are being run again for an undo alone may take long, and need not be awaited."""
+        for job in self._aligning:
+            job.cancelled.set()
+        self._aligning.clear()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -107,8 +119,14 @@ class WorkerLink:
             self._client = None
 
     def _align(self, job: AlignJob) -> None:
+        def check(session: str, round_id: str) -> None:
+            if job.cancelled.is_set():
+                raise _Cancelled
+
         try:
-            align(self._connected(), job.session, job.past)
+            align(self._connected(), job.session, job.past, on_run_again=check)
+        except _Cancelled:
+            log.info("a later job brings the worker's session to the scene's rounds")
         except WorkerError as error:
             # The next round aligns again before it starts, and reports what is wrong then.
             if error.code in _UNREACHABLE:
@@ -173,13 +191,23 @@ class _RoundRun:
         if self._is_posted:
             lines = client.follow_round(self._session, self._job.id, self._last_seq)
         else:
-            lines = client.post_round(self._session, self._job.id, self._job.prompts, self._job.removed)
+            lines = self._post(client)
             self._is_posted = True
         return self._follow(lines)
+
+    def _post(self, client: WorkerClient) -> Iterator[dict[str, Any]]:
+        job = self._job
+        assert self._session is not None
+        return client.post_round(self._session, job.id, job.prompts, job.removed, job.limits)
 
     def _open(self, client: WorkerClient) -> None:
         job = self._job
         session, past = session_of(job.past, job.volume.id, job.options)
+        # A volume whose voxels have changed has a new session, which knows none of the earlier prompts.
+        standing = standing_prompts(past)
+        job.removed = [one for one in job.removed if one in standing]
+        if not job.removed and not job.prompts:
+            raise WorkerError("bad_prompt", "The voxels have changed since these prompts: draw a new one on the image.")
         upload = partial(self._upload, client)
         self._session = open_session(
             client, self._session or session, job.volume.id, job.options, past, upload, job.id, self._computes

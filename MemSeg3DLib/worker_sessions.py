@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.errors import WorkerError
@@ -25,6 +26,16 @@ def session_of(past: Sequence[PastRound], volume: str, options: dict[str, object
         session = past[-1].session
         return session, [one for one in past if one.session == session]
     return str(uuid.uuid4()), []
+
+
+def standing_prompts(past: Sequence[PastRound]) -> dict[str, dict[str, Any]]:
+    """The prompts that stand after the rounds of a session, as they travelled, by id."""
+    standing: dict[str, dict[str, Any]] = {}
+    for one in past:
+        for removed in one.removed:
+            standing.pop(removed, None)
+        standing.update({str(prompt["id"]): prompt for prompt in one.prompts})
+    return standing
 
 
 def align(
@@ -110,7 +121,7 @@ def _wait_until_idle(client: WorkerClient, session: str, keep_running: str | Non
 
 def _run_again(client: WorkerClient, session: str, past: PastRound, on_run_again: OnRunAgain) -> None:
     on_run_again(session, past.id)
-    for line in client.post_round(session, past.id, past.prompts, past.removed):
+    for line in client.post_round(session, past.id, past.prompts, past.removed, past.limits):
         on_run_again(session, past.id)
         if line["type"] == "round":
             return

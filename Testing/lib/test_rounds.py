@@ -14,7 +14,8 @@ from lib.scenes import SHAPE, a_ball, voxels_of, write_ball
 from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.recovery import journal_of, missing_rounds, recover
-from MemSeg3DLib.rounds import ROLE, RoundHistory, RoundRecord, lattice_of
+from MemSeg3DLib.round_record import RoundRecord
+from MemSeg3DLib.rounds import ROLE, RoundHistory, lattice_of
 from MemSeg3DLib.scene import add_segmentation
 from MemSeg3DLib.segment_writer import SegmentWriter
 from MemSeg3DLib.write_settings import WriteSettings

@@ -1,0 +1,100 @@
+"""What a crash has left in the journals: found for the segmentations of the scene, or for a scene never saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from MemSeg3DLib.errors import RoundError, SceneError
+from MemSeg3DLib.journal import RecoveryJournal
+from MemSeg3DLib.prompt_json import drawn_from_json
+from MemSeg3DLib.prompt_store import PromptStore
+from MemSeg3DLib.recovery import ATTRIBUTE, missing_rounds, recover
+from MemSeg3DLib.round_list import local_time
+from MemSeg3DLib.round_record import RoundRecord
+from MemSeg3DLib.rounds import same_place
+from MemSeg3DLib.run_controller import RunController
+from MemSeg3DLib.scene import add_segmentation
+from MemSeg3DLib.workbench_words import Recoverable
+
+
+class LeftRounds:
+    """The journals of a folder against the scene. Main thread only."""
+
+    def __init__(self, scene: Any, controller: RunController, store: PromptStore, folder: Path | None) -> None:
+        self._scene = scene
+        self._controller = controller
+        self._store = store
+        self._folder = folder
+
+    def found(self, volume_node: Any) -> list[Recoverable]:
+        """Journals with rounds that the scene lacks: those of its segmentations, and those of none, on this volume.
+
+        A journal of no segmentation is offered where its rounds lie on the volume's own lattice.
+        """
+        owners = self._owners()
+        found = []
+        for journal in self._journals():
+            owner = owners.get(journal.path.stem)
+            if owner is not None:
+                missing = missing_rounds(self._controller.history(owner), journal)
+            else:
+                missing = [RoundRecord.from_json(one) for one in journal.rounds()]
+                if volume_node is None or not missing or not same_place(missing[-1], volume_node):
+                    continue
+            if missing:
+                segments = {change.segment_id for record in missing for change in record.changes}
+                owner_id = "" if owner is None else str(owner.GetID())
+                when = local_time(missing[-1].time)
+                found.append(Recoverable(journal.path.stem, owner_id, len(segments), len(missing), when))
+        return found
+
+    def recover(self, left: Recoverable, volume_node: Any) -> tuple[Any, int]:
+        """Bring the rounds back with their prompts; the segmentation and how many there were."""
+        if volume_node is None:
+            raise SceneError("Choose the source volume of these rounds first.")
+        journal = self._journal(left)
+        node = self._owners().get(left.name)
+        is_new = node is None
+        if is_new:
+            node = add_segmentation(self._scene, volume_node, "Recovered")
+            # The segmentation takes the journal over: what follows is written on in it.
+            node.SetAttribute(ATTRIBUTE, left.name)
+        history = self._controller.history(node)
+        missing = missing_rounds(history, journal)
+        try:
+            count = recover(node, volume_node, history, journal)
+        except RoundError:
+            if is_new:
+                self._scene.RemoveNode(node)
+            raise
+        here = {one.prompt.id for one in self._store.all()}
+        for record in missing:
+            for drawn in record.drawn:
+                if drawn["id"] not in here and not _is_removed(str(drawn["id"]), missing):
+                    self._store.add(node, volume_node, drawn_from_json(drawn))
+        return node, count
+
+    def forget(self, left: Recoverable) -> None:
+        """Delete a journal."""
+        self._journal(left).delete()
+
+    def _owners(self) -> dict[str, Any]:
+        count = self._scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+        nodes = [self._scene.GetNthNodeByClass(n, "vtkMRMLSegmentationNode") for n in range(count)]
+        return {str(node.GetAttribute(ATTRIBUTE)): node for node in nodes if node.GetAttribute(ATTRIBUTE)}
+
+    def _journals(self) -> list[RecoveryJournal]:
+        if self._folder is None or not self._folder.is_dir():
+            return []
+        return [RecoveryJournal(path) for path in sorted(self._folder.glob("*.journal"))]
+
+    def _journal(self, left: Recoverable) -> RecoveryJournal:
+        for journal in self._journals():
+            if journal.path.stem == left.name:
+                return journal
+        raise RoundError("The journal of these rounds is gone: nothing can be brought back.")
+
+
+def _is_removed(prompt_id: str, records: list[RoundRecord]) -> bool:
+    return any(one.startswith(prompt_id) for record in records for one in record.removed)

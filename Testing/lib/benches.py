@@ -1,0 +1,61 @@
+"""Helpers of the Workbench's tests: prompts on voxels, a timer's patience, and everything that was signalled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
+from MemSeg3DLib.run_state import RoundResult, SliceWritten
+from MemSeg3DLib.scene import ijk_to_world
+from MemSeg3DLib.workbench import Message, Workbench
+
+
+class Seen:
+    """Everything that a Workbench signalled."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.messages: list[Message] = []
+        self.rounds: list[RoundResult] = []
+        self.slices: list[SliceWritten] = []
+        self.ended: list[str] = []
+        self.changes = 0
+        bench.message.connect(self.messages.append)
+        bench.round_finished.connect(self.rounds.append)
+        bench.slice_written.connect(self.slices.append)
+        bench.run_ended.connect(self.ended.append)
+        bench.changed.connect(self._count)
+
+    @property
+    def errors(self) -> list[str]:
+        """Messages that tell of a failure."""
+        return [one.text for one in self.messages if one.level == "error"]
+
+    def _count(self, _: None) -> None:
+        self.changes += 1
+
+
+def box_on(volume: Any, segment_id: str, index: int = 7, low: int = 5, high: int = 14) -> BoxPrompt:
+    """A box on one axial slice, by its corners in the world."""
+    return BoxPrompt(segment_id, ijk_to_world(volume, (index, low, low)), ijk_to_world(volume, (index, high, high)))
+
+
+def click_on(volume: Any, segment_id: str, kji: tuple[float, float, float], positive: bool = True) -> PointPrompt:
+    """A click on a voxel."""
+    return PointPrompt(segment_id, ijk_to_world(volume, kji), positive)
+
+
+def poll_bench(bench: Workbench, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Poll as Slicer's timer does until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it takes too long"
+        bench.poll()
+        time.sleep(0.002)
+
+
+def run_bench(bench: Workbench, seconds: float = 60.0) -> None:
+    """Poll until nothing runs or waits."""
+    bench.poll()
+    poll_bench(bench, lambda: not bench.busy and not bench.waiting, seconds)
