@@ -70,10 +70,8 @@ def read_series(folder: Path, series_uid: str | None = None) -> SourceSeries:
     """
     if not folder.is_dir():
         raise DicomSourceError(f"{folder} is no folder; name the folder that holds the DICOM series.")
-    found: dict[str, list[Dataset]] = {}
-    for dataset in _read_headers(folder):
-        if "Rows" in dataset and dataset.get("Modality") not in NO_SOURCES:
-            found.setdefault(str(dataset.get("SeriesInstanceUID", "")), []).append(dataset)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = {str(slices[0].get("SeriesInstanceUID", "")): slices for slices in group_series(files)}
     if series_uid is not None:
         if series_uid not in found:
             raise DicomSourceError(f"There is no image series {series_uid} in {folder}.")
@@ -86,6 +84,15 @@ def read_series(folder: Path, series_uid: str | None = None) -> SourceSeries:
         )
         raise DicomSourceError(f"{folder} holds {len(found)} image series; choose one by its UID: {listed}.")
     return verify_series(next(iter(found.values())))
+
+
+def group_series(files: Iterable[Path]) -> list[list[Dataset]]:
+    """Headers of the image slices among DICOM files, one list a series, in the order of the series' numbers."""
+    found: dict[str, list[Dataset]] = {}
+    for dataset in _headers_of(files):
+        if "Rows" in dataset and dataset.get("Modality") not in NO_SOURCES:
+            found.setdefault(str(dataset.get("SeriesInstanceUID", "")), []).append(dataset)
+    return sorted(found.values(), key=lambda slices: (int(slices[0].get("SeriesNumber") or 0), len(slices)))
 
 
 def read_files(paths: Iterable[Path]) -> SourceSeries:
@@ -184,8 +191,8 @@ def _not_the_grid(reason: str) -> str:
     )
 
 
-def _read_headers(folder: Path) -> Iterable[Dataset]:
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+def _headers_of(files: Iterable[Path]) -> Iterable[Dataset]:
+    for path in files:
         try:
             yield pydicom.dcmread(path, stop_before_pixels=True)
         except InvalidDicomError:

@@ -1,0 +1,172 @@
+"""What a queue keeps of one case in its output folder: the segmentation, its rounds, and what is to be resumed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from MemSeg3DLib.errors import ExportError, SceneError
+from MemSeg3DLib.export_seg_nrrd import SegNrrdJob, UnusualSegmentation, prepare_seg_nrrd, write_seg_nrrd
+from MemSeg3DLib.grids import content_stamp
+from MemSeg3DLib.output_files import FileSet, write_text
+from MemSeg3DLib.rounds import ROLE
+
+PREFIX = "MemSeg3D."
+"""Attributes of a segmentation node that belong to its rounds: approved slices, the journal's name."""
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where a case is kept: `<case>.seg.nrrd`, and `<case>.history.json` from which its rounds can be undone again."""
+
+    folder: Path
+    name: str
+
+    @property
+    def segmentation(self) -> Path:
+        """The segments; also what other programs read."""
+        return self.folder / f"{self.name}.seg.nrrd"
+
+    @property
+    def history(self) -> Path:
+        """Rounds and approved slices, for going on later."""
+        return self.folder / f"{self.name}.history.json"
+
+    @property
+    def rounds(self) -> Path:
+        """Prompts and rounds, as `memseg3d segment --rounds` runs them again."""
+        return self.folder / f"{self.name}.rounds.json"
+
+
+@dataclass(frozen=True, eq=False)
+class CaseSave:
+    """A case as it was when it was copied out of the scene; `write` may run on any thread.
+
+    segmentation: None where Slicer's own writer has to write it, and has done so.
+    """
+
+    files: CaseFiles
+    segmentation: SegNrrdJob | None
+    history: str
+
+    def write(self) -> None:
+        """Write everything; ExportError where the disk does not take it, and then the earlier save is still there."""
+        if self.segmentation is not None:
+            self.segmentation.write()
+        with FileSet(overwrite=True) as files:
+            write_text(files.add(self.files.history), self.history)
+
+
+def prepare_save(segmentation_node: Any, files: CaseFiles) -> CaseSave:
+    """Copy a case out of the scene; main thread."""
+    history = json.dumps({"version": 1, "rounds": _rounds_text(segmentation_node), "kept": _kept(segmentation_node)})
+    try:
+        job: SegNrrdJob | None = prepare_seg_nrrd(segmentation_node, files.segmentation, overwrite=True)
+    except UnusualSegmentation:
+        write_seg_nrrd(segmentation_node, files.segmentation)
+        job = None
+    return CaseSave(files, job, history)
+
+
+def state_stamp(segmentation_node: Any) -> tuple[object, ...]:
+    """A value that changes whenever something changes that a save would hold."""
+    segmentation = segmentation_node.GetSegmentation()
+    segments = tuple(
+        (str(one), content_stamp(segmentation_node, one), int(segmentation.GetSegment(one).GetMTime()))
+        for one in segmentation.GetSegmentIDs()
+    )
+    text_node = segmentation_node.GetNodeReference(ROLE)
+    rounds = -1 if text_node is None else int(text_node.GetMTime())
+    return (segments, rounds, tuple(sorted(_kept(segmentation_node).items())))
+
+
+def load_saved(segmentation_node: Any, files: CaseFiles) -> bool:
+    """Read what was saved into a new segmentation node; False where nothing was.
+
+    Raises SceneError where something was that cannot be read: it must not be written over.
+    """
+    if not files.segmentation.is_file():
+        return False
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetScene(segmentation_node.GetScene())
+    storage.SetFileName(str(files.segmentation))
+    if not storage.ReadData(segmentation_node):
+        raise SceneError(f"{files.segmentation.name} cannot be read: move it elsewhere to begin the case anew.")
+    if files.history.is_file():
+        _restore_history(segmentation_node, files.history)
+    return True
+
+
+def _restore_history(segmentation_node: Any, path: Path) -> None:
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        rounds, kept = stored["rounds"], stored["kept"]
+        is_right = isinstance(rounds, str) and isinstance(kept, dict)
+    except (OSError, ValueError, KeyError, TypeError):
+        is_right = False
+    if not is_right:
+        raise SceneError(f"{path.name} is damaged: move it elsewhere to go on with the segments alone.")
+    for name, value in kept.items():
+        if str(name).startswith(PREFIX):
+            segmentation_node.SetAttribute(str(name), str(value))
+    if rounds:
+        text_node = segmentation_node.GetScene().AddNewNodeByClass("vtkMRMLTextNode", "rounds")
+        text_node.SetHideFromEditors(True)
+        text_node.SetText(rounds)
+        segmentation_node.SetNodeReferenceID(ROLE, text_node.GetID())
+
+
+def _rounds_text(segmentation_node: Any) -> str:
+    text_node = segmentation_node.GetNodeReference(ROLE)
+    return "" if text_node is None else str(text_node.GetText() or "")
+
+
+def _kept(segmentation_node: Any) -> dict[str, str]:
+    names = [str(name) for name in segmentation_node.GetAttributeNames() or ()]
+    return {name: str(segmentation_node.GetAttribute(name)) for name in names if name.startswith(PREFIX)}
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """What is known of a queue between two sessions: cases that are done, and the one that was open."""
+
+    done: frozenset[str] = frozenset()
+    current: str | None = None
+
+    @staticmethod
+    def read(path: Path) -> QueueState:
+        """The stored state, or a new one. Raises SceneError where the file is damaged: it is not written over."""
+        if not path.is_file():
+            return QueueState()
+        try:
+            stored = json.loads(path.read_text("utf-8"))
+            done, current = stored["done"], stored["current"]
+            is_right = all(isinstance(one, str) for one in done) and isinstance(current, str | None)
+        except (OSError, ValueError, KeyError, TypeError):
+            is_right = False
+        if not is_right:
+            raise SceneError(
+                f"{path.name} is damaged: move it elsewhere; the segmentations beside it stay as they are."
+            )
+        return QueueState(frozenset(done), current)
+
+    def write(self, path: Path) -> None:
+        """Store the state. Raises ExportError where the disk does not take it."""
+        content = {"version": 1, "done": sorted(self.done), "current": self.current}
+        with FileSet(overwrite=True) as files:
+            write_text(files.add(path), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def check_folder(folder: Path) -> None:
+    """Make the output folder and prove that it can be written to, before any work is put into a case."""
+    probe = folder / ".memseg3d-probe.txt"
+    with FileSet(overwrite=True) as files:
+        write_text(files.add(probe), "")
+    try:
+        probe.unlink()
+    except OSError as error:
+        raise ExportError(f"{folder.name} cannot be written to ({error.strerror}): choose another folder.") from error
