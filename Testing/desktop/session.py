@@ -29,6 +29,7 @@ from desktop.standin.installed import Installed
 from desktop.standin.views import ras_to_xyz
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 
+from MemSeg3DLib.home import ENVIRONMENT
 from MemSeg3DLib.scene import open_scene
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +67,8 @@ class Session:
     def start(self) -> None:
         """Start as Slicer does: application, scene, views, modules, startupCompleted."""
         errors.take()
+        self._home_before = os.environ.get(ENVIRONMENT)
+        os.environ[ENVIRONMENT] = str(self.folder / "home")
         self.app = application.the_application(self.folder)
         self._installed.install()
         self.scene = open_scene()
@@ -100,6 +103,10 @@ class Session:
             self.app._layouts._let_go()
             self.scene.Clear(1)
         finally:
+            if self._home_before is None:
+                os.environ.pop(ENVIRONMENT)
+            else:
+                os.environ[ENVIRONMENT] = self._home_before
             self._util.remove()
             self._installed.remove()
             for name in [one for one in set(sys.modules) - self._modules_before if self._is_ours(one)]:
@@ -222,7 +229,7 @@ class Session:
 
     def event(
         self, name: str, event: str, ras: Sequence[float] | None = None, xy: Sequence[int] | None = None,
-        shift: bool = False, ctrl: bool = False, key: str = "",
+        shift: bool = False, ctrl: bool = False, alt: bool = False, key: str = "",
     ) -> None:  # fmt: skip
         """One VTK event in a view, at a world point (the view goes to its slice) or at a pixel."""
         if ras is not None:
@@ -232,6 +239,7 @@ class Session:
         interactor = (view.sliceView() if hasattr(view, "sliceView") else view.threeDView()).interactor()
         if xy is not None:
             interactor.SetEventInformation(xy[0], xy[1], int(ctrl), int(shift), "\0", 0, key or None)
+        interactor.SetAltKey(int(alt))
         interactor.InvokeEvent(event)
 
     def press(self, name: str, **where: Any) -> None:

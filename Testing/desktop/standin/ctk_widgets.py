@@ -17,11 +17,26 @@ class CollapsibleButton:
         self._values["collapsed"] = False
         self.setContentsMargins(0, 24, 0, 0)
 
+    def _children(self: Any) -> list[Any]:
+        return self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindChildOption.FindDirectChildrenOnly)
+
     def _set_collapsed(self: Any, value: bool) -> None:
-        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindChildOption.FindDirectChildrenOnly):
+        hidden = self.__dict__.setdefault("_hidden_by_us", [])
+        if value:
+            hidden.extend(one for one in self._children() if not one.isHidden())
+        for child in hidden:
             child.setVisible(not value)
+        if not value:
+            hidden.clear()
         self.updateGeometry()
         emit(self, "contentsCollapsed(bool)", value)
+
+    def childEvent(self: Any, event: QtCore.QChildEvent) -> None:  # noqa: N802
+        """What is added to a collapsed button is hidden with the rest."""
+        values = self.__dict__.get("_values", {})
+        if event.added() and values.get("collapsed") and isinstance(event.child(), QtWidgets.QWidget):
+            self.__dict__.setdefault("_hidden_by_us", []).append(event.child())
+            event.child().hide()
 
     def sizeHint(self: Any) -> QtCore.QSize:  # noqa: N802
         layout = self.layout()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any
+from typing import Any, ClassVar
 
 import slicer
 from desktop.standin import (  # noqa: F401  (they register what they stand for)
@@ -56,6 +56,26 @@ def _make_packaging(asked: list[Any]) -> types.ModuleType:
     return module
 
 
+def _make_sample_data() -> types.ModuleType:
+    module = types.ModuleType("SampleData")
+
+    class SampleDataLogic:
+        """What extensions tell the Sample Data module."""
+
+        sources: ClassVar[dict[str, list[types.SimpleNamespace]]] = {}
+
+        @staticmethod
+        def registerCustomSampleDataSource(category: str = "Development", **words: Any) -> None:  # noqa: N802
+            SampleDataLogic.sources.setdefault(category, []).append(types.SimpleNamespace(**words))
+
+        @staticmethod
+        def sampleDataSourcesByCategory(category: str) -> list[Any]:  # noqa: N802
+            return SampleDataLogic.sources.get(category, [])
+
+    module.SampleDataLogic = SampleDataLogic  # type: ignore[attr-defined]
+    return module
+
+
 class Installed:
     """The modules of one session. pip: what slicer.packaging was asked to install."""
 
@@ -76,6 +96,7 @@ class Installed:
         base = types.ModuleType("SegmentEditorEffects")
         base.AbstractScriptedSegmentEditorEffect = effect_base.AbstractScriptedSegmentEditorEffect  # type: ignore[attr-defined]
         self._put("SegmentEditorEffects", base)
+        self._put("SampleData", _make_sample_data())
         for name, module in (
             ("ScriptedLoadableModule", module_bases.make_module()),
             ("i18n", _make_i18n()),

@@ -142,6 +142,8 @@ def _getter(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
             return lambda *arguments: connect(self, *arguments)
         if name == "disconnect":
             return lambda *arguments: disconnect(self, *arguments)
+        if name == "className":
+            return lambda: next(one.__name__ for one in type(self).__mro__ if one in strict_types)
         found = original(self, name)
         return _Signal(self, found) if isinstance(found, QtCore.SignalInstance) else found
 

@@ -130,7 +130,7 @@ class SliceWidget:
         return stand_in("qMRMLSliceControllerWidget")(self)
 
     def fitSliceToBackground(self: Any) -> None:  # noqa: N802
-        self._logic.FitSliceToBackground(SIZE, SIZE, True)
+        self._logic.FitSliceToBackground(SIZE, SIZE)
 
     def setSliceOrientation(self: Any, orientation: str) -> None:  # noqa: N802
         self._view._slice_node.SetOrientation(orientation)
