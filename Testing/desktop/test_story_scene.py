@@ -1,0 +1,73 @@
+"""Scenes come and go: closed in mid-run, saved and loaded, lost in a crash. Rounds stay with their segmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from desktop.clinician import Clinician
+from desktop.session import MODULES, Session, a_slicer
+
+from MemSeg3DLib.local_worker import LocalWorker
+
+
+def test_the_scene_is_closed_in_mid_run(clinician: Clinician) -> None:
+    clinician.box(60)
+    clinician.wait_for_slices(3)
+    clinician.session.scene.Clear(0)
+    clinician.session.pump(0.5)
+    assert not clinician.bench.busy
+    assert clinician.bench.segmentation_node is None
+    clinician.load()
+    clinician.box(60)
+    clinician.wait()
+    assert clinician.voxels().any(), "the next volume is segmented as usual"
+
+
+def test_rounds_are_saved_with_the_scene_and_can_be_undone_after_loading(clinician: Clinician, tmp_path: Path) -> None:
+    clinician.box(60)
+    clinician.wait()
+    one = clinician.voxels()
+    clinician.point(30, 16, 16, alt=True)
+    clinician.wait()
+    two = clinician.voxels()
+    import slicer
+
+    assert slicer.util.saveScene(str(tmp_path / "case.mrb"))
+    assert slicer.util.loadScene(str(tmp_path / "case.mrb"))
+    clinician.session.pump(0.2)
+    scene = clinician.session.scene
+    clinician.show(scene.GetFirstNodeByName("CT"))
+    assert [round_.number for round_ in clinician.bench.rounds()] == [1, 2]
+    assert (clinician.voxels() == two).all()
+    clinician.widget("undoButton").click()
+    clinician.session.pump(0.2)
+    assert (clinician.voxels() == one).all()
+    clinician.point(90, 16, 16)
+    clinician.wait()
+    assert clinician.texts("error") == "", "and a further round runs on what was loaded"
+
+
+def test_after_a_crash_the_rounds_are_offered_and_come_back(tmp_path: Path, a_worker: LocalWorker) -> None:
+    with a_slicer(tmp_path, MODULES) as session:
+        before = _one_round(session, a_worker)
+        # As a crash leaves it: the scene was never saved, nobody says good-bye to the Workbench.
+    with a_slicer(tmp_path, MODULES) as session:
+        user = Clinician(session)
+        user.use(a_worker)
+        user.load()
+        left = user.bench.recoverable()
+        assert len(left) == 1
+        assert user.bench.recover(left[0]) == 1
+        session.pump(0.1)
+        names = [node.GetName() for node in session.scene.GetNodesByClass("vtkMRMLSegmentationNode")]
+        assert names
+        assert (user.voxels() == before).all()
+
+
+def _one_round(session: Session, worker: LocalWorker) -> object:
+    user = Clinician(session)
+    user.use(worker)
+    user.load()
+    user.box(60)
+    user.wait()
+    return user.voxels()
