@@ -239,6 +239,7 @@ class Session:
         interactor = (view.sliceView() if hasattr(view, "sliceView") else view.threeDView()).interactor()
         if xy is not None:
             interactor.SetEventInformation(xy[0], xy[1], int(ctrl), int(shift), "\0", 0, key or None)
+            interactor.SetAltKey(int(alt))
         interactor.SetAltKey(int(alt))
         interactor.InvokeEvent(event)
 

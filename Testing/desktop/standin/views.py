@@ -24,6 +24,8 @@ class _Window:
         self._window.AddRenderer(self._renderer)
         self._interactor = vtk.vtkGenericRenderWindowInteractor()
         self._interactor.SetRenderWindow(self._window)
+        # A style of VTK's own would grab the mouse on a press, which Slicer's styles do not.
+        self._interactor.SetInteractorStyle(None)
         self._interactor.SetSize(SIZE, SIZE)
         self._scheduled = 0
 
