@@ -32,6 +32,10 @@ class ChosenWorker:
         source = self._source
         return isinstance(source, LocalWorker) and source.is_alive
 
+    def describe(self) -> str:
+        """Where it runs, in words: for the status line."""
+        return self._choice.describe()
+
     def connect(self) -> WorkerClient:
         """A client of the worker that is chosen now. Raises WorkerError."""
         return self._current().connect()

@@ -39,6 +39,7 @@ class EnvironmentPart:
         }
         for title in self._backends:
             ui.backendSelector.addItem(title)
+        self._about: About | None = None
         self._devices: list[str] = []
         self._offer_devices([])
         ui.wheelEdit.setText(context.application.settings.get(_WHEELS))
@@ -104,7 +105,15 @@ class EnvironmentPart:
             )
             self.show()
 
+    def device_memory(self) -> int:
+        """Bytes of the chosen device, as the installed worker told them; 0 where they are not known."""
+        devices = self._about.devices if self._about is not None else ()
+        device = self._choice.plan.device
+        # The automatic choice is a device with more memory than others, or the only one.
+        return max((one.memory_bytes for one in devices if device in (AUTOMATIC, one.name)), default=0)
+
     def _installed(self, about: About) -> None:
+        self._about = about
         self._offer_devices([(one.name, one.description) for one in about.devices])
         self._context.say("info", _("The worker is installed. Draw a box to start."))
 

@@ -10,20 +10,27 @@ SIZE = 32
 
 
 def tool_icon(tool: str, palette: Any) -> Any:
-    """The icon of a tool (an id of tools.TOOLS) as a QIcon; an unknown one is empty."""
+    """The icon of a tool (an id of tools.TOOLS) as a QIcon, in highlighted text where its button is checked."""
+    icon = qt.QIcon()
+    icon.addPixmap(_drawn(tool, palette.color(qt.QPalette.ButtonText)), qt.QIcon.Normal, qt.QIcon.Off)
+    icon.addPixmap(_drawn(tool, palette.color(qt.QPalette.HighlightedText)), qt.QIcon.Normal, qt.QIcon.On)
+    return icon
+
+
+def _drawn(tool: str, colour: Any) -> Any:
     pixmap = qt.QPixmap(SIZE, SIZE)
     pixmap.fill(qt.QColor(0, 0, 0, 0))
     painter = qt.QPainter()
     painter.begin(pixmap)
     painter.setRenderHint(qt.QPainter.Antialiasing)
-    pen = qt.QPen(palette.color(qt.QPalette.ButtonText))
+    pen = qt.QPen(colour)
     pen.setWidth(2)
     painter.setPen(pen)
     for shape, *numbers in _SHAPES.get(tool, ()):
         if shape == "rect":
             painter.drawRect(*numbers)
         elif shape == "dot":
-            painter.setBrush(qt.QBrush(palette.color(qt.QPalette.ButtonText)))
+            painter.setBrush(qt.QBrush(colour))
             painter.drawEllipse(*numbers)
             painter.setBrush(qt.QBrush())
         elif shape == "ring":
@@ -32,7 +39,7 @@ def tool_icon(tool: str, palette: Any) -> Any:
             for x1, y1, x2, y2 in zip(numbers[0::2], numbers[1::2], numbers[2::2], numbers[3::2], strict=False):
                 painter.drawLine(x1, y1, x2, y2)
     painter.end()
-    return qt.QIcon(pixmap)
+    return pixmap
 
 
 # Shapes by tool on a field of 32 x 32: rect and dot and ring as x, y, width, height; line as x, y of point after point.

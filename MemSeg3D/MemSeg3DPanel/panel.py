@@ -10,8 +10,10 @@ import slicer
 
 from MemSeg3DLib.errors import MemSeg3DError
 from MemSeg3DPanel.application import application
+from MemSeg3DPanel.cases_section import CasesSection
 from MemSeg3DPanel.export_section import ExportSection
 from MemSeg3DPanel.measure_section import MeasureSection
+from MemSeg3DPanel.models_section import ModelsSection
 from MemSeg3DPanel.prompts_section import PromptsSection
 from MemSeg3DPanel.quality_section import QualitySection
 from MemSeg3DPanel.rounds_section import RoundsSection
@@ -49,7 +51,10 @@ class Panel:
         self.rounds = RoundsSection(context, ui.roundsButton.layout())
         self.measure = MeasureSection(context, ui.measureButton.layout())
         self.export = ExportSection(context, ui.exportButton.layout())
+        self.cases = CasesSection(context, ui.casesButton.layout(), self.segments)
         self.worker = WorkerSection(context, ui.workerButton.layout(), self._stale)
+        self.models = ModelsSection(context, ui.modelsButton.layout(), self.worker.device_memory)
+        self.worker.tested.connect(self.models.tell_remote)
         self.stores = StoresSection(context, ui.storesButton.layout())
         self.sections: list[tuple[Section, Any]] = [
             (self.tools, None),
@@ -58,7 +63,9 @@ class Panel:
             (self.rounds, ui.roundsButton),
             (self.measure, ui.measureButton),
             (self.export, ui.exportButton),
+            (self.cases, ui.casesButton),
             (self.worker, ui.workerButton),
+            (self.models, ui.modelsButton),
             (self.stores, ui.storesButton),
         ]
         for _section, button in self.sections:

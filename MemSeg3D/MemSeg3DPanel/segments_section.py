@@ -52,8 +52,11 @@ class SegmentsSection:
         """Segment this volume: into its segmentation where it has one, else into a new one with one segment."""
         if volume_node is None or volume_node is self.editor.sourceVolumeNode():
             return
-        segmentation = self._segmentation_of(volume_node)
-        self.editor.setSegmentationNode(segmentation)
+        self.open(volume_node, self._segmentation_of(volume_node))
+
+    def open(self, volume_node: Any, segmentation_node: Any) -> None:
+        """Work on this segmentation of this volume."""
+        self.editor.setSegmentationNode(segmentation_node)
         self.editor.setSourceVolumeNode(volume_node)
         self.activate()
         self._tell_workbench()

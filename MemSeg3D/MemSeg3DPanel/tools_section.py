@@ -19,6 +19,9 @@ from MemSeg3DPanel.shortcuts import sequence_of
 from MemSeg3DPanel.tools import DEFAULT_TOOL, NEGATIVE, POSITIVE, SIGN, TOOL, tools
 from MemSeg3DPanel.views import current_slice, first_axis
 
+CHECKED = "QToolButton:checked { background: palette(highlight); color: palette(highlighted-text); }"
+"""What is chosen must be seen at a glance in every theme; some styles shade it hardly."""
+
 
 class ToolsSection(Section):
     """Tool buttons, sign, auto-run, Run, "use this segment as a prompt", and the first and last slice."""
@@ -30,6 +33,9 @@ class ToolsSection(Section):
         self._buttons: dict[str, Any] = {}
         for tool in self._tools.values():
             self._buttons[tool.id] = self._tool_button(tool.id)
+        self._drawn_in = ""
+        for button in (self.ui.positiveButton, self.ui.negativeButton):
+            button.setStyleSheet(CHECKED)
         self._mask_menu = qt.QMenu(self.ui.maskButton)
         self.ui.maskButton.setMenu(self._mask_menu)
         self.on(self._mask_menu, "aboutToShow()", self._fill_mask_menu)
@@ -73,6 +79,15 @@ class ToolsSection(Section):
         self.ui.runButton.setEnabled(ready)
         self.ui.maskButton.setEnabled(ready)
         self._show_limits(ready)
+        self.tick()
+
+    def tick(self) -> None:
+        """Draw the icons anew where the theme has changed."""
+        colour = self.part.palette.color(qt.QPalette.ButtonText).name()
+        if colour != self._drawn_in:
+            self._drawn_in = colour
+            for name, button in self._buttons.items():
+                button.setIcon(tool_icon(name, self.part.palette))
 
     def use_tool(self, tool: str) -> None:
         """Draw the next prompts with this tool."""
@@ -107,7 +122,7 @@ class ToolsSection(Section):
         button.setCheckable(True)
         button.setToolButtonStyle(qt.Qt.ToolButtonTextUnderIcon)
         button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        button.setIcon(tool_icon(tool, self.part.palette))
+        button.setStyleSheet(CHECKED)
         button.objectName = f"{tool}ToolButton"
         _add_key(button, f"tool_{tool}")
         self.on(button, "clicked()", functools.partial(self.use_tool, tool))

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from MemSeg3DLib.connection import ConnectionReport
 from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DLib.signals import Signal
 from MemSeg3DPanel.dialogs import ask, ask_open_file
 from MemSeg3DPanel.environment_part import EnvironmentPart
 from MemSeg3DPanel.section import Context, Section
@@ -22,6 +23,8 @@ class WorkerSection(Section):
         super().__init__(context, "Worker.ui", host)
         self._choice = context.application.choice
         self._changed = changed
+        self._report: ConnectionReport | None = None
+        self.tested: Signal[ConnectionReport] = Signal()
         self._line = TaskLine(context.application, self.ui, "connection", context.say)
         self.environment = EnvironmentPart(context, self.ui)
         plan = self._choice.plan
@@ -113,7 +116,15 @@ class WorkerSection(Section):
         self._line.start(task, self._tested)
         self.show()
 
+    def device_memory(self) -> int:
+        """Bytes of the device that the worker runs on; 0 where it is not known yet."""
+        if self._choice.mode == "remote":
+            return self._report.device_memory_bytes if self._report is not None else 0
+        return self.environment.device_memory()
+
     def _tested(self, report: ConnectionReport) -> None:
+        self._report = report
+        self.tested.emit(report)
         self.ui.connectionLabel.setText(str(report))
 
     def _test_failed(self, error: MemSeg3DError) -> None:
