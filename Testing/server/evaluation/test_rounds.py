@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from memseg3d.evaluation.baselines import read_baselines
 from memseg3d.evaluation.metrics import dice
-from memseg3d.evaluation.report import bootstrap_interval, clicks_needed, summarise, write_report
-from memseg3d.evaluation.rounds import Protocol, TargetResult, run_rounds
+from memseg3d.evaluation.report import Evaluation, write_report
+from memseg3d.evaluation.results import Protocol, TargetResult
+from memseg3d.evaluation.rounds import run_rounds
+from memseg3d.evaluation.summary import bootstrap_interval, clicks_needed, summarise
 from memseg3d.evaluation.targets import read_case
 from memseg3d.files import UnreadableFile
 from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
@@ -91,7 +93,7 @@ def test_a_broken_result_file_is_run_again(
     a_data_folder: Path, a_brightness_network: BrightnessNetwork, tmp_path: Path
 ) -> None:
     run_rounds(a_data_folder, tmp_path / "out", a_brightness_network, a_protocol(0), ["exact"])
-    (file,) = (tmp_path / "out" / "targets").iterdir()
+    (file,) = (tmp_path / "out" / "targets").glob("*/*.json")
     file.write_text(file.read_text()[:100])
     (result,) = run_rounds(a_data_folder, tmp_path / "out", a_brightness_network, a_protocol(0), ["exact"])
     assert result.rounds[0].dice == 1.0
@@ -132,7 +134,7 @@ def some_results(a_data_folder: Path, a_brightness_network: BrightnessNetwork, t
 
 
 def test_a_run_can_be_the_baseline_of_another(some_results: list[TargetResult], tmp_path: Path) -> None:
-    write_report(tmp_path, a_protocol(), some_results, {})
+    write_report(tmp_path, Evaluation(a_protocol(), {"truth": some_results}))
     rows = read_baselines(tmp_path / "rounds.csv", "brightness")
     assert rows["leaking/2"].dice == pytest.approx([s.dice for s in some_results[1].rounds], abs=1e-4)
     assert (rows["exact/1"].axis, rows["exact/1"].slice) == (2, 8)
@@ -155,7 +157,7 @@ def test_gains_are_paired_and_say_how_many_targets_are_better(some_results: list
 
 
 def test_the_report_holds_every_target_and_group(some_results: list[TargetResult], tmp_path: Path) -> None:
-    report = write_report(tmp_path, a_protocol(), some_results, {}).read_text()
+    report = write_report(tmp_path, Evaluation(a_protocol(), {"truth": some_results})).read_text()
     for words in ("| exact/1 |", "| leaking/2 |", "| all | 2 |", "| CT | 1 |", "| MR | 1 |", "| compact | 2 |"):
         assert words in report
     for above, below in pairwise(report.splitlines()):

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
 
+if TYPE_CHECKING:
+    from memseg3d.evaluation.baselines import Agreement, BaselineRow
+    from memseg3d.evaluation.classical import Method
+    from memseg3d.evaluation.robot import Advice
+    from memseg3d.propagation.volume import Volume
+
 app = typer.Typer(help="Judge a model on volumes with truth.", no_args_is_help=True)
+
+CasesOption = Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")]
+TargetsOption = Annotated[list[str] | None, typer.Option(help="Only this case/label; may be repeated.")]
+PICTURES = ("curves.png", "reliability.png")
 
 
 @app.callback()
@@ -28,20 +39,27 @@ def rounds(
     out: Annotated[Path, typer.Option(help="Folder of the results; targets found there are not run again.")],
     corrections: Annotated[int, typer.Option(min=0, max=50, help="Clicks after the box.")] = 5,
     advice: Annotated[
-        Literal["truth", "quality", "random"],
-        typer.Option(help="Slice to correct: largest error, lowest predicted quality, or any that is wrong."),
-    ] = "truth",
+        list[str] | None,
+        typer.Option(help="Slice to correct: by truth, quality (predicted) or random; may be repeated to compare."),
+    ] = None,
     reach: Annotated[
         float | None,
         typer.Option(min=0.01, help="Propagate so many box sides at most; the baselines get 0.6."),
     ] = None,
-    cases: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
-    targets: Annotated[list[str] | None, typer.Option(help="Only this case/label; may be repeated.")] = None,
+    cases: CasesOption = None,
+    targets: TargetsOption = None,
     baselines: Annotated[
+        bool, typer.Option("--baselines", help="Run grow-cut and random walker anew, with the same prompts.")
+    ] = False,
+    grow_cut: Annotated[
+        Path | None, typer.Option(help="Python program that runs grow-cut; else Testing/benchmarks of the checkout.")
+    ] = None,
+    table: Annotated[
         Path | None,
         typer.Option(help="Table to compare with; else MEMSEG3D_BASELINES, or ../facts/baselines.csv of the data."),
     ] = None,
-    against: Annotated[str, typer.Option(help="Method of that table.")] = "A_growcut",
+    against: Annotated[str, typer.Option(help="Method that gains are over.")] = "A_growcut",
+    pictures: Annotated[Path | None, typer.Option(help="Folder that gets copies of the pictures.")] = None,
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
@@ -49,40 +67,146 @@ def rounds(
 ) -> None:
     """A robot user draws one box on the largest slice and then clicks into the largest error, round after round.
 
-    Writes rounds.md (tables), rounds.csv and rounds.json.
+    Writes rounds.md (tables), rounds.csv, rounds.json, curves.png and reliability.png.
     """
-    _require_extra()
-    from memseg3d.evaluation.baselines import find_baselines, read_baselines
-    from memseg3d.evaluation.report import write_report
-    from memseg3d.evaluation.rounds import Protocol, run_rounds
+    _require_extra(baselines)
+    from memseg3d.evaluation.baselines import find_baselines, read_all_baselines
+    from memseg3d.evaluation.report import Evaluation, write_report
+    from memseg3d.evaluation.results import Protocol
+    from memseg3d.evaluation.rounds import run_rounds
     from memseg3d.evaluation.targets import find_cases
     from memseg3d.files import UnreadableFile
     from memseg3d.propagation.errors import PropagationError
 
+    ways = _ways(advice)
     try:
-        table = find_baselines(data, baselines)
-        compared = read_baselines(table, against) if table else {}
+        found = find_baselines(data, table)
+        known = read_all_baselines(found) if found else {}
+        if found and against not in known:
+            raise UnreadableFile(f"{found} has no rows of the method {against}; it has: {', '.join(known)}.")
     except UnreadableFile as error:
-        raise typer.BadParameter(str(error), param_hint="--baselines") from error
+        raise typer.BadParameter(str(error), param_hint="--table") from error
     try:
         find_cases(data, cases)  # a wrong path is told before a network is loaded
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
     network = open_network(model, models, device, threads)
     make_folder(out)
-    protocol = Protocol(corrections, advice, network.info.name, network.info.sha256, reach)
+    runs = {}
+    agreements: list[Agreement] = []
     try:
-        results = run_rounds(data, out, network, protocol, cases, targets, typer.echo)
+        for way in ways:
+            protocol = Protocol(corrections, way, network.info.name, network.info.sha256, reach)
+            runs[way] = run_rounds(data, out, network, protocol, cases, targets, typer.echo)
+        if baselines:
+            anew, agreements = _run_baselines(data, out, corrections, cases, targets, grow_cut, known)
+            known = {**known, **anew}
     except (UnreadableFile, PropagationError) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
-    report = write_report(out, protocol, results, compared)
+    protocol = Protocol(corrections, ways[0], network.info.name, network.info.sha256, reach)
+    report = write_report(out, Evaluation(protocol, runs, known, against, agreements))
+    _copy_pictures(out, pictures)
     typer.echo(report.read_text(encoding="utf-8"))
     typer.echo(f"Wrote {report}")
 
 
-def _require_extra() -> None:
+@app.command("hold-out")
+def hold_out(
+    out: Annotated[Path, typer.Option(help="Folder of the results; targets found there are not run again.")] = Path(
+        "out/hold-out"
+    ),
+    volumes: Annotated[
+        Path | None, typer.Option(help="Folder of the volumes, made there when absent; else OUT/volumes.")
+    ] = None,
+    corrections: Annotated[int, typer.Option(min=0, max=50, help="Clicks after the box.")] = 2,
+    model: ModelOption = None,
+    models: ModelsOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """The robot user on synthetic volumes that no training saw: how networks are compared while they are made.
+
+    The volumes are written once and then stay: keep their folder to compare networks over time.
+    """
+    _require_extra()
+    from memseg3d.evaluation.report import Evaluation, write_report
+    from memseg3d.evaluation.results import Protocol
+    from memseg3d.evaluation.rounds import run_rounds
+    from memseg3d.evaluation.targets import read_traits
+    from memseg3d.training.hold_out import make_hold_out
+
+    network = open_network(model, models, device, threads)
+    make_folder(out)
+    folder = volumes or out / "volumes"
+    make_folder(folder, "--volumes")
+    make_hold_out(folder, say=typer.echo)
+    protocol = Protocol(corrections, "truth", network.info.name, network.info.sha256)
+    results = run_rounds(folder, out, network, protocol, say=typer.echo)
+    evaluation = Evaluation(protocol, {"truth": results}, traits=read_traits(folder), judged=False)
+    report = write_report(out, evaluation)
+    typer.echo(report.read_text(encoding="utf-8"))
+    typer.echo(f"Wrote {report}")
+
+
+def _ways(advice: list[str] | None) -> list[Advice]:
+    """The ways to choose slices, each once, in the order in which they were named."""
+    from typing import cast, get_args
+
+    from memseg3d.evaluation.robot import Advice
+
+    known = get_args(Advice)
+    wrong = [way for way in advice or () if way not in known]
+    if wrong:
+        choices = ", ".join(repr(way) for way in known)
+        raise typer.BadParameter(f"{wrong[0]!r} is not one of {choices}.", param_hint="--advice")
+    return cast("list[Advice]", list(dict.fromkeys(advice or ["truth"])))
+
+
+def _run_baselines(
+    data: Path,
+    out: Path,
+    corrections: int,
+    cases: list[str] | None,
+    targets: list[str] | None,
+    grow_cut: Path | None,
+    table: dict[str, dict[str, BaselineRow]],
+) -> tuple[dict[str, dict[str, BaselineRow]], list[Agreement]]:
+    """Grow-cut and random walker with the robot's prompts: their rows, and how these agree with the table's."""
+    from memseg3d.evaluation.baselines import agreement, rows_of
+    from memseg3d.evaluation.classical import ClassicalSegmenter, random_walker
+    from memseg3d.evaluation.grow_cut import GrowCutProgram, ProgramFailed
+    from memseg3d.evaluation.results import Protocol
+    from memseg3d.evaluation.rounds import run_robot
+
+    rows: dict[str, dict[str, BaselineRow]] = {}
+    try:
+        with GrowCutProgram(grow_cut) as program:
+            for name, method in (("A_growcut", program.segment), ("B_random_walker", random_walker)):
+
+                def start(volume: Volume, axis: int, method: Method = method) -> ClassicalSegmenter:
+                    return ClassicalSegmenter(volume, axis, method)
+
+                protocol = Protocol(corrections, "truth", name, "")
+                rows[name] = rows_of(name, run_robot(data, out, start, protocol, cases, targets, typer.echo))
+    except ProgramFailed as error:
+        raise typer.BadParameter(str(error), param_hint="--grow-cut") from error
+    compared = [agreement(rows[name], table.get(name, {})) for name in rows]
+    return rows, [each for each in compared if each is not None]
+
+
+def _copy_pictures(out: Path, folder: Path | None) -> None:
+    if folder is None:
+        return
+    make_folder(folder, "--pictures")
+    for name in PICTURES:
+        if (out / name).is_file():
+            shutil.copyfile(out / name, folder / name)
+
+
+def _require_extra(baselines: bool = False) -> None:
     """The metrics and the robot need packages that a worker does without."""
-    missing = [name for name in ("scipy", "surface_distance") if find_spec(name) is None]
+    wanted = ["scipy", "surface_distance", *(["skimage"] if baselines else [])]
+    missing = [name for name in wanted if find_spec(name) is None]
     if missing:
         typer.echo(f"memseg3d evaluate needs {' and '.join(missing)}: pip install 'memseg3d[evaluate]'.", err=True)
         raise typer.Exit(1)

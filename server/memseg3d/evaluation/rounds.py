@@ -1,91 +1,52 @@
-"""The protocol `rounds`: a box, then corrective clicks, through a real session; one resumable result per target."""
+"""The protocol `rounds`: a box, then corrective clicks, answered by a real session; one resumable result per target."""
 
 from __future__ import annotations
 
-import json
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memseg3d.evaluation.metrics import dice, surface_dice, tolerance_for
-from memseg3d.evaluation.robot import Advice, Box, Click, choose_axis, choose_click, choose_slice, draw_box
+from memseg3d.evaluation.results import Protocol, RoundScore, TargetResult, keep, kept, result_file
+from memseg3d.evaluation.robot import Click, choose_axis, choose_click, choose_slice, draw_box
+from memseg3d.evaluation.segmenters import Answer, Segmenter, SessionSegmenter
 from memseg3d.evaluation.targets import Case, Target, find_cases, read_case
 from memseg3d.files import UnreadableFile
 from memseg3d.network.seam import Network
-from memseg3d.propagation.events import RoundDone, SliceDone
 from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt, Prompt
-from memseg3d.propagation.session import Session
 from memseg3d.propagation.volume import Volume
 
-OBJECT = 1
-MOST_CORRECTIONS = 50
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What a result depends on besides the data: results of another protocol are not taken over when resuming."""
-
-    corrections: int
-    advice: Advice
-    model: str
-    model_sha256: str
-    reach: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.corrections <= MOST_CORRECTIONS:
-            raise ValueError(f"Corrections run from 0 to {MOST_CORRECTIONS}; {self.corrections} were asked for.")
-        if self.advice not in get_args(Advice):
-            raise ValueError(f"Advice is one of {', '.join(get_args(Advice))}, not {self.advice}.")
-
-
-@dataclass(frozen=True)
-class RoundScore:
-    """One round.
-
-    seconds: of the session alone; first_mask: until its first slice.
-    click: (k, j, i, positive), None where there was none.
-    """
-
-    dice: float
-    nsd: float
-    seconds: float
-    first_mask: float | None
-    slices: int
-    click: tuple[int, int, int, bool] | None
-
-
-@dataclass(frozen=True)
-class TargetResult:
-    """All rounds of one target; axis, slice and box in (k, j, i). largest_part: share of its largest connected part."""
-
-    target: Target
-    axis: int
-    box: Box
-    largest_part: float
-    rounds: tuple[RoundScore, ...]
-
-    @classmethod
-    def from_json(cls, words: dict[str, Any]) -> TargetResult:
-        """From the words of `dataclasses.asdict`. Raises KeyError or TypeError where they are something else."""
-        box = Box(words["box"]["axis"], tuple(words["box"]["lower"]), tuple(words["box"]["upper"]))
-        rounds = tuple(
-            RoundScore(**{**score, "click": tuple(score["click"]) if score["click"] else None})
-            for score in words["rounds"]
-        )
-        return cls(Target(**words["target"]), words["axis"], box, words["largest_part"], rounds)
+Start = Callable[[Volume, int], Segmenter]
+"""Begins one object of a volume that will be prompted along an axis (of k, j, i)."""
 
 
 def run_rounds(
     data: Path,
     out: Path,
     network: Network,
+    protocol: Protocol,
+    cases: Iterable[str] | None = None,
+    targets: Iterable[str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[TargetResult]:
+    """`run_robot` against sessions with a network."""
+    options = Options(reach=protocol.reach)
+
+    def start(volume: Volume, _: int) -> Segmenter:
+        return SessionSegmenter(volume, network, options)
+
+    return run_robot(data, out, start, protocol, cases, targets, say)
+
+
+def run_robot(
+    data: Path,
+    out: Path,
+    start: Start,
     protocol: Protocol,
     cases: Iterable[str] | None = None,
     targets: Iterable[str] | None = None,
@@ -104,12 +65,13 @@ def run_rounds(
         case = read_case(data, name, modality)
         volume = Volume(case.image.voxels, case.image.spacing)
         for target in _selected(case, wanted):
-            file = out / "targets" / f"{target.case}-{target.label}.json"
-            result = _kept(file, protocol)
+            file = result_file(out, protocol, target)
+            result = kept(file, protocol)
             if result is None:
-                result = run_target(case, target, volume, network, protocol)
-                _keep(file, protocol, result)
-            say(_line(result))
+                segmenter = start(volume, choose_axis(volume.spacing))
+                result = run_target(case, target, segmenter, protocol)
+                keep(file, protocol, result)
+            say(_line(protocol, result))
             results.append(result)
     return results
 
@@ -125,83 +87,64 @@ def _selected(case: Case, wanted: set[str] | None) -> list[Target]:
     return [target for target in known if target.key in asked] if asked else known
 
 
-def _keep(file: Path, protocol: Protocol, result: TargetResult) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".unfinished")
-    words = {"protocol": asdict(protocol), "result": asdict(result)}
-    unfinished.write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(file)
-
-
-def _line(result: TargetResult) -> str:
+def _line(protocol: Protocol, result: TargetResult) -> str:
     scores = " ".join(f"{score.dice:.3f}" for score in result.rounds)
-    return f"{result.target.key}: Dice {scores}; {sum(score.seconds for score in result.rounds):.1f} s"
+    seconds = sum(score.seconds for score in result.rounds)
+    return f"{protocol.model} {protocol.advice} {result.target.key}: Dice {scores}; {seconds:.1f} s"
 
 
-def _kept(file: Path, protocol: Protocol) -> TargetResult | None:
-    if not file.is_file():
-        return None
-    try:
-        words = json.loads(file.read_text(encoding="utf-8"))
-        return TargetResult.from_json(words["result"]) if words["protocol"] == asdict(protocol) else None
-    except (ValueError, KeyError, TypeError):
-        return None  # written by another version: run again
-
-
-def run_target(case: Case, target: Target, volume: Volume, network: Network, protocol: Protocol) -> TargetResult:
+def run_target(case: Case, target: Target, segmenter: Segmenter, protocol: Protocol) -> TargetResult:
     """The box and the corrections of one target, each scored after its round."""
     truth = case.labels == target.label
-    spacing = volume.spacing
+    spacing = case.image.spacing
     axis = choose_axis(spacing)
     box = draw_box(truth, axis, target.key)
-    tolerance = tolerance_for(target.modality, volume.slice_spacing(axis))
-    session = Session(volume, network, Options(reach=protocol.reach))
+    in_plane = [step for each, step in enumerate(spacing) if each != axis]
+    tolerance = tolerance_for(target.modality, in_plane)
     rng = np.random.default_rng(zlib.crc32(f"{target.key}/{protocol.advice}".encode()))
-    prediction = np.zeros(truth.shape, bool)
-    rounds: list[RoundScore] = []
-    for number in range(protocol.corrections + 1):
-        click = None
-        if number:
-            _, qualities = session.qualities(OBJECT)
-            index = choose_slice(protocol.advice, truth != prediction, axis, qualities, rng)
-            click = choose_click(truth, prediction, spacing, axis, index)
-        if number and click is None:
-            rounds.append(_repeated(rounds[-1]))
+    answer = segmenter.answer(box)
+    rounds = [_scored(answer, None, truth, spacing, tolerance, axis, box.index)]
+    for _ in range(protocol.corrections):
+        index = choose_slice(protocol.advice, truth != answer.mask, axis, answer.qualities, rng)
+        click = choose_click(truth, answer.mask, spacing, axis, index)
+        if click is None:
+            rounds.append(replace(rounds[-1], seconds=0.0, first_mask=None, slices=0, click=None))
             continue
-        prompt = _box_prompt(box) if click is None else _point_prompt(click)
-        slices = list(_run_round(session, f"{target.key}/{number}", prompt))
-        prediction = session.labelmap(OBJECT)
-        rounds.append(
-            RoundScore(
-                dice=dice(truth, prediction),
-                nsd=surface_dice(truth, prediction, spacing, tolerance),
-                seconds=slices[-1],
-                first_mask=slices[0] if len(slices) > 1 else None,
-                slices=len(slices) - 1,
-                click=(*click.position, click.positive) if click else None,
-            )
-        )
+        answer = segmenter.answer(click)
+        rounds.append(_scored(answer, click, truth, spacing, tolerance, axis, box.index))
     return TargetResult(target, axis, box, _largest_part(truth), tuple(rounds))
 
 
-def _run_round(session: Session, round_id: str, prompt: Prompt) -> Iterator[float]:
-    """Seconds from the start of the round to each of its slices, and last to its end."""
-    started = time.perf_counter()
-    for event in session.begin(round_id, [prompt]):
-        if isinstance(event, SliceDone | RoundDone):
-            yield time.perf_counter() - started
+def _scored(
+    answer: Answer,
+    click: Click | None,
+    truth: NDArray[Any],
+    spacing: tuple[float, float, float],
+    tolerance: float,
+    axis: int,
+    prompted: int,
+) -> RoundScore:
+    mask = answer.mask
+    judged = tuple(
+        (index, predicted, iou(mask.take(index, axis), truth.take(index, axis)))
+        for index, predicted in answer.qualities.items()
+    )
+    return RoundScore(
+        dice=dice(truth, mask),
+        nsd=surface_dice(truth, mask, spacing, tolerance),
+        prompted_dice=dice(truth.take(prompted, axis), mask.take(prompted, axis)),
+        seconds=answer.seconds,
+        first_mask=answer.first_mask,
+        slices=answer.slices,
+        click=(*click.position, click.positive) if click else None,
+        judged=judged,
+    )
 
 
-def _box_prompt(box: Box) -> BoxPrompt:
-    return BoxPrompt(OBJECT, box.axis, box.lower, box.upper)
-
-
-def _point_prompt(click: Click) -> PointPrompt:
-    return PointPrompt(OBJECT, click.position, click.positive, click.axis)
-
-
-def _repeated(last: RoundScore) -> RoundScore:
-    return RoundScore(last.dice, last.nsd, 0.0, None, 0, None)
+def iou(mask: NDArray[Any], truth: NDArray[Any]) -> float:
+    """Intersection over union of two boolean masks, 1 where both are empty: the soft IoU of masks without doubt."""
+    union = int(np.count_nonzero(mask | truth))
+    return int(np.count_nonzero(mask & truth)) / union if union else 1.0
 
 
 def _largest_part(truth: NDArray[Any]) -> float:

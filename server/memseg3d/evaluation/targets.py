@@ -102,3 +102,13 @@ def read_case(folder: Path, name: str, modality: str) -> Case:
 
 def _modality(words: str) -> str:
     return "microscopy" if "microscopy" in words.lower() else (words.split() or ["unknown"])[0]
+
+
+def read_traits(folder: Path) -> dict[str, frozenset[str]]:
+    """What is hard about a target, by "case/label", where the manifest tells it (`"traits": {"1": ["thin"]}`)."""
+    words = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))
+    return {
+        f"{case}/{label}": frozenset(str(trait) for trait in traits)
+        for case, entry in words.items()
+        for label, traits in entry.get("traits", {}).items()
+    }

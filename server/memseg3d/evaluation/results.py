@@ -1,0 +1,103 @@
+"""What a run of the robot leaves: the protocol it followed, scores of every round, and files to resume from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from memseg3d.evaluation.robot import Advice, Box
+from memseg3d.evaluation.targets import Target
+
+MOST_CORRECTIONS = 50
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a result depends on besides the data: results of another protocol are not taken over when resuming."""
+
+    corrections: int
+    advice: Advice
+    model: str
+    model_sha256: str
+    reach: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.corrections <= MOST_CORRECTIONS:
+            raise ValueError(f"Corrections run from 0 to {MOST_CORRECTIONS}; {self.corrections} were asked for.")
+        if self.advice not in get_args(Advice):
+            raise ValueError(f"Advice is one of {', '.join(get_args(Advice))}, not {self.advice}.")
+
+
+@dataclass(frozen=True)
+class RoundScore:
+    """One round.
+
+    prompted_dice: Dice on the slice of the box alone. seconds: of the segmentation alone; first_mask: until its first
+    slice, None where there was none or the method shows none before its end. click: (k, j, i, positive), None where
+    there was none. judged: (slice, predicted quality, IoU with the truth) of the slices that the round left a
+    predicted quality for.
+    """
+
+    dice: float
+    nsd: float
+    prompted_dice: float
+    seconds: float
+    first_mask: float | None
+    slices: int
+    click: tuple[int, int, int, bool] | None
+    judged: tuple[tuple[int, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """All rounds of one target; axis, slice and box in (k, j, i). largest_part: share of its largest connected part."""
+
+    target: Target
+    axis: int
+    box: Box
+    largest_part: float
+    rounds: tuple[RoundScore, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, in plain words."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, words: dict[str, Any]) -> TargetResult:
+        """From the words of `to_json`. Raises KeyError or TypeError where they are something else."""
+        box = Box(words["box"]["axis"], tuple(words["box"]["lower"]), tuple(words["box"]["upper"]))
+        rounds = tuple(_round_score(score) for score in words["rounds"])
+        return cls(Target(**words["target"]), words["axis"], box, words["largest_part"], rounds)
+
+
+def _round_score(words: dict[str, Any]) -> RoundScore:
+    click = tuple(words["click"]) if words["click"] else None
+    judged = tuple((int(n), float(predicted), float(iou)) for n, predicted, iou in words["judged"])
+    return RoundScore(**{**words, "click": click, "judged": judged})
+
+
+def result_file(out: Path, protocol: Protocol, target: Target) -> Path:
+    """Where the result of one target is kept: apart for every method and every way to choose slices."""
+    return out / "targets" / f"{protocol.model}-{protocol.advice}" / f"{target.case}-{target.label}.json"
+
+
+def keep(file: Path, protocol: Protocol, result: TargetResult) -> None:
+    """Write a result, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".unfinished")
+    words = {"protocol": asdict(protocol), "result": result.to_json()}
+    unfinished.write_text(json.dumps(words) + "\n", encoding="utf-8")
+    unfinished.replace(file)
+
+
+def kept(file: Path, protocol: Protocol) -> TargetResult | None:
+    """The result in `file`; None where there is none, or one of another protocol or version."""
+    if not file.is_file():
+        return None
+    try:
+        words = json.loads(file.read_text(encoding="utf-8"))
+        return TargetResult.from_json(words["result"]) if words["protocol"] == asdict(protocol) else None
+    except (ValueError, KeyError, TypeError):
+        return None
