@@ -16,11 +16,8 @@ from MemSeg3DPanel.icons import tool_icon
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.segments_section import SegmentsSection
 from MemSeg3DPanel.shortcuts import sequence_of
-from MemSeg3DPanel.tools import DEFAULT_TOOL, NEGATIVE, POSITIVE, SIGN, TOOL, tools
+from MemSeg3DPanel.tools import DEFAULT_TOOL, NEGATIVE, POSITIVE, SIGN, TOOL, Tool, tools
 from MemSeg3DPanel.views import current_slice, first_axis
-
-CHECKED = "QToolButton:checked { background: palette(highlight); color: palette(highlighted-text); }"
-"""What is chosen must be seen at a glance in every theme; some styles shade it hardly."""
 
 
 class ToolsSection(Section):
@@ -34,13 +31,11 @@ class ToolsSection(Section):
         for tool in self._tools.values():
             self._buttons[tool.id] = self._tool_button(tool.id)
         self._drawn_in = ""
-        for button in (self.ui.positiveButton, self.ui.negativeButton):
-            button.setStyleSheet(CHECKED)
         self._mask_menu = qt.QMenu(self.ui.maskButton)
         self.ui.maskButton.setMenu(self._mask_menu)
         self.on(self._mask_menu, "aboutToShow()", self._fill_mask_menu)
-        self.on(self.ui.positiveButton, "clicked()", lambda: self._set(SIGN, POSITIVE))
-        self.on(self.ui.negativeButton, "clicked()", lambda: self._set(SIGN, NEGATIVE))
+        self.on(self.ui.positiveButton, "clicked()", lambda: self.use_sign(POSITIVE))
+        self.on(self.ui.negativeButton, "clicked()", lambda: self.use_sign(NEGATIVE))
         self.on(self.ui.autoRunBox, "toggled(bool)", self._set_auto_run)
         self.on(self.ui.transformButton, "clicked()", self._share_transform)
         self.on(self.ui.runButton, "clicked()", self.run)
@@ -59,15 +54,15 @@ class ToolsSection(Section):
         """Bring buttons and limits up to date."""
         stop = obstacle(self.workbench.volume_node, self.workbench.segmentation_node, self.workbench.segment_id or "")
         ready = stop is None
-        tool = self._tools.get(self._parameter(TOOL, DEFAULT_TOOL), self._tools[DEFAULT_TOOL])
+        tool = self._tool()
         negative = tool.has_sign and self._parameter(SIGN, POSITIVE) == NEGATIVE
         for name, button in self._buttons.items():
             button.setChecked(name == tool.id)
             button.setEnabled(ready)
         self.ui.positiveButton.setChecked(not negative)
         self.ui.negativeButton.setChecked(negative)
-        self.ui.positiveButton.setEnabled(ready and tool.has_sign)
-        self.ui.negativeButton.setEnabled(ready and tool.has_sign)
+        self.ui.positiveButton.setEnabled(ready)
+        self.ui.negativeButton.setEnabled(ready)
         hint = tool.hint if stop is None else stop.text
         if ready and tool.has_sign:
             hint += " " + _("Hold Alt for the other sign.")
@@ -79,6 +74,7 @@ class ToolsSection(Section):
         self.ui.runButton.setEnabled(ready)
         self.ui.maskButton.setEnabled(ready)
         self._show_limits(ready)
+        self._highlight()
         self.tick()
 
     def tick(self) -> None:
@@ -88,14 +84,32 @@ class ToolsSection(Section):
             self._drawn_in = colour
             for name, button in self._buttons.items():
                 button.setIcon(tool_icon(name, self.part.palette))
+            self._highlight()
+
+    def _highlight(self) -> None:
+        """What is chosen is seen at a glance in every theme: some styles shade a pressed button hardly."""
+        chosen = qt.QPalette(self.part.palette)
+        chosen.setColor(qt.QPalette.Button, chosen.color(qt.QPalette.Highlight))
+        chosen.setColor(qt.QPalette.ButtonText, chosen.color(qt.QPalette.HighlightedText))
+        for button in (*self._buttons.values(), self.ui.positiveButton, self.ui.negativeButton):
+            button.setPalette(chosen if button.checked and button.enabled else self.part.palette)
 
     def use_tool(self, tool: str) -> None:
         """Draw the next prompts with this tool."""
+        if not self._tools[tool].has_sign:
+            # A sign that nobody sees must not wait for the next click.
+            self._set(SIGN, POSITIVE)
         self._set(TOOL, tool)
 
     def flip_sign(self) -> None:
         """Positive prompts become negative ones, and the other way round."""
-        self._set(SIGN, POSITIVE if self._parameter(SIGN, POSITIVE) == NEGATIVE else NEGATIVE)
+        self.use_sign(POSITIVE if self._parameter(SIGN, POSITIVE) == NEGATIVE else NEGATIVE)
+
+    def use_sign(self, sign: str) -> None:
+        """The next prompts are POSITIVE or NEGATIVE. No box is negative: what follows one is a click that corrects."""
+        self._set(SIGN, sign)
+        if sign == NEGATIVE and not self._tool().has_sign:
+            self._set(TOOL, "point")
 
     def run(self) -> None:
         """Run the prompts that were collected."""
@@ -122,12 +136,14 @@ class ToolsSection(Section):
         button.setCheckable(True)
         button.setToolButtonStyle(qt.Qt.ToolButtonTextUnderIcon)
         button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        button.setStyleSheet(CHECKED)
         button.objectName = f"{tool}ToolButton"
         _add_key(button, f"tool_{tool}")
         self.on(button, "clicked()", functools.partial(self.use_tool, tool))
         self.ui.toolRowHolder.layout().addWidget(button)
         return button
+
+    def _tool(self) -> Tool:
+        return self._tools.get(self._parameter(TOOL, DEFAULT_TOOL), self._tools[DEFAULT_TOOL])
 
     def _set(self, name: str, value: str) -> None:
         self._segments.activate()
