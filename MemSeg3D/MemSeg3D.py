@@ -21,7 +21,10 @@ _FOLDER = Path(__file__).resolve().parent
 if not (_FOLDER / "MemSeg3DLib").is_dir() and str(_FOLDER.parent) not in sys.path:
     sys.path.append(str(_FOLDER.parent))
 
+from MemSeg3DFirstSteps.self_test import MemSeg3DTest  # noqa: E402
 from MemSeg3DPanel.panel import Panel  # noqa: E402
+
+__all__ = ["MemSeg3D", "MemSeg3DLogic", "MemSeg3DTest", "MemSeg3DWidget"]
 
 
 class MemSeg3D(ScriptedLoadableModule):

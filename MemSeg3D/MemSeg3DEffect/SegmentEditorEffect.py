@@ -160,7 +160,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         volume, segmentation = node.GetSourceVolumeNode(), node.GetSegmentationNode()
         if volume is not None and segmentation is not None:
             self._bench().select(volume, segmentation, node.GetSelectedSegmentID() or None, node)
-            self._bench().save_state = self._save_state
+            # In the panel, the panel's own editor is asked.
+            if not self._is_in_panel():
+                self._bench().save_state = self._save_state
 
     def _save_state(self) -> None:
         """One step of this editor's own undo for a whole run."""

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import qt
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.export import segment_on_volume, write_nifti
+from MemSeg3DLib.export import ExportFormat, ExportRequest, export
 from MemSeg3DLib.prompts import BoxPrompt
 from MemSeg3DLib.sample_phantom import KIDNEY_LEFT, Sample, add_sample, make_sample
 from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world
+from MemSeg3DLib.volume_masks import segment_on_volume
 from MemSeg3DPanel.application import application
 
 SECONDS = 300.0
 """The first round of a slow computer, with the start of its worker."""
+
+TURN_MILLISECONDS = 50
 
 
 class MemSeg3DTest(ScriptedLoadableModuleTest):
@@ -83,9 +87,9 @@ class MemSeg3DTest(ScriptedLoadableModuleTest):
             self._wait(lambda: not bench.busy, troubles)
             self.assertTrue(np.array_equal(segment_on_volume(segmentation, segment_id, volume), found))
             with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / "kidney.nii.gz"
-                write_nifti(segmentation, volume, file)
-                self.assertGreater(file.stat().st_size, 0)
+                for kind in (ExportFormat.NIFTI, ExportFormat.SEG_NRRD):
+                    written = export(ExportRequest(kind, segmentation, volume, folder=Path(folder), name="kidney"))
+                    self.assertTrue(all(file.stat().st_size > 0 for file in written.files))
         except MemSeg3DError as error:
             self.fail(f"MemSeg3D refused: {error}")
         finally:
@@ -95,15 +99,16 @@ class MemSeg3DTest(ScriptedLoadableModuleTest):
     def _wait(self, is_done: Callable[[], bool], troubles: list[str]) -> None:
         """Let Slicer's event loop run, and with it the Workbench's timer, until something is done."""
         until = time.monotonic() + SECONDS
-        while True:
-            slicer.app.processEvents()
+        while not is_done():
+            turn, timer = qt.QEventLoop(), qt.QTimer()
+            timer.setSingleShot(True)
+            timer.connect("timeout()", turn.quit)
+            timer.start(TURN_MILLISECONDS)
+            turn.exec_()
             if troubles:
                 self.fail(f"MemSeg3D says: {troubles[0]}")
-            if is_done():
-                return
             if time.monotonic() > until:
                 self.fail(f"Nothing came in {SECONDS:.0f} seconds; the status is: {application().workbench.status}")
-            time.sleep(0.02)
 
 
 def box_of(sample: Sample, label: int, volume_node: Any, segment_id: str) -> BoxPrompt:
