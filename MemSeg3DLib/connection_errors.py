@@ -6,6 +6,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from http.client import RemoteDisconnected
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ from MemSeg3DLib.errors import WorkerError
 
 # Verification codes of OpenSSL.
 _NOT_YET, _EXPIRED, _OTHER_HOST, _OTHER_NUMBER = 9, 10, 62, 64
+
+# Parts of OpenSSL that read a file of certificates, before anything is sent.
+_CERTIFICATE_READERS = {"X509", "PEM", "ASN1"}
 
 _GATEWAY = {
     407: "the proxy on the way asks for a user and password: ask your IT for a proxy that lets this computer through",
@@ -35,12 +39,12 @@ def explain(url: str, error: BaseException, ca_file: str | None = None) -> Worke
         return _unreachable(
             f"The proxy of this computer does not lead to {host}: check its address, or except {host} (NO_PROXY)."
         )
-    if any(isinstance(cause, ssl.SSLError) for cause in chain):
-        return _no_tls(url, chain)
     if ca_file and not Path(ca_file).is_file():
         return WorkerError("certificate", f"There is no CA file {ca_file}: check the settings.")
-    if ca_file and isinstance(error, OSError) and not isinstance(error, requests.exceptions.RequestException):
+    if ca_file and {getattr(cause, "library", None) for cause in chain} & _CERTIFICATE_READERS:
         return _ca_unreadable(ca_file)
+    if any(isinstance(cause, ssl.SSLError) for cause in chain):
+        return _no_tls(url, chain)
     return _unreachable(_network_sentence(url, host, error, chain))
 
 
@@ -120,7 +124,7 @@ def _network_sentence(url: str, host: str, error: BaseException, chain: list[Bas
         return (
             f"{url} cannot be reached: the computer is there, but nothing listens on that port; is the worker running?"
         )
-    if any("closed connection without response" in str(cause) for cause in chain):
+    if any(isinstance(cause, ConnectionResetError | ConnectionAbortedError | RemoteDisconnected) for cause in chain):
         hint = " If it speaks TLS, write https://." if url.startswith("http://") else ""
         return f"{url} cannot be reached: it hung up without an answer.{hint}"
     return f"{url} cannot be reached: is the worker running, and does the network let you through?"
