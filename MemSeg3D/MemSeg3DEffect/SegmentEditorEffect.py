@@ -23,6 +23,7 @@ from MemSeg3DLib.errors import MemSeg3DError
 from MemSeg3DLib.prompts import Prompt
 from MemSeg3DLib.readiness import Obstacle, share_transform
 from MemSeg3DLib.workbench import Message, Workbench
+from MemSeg3DLib.workbench_words import Level
 from MemSeg3DPanel.application import application
 from MemSeg3DPanel.shortcuts import Shortcuts
 from MemSeg3DPanel.tools import DEFAULT_TOOL, EDITOR_TAG, EFFECT_NAME, NEGATIVE, POSITIVE, SIGN, TOOL, tools
@@ -232,6 +233,6 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             return default
         return str(self.scriptedEffect.parameter(name)) or default
 
-    def _say(self, level: str, text: str) -> None:
+    def _say(self, level: Level, text: str) -> None:
         self._bench().message.emit(Message(level, text))
         slicer.util.showStatusMessage(text, MESSAGE_MILLISECONDS)

@@ -20,6 +20,7 @@ from MemSeg3DLib.readiness import Obstacle, inside, obstacle
 from MemSeg3DLib.run_state import SliceLimits
 from MemSeg3DLib.scene import volume_spacing, world_to_ijk
 from MemSeg3DLib.slice_views import distance_to_slice, is_light_box, is_over_handle, normal, rectangle, to_world
+from MemSeg3DLib.workbench_words import Level
 
 COMMAND = vtk.vtkCommand
 NOT_CONFIRMED, CONFIRMED_IN_DIALOG = 0, 2
@@ -47,7 +48,7 @@ class Desk:
     is_negative: Callable[[], bool]
     limits: Callable[[str], SliceLimits | None]
     add: Callable[[Target, Prompt], object]
-    say: Callable[[str, str], None]
+    say: Callable[[Level, str], None]
     obstacle: Callable[[Obstacle | None], None]
 
 
