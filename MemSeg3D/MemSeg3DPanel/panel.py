@@ -48,7 +48,7 @@ class Panel:
         self.tools = ToolsSection(context, ui.drawGroup.layout(), self.segments)
         self.quality = QualitySection(context, ui.qualityHolder.layout())
         self.prompts = PromptsSection(context, ui.promptsButton.layout())
-        self.rounds = RoundsSection(context, ui.roundsButton.layout())
+        self.rounds = RoundsSection(context, ui.roundsButton.layout(), self.segments)
         self.measure = MeasureSection(context, ui.measureButton.layout())
         self.export = ExportSection(context, ui.exportButton.layout())
         self.cases = CasesSection(context, ui.casesButton.layout(), self.segments)
@@ -115,6 +115,7 @@ class Panel:
 
     def scene_closes(self) -> None:
         """The scene is about to be closed."""
+        self.source.scene_closes()
         self.segments.scene_closes()
 
     def close(self) -> None:

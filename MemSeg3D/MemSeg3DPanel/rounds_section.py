@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from MemSeg3DLib.errors import RoundError
@@ -12,13 +13,15 @@ from MemSeg3DLib.workbench import Recoverable
 from MemSeg3DPanel.dialogs import ask_save_file
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section
+from MemSeg3DPanel.segments_section import SegmentsSection
 
 
 class RoundsSection(Section):
     """The list of rounds and the offer to recover."""
 
-    def __init__(self, context: Context, host: Any) -> None:
+    def __init__(self, context: Context, host: Any, segments: SegmentsSection) -> None:
         super().__init__(context, "Rounds.ui", host)
+        self._segments = segments
         self._button = host.parentWidget()
         self._left: list[Recoverable] = []
         self._rows = Rows(self.ui.roundTree, [_("Round"), _("Time"), _("Segments"), _("State")], stretch=2)
@@ -97,10 +100,14 @@ class RoundsSection(Section):
             self.context.say("info", _("Prompts and rounds are in {file}.").format(file=Path(path).name))
 
     def _recover(self) -> None:
+        known = set(_segmentations())
         for left in list(self._left):
             self.workbench.recover(left)
             self._left.remove(left)
         self._show_recovery()
+        for new in [one for one in _segmentations() if one not in known]:
+            # A scene that was never saved gets its segments back in a segmentation of their own.
+            self._segments.open(self.workbench.volume_node, slicer.mrmlScene.GetNodeByID(new))
         self.context.say("info", _("The rounds are back in the scene: look at them, then save the scene."))
 
     def _forget(self) -> None:
@@ -117,3 +124,7 @@ class RoundsSection(Section):
     def _name(self, segment_id: str) -> str:
         segment = self.workbench.segmentation_node.GetSegmentation().GetSegment(segment_id)
         return segment.GetName() if segment is not None else _("deleted")
+
+
+def _segmentations() -> list[str]:
+    return [node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")]

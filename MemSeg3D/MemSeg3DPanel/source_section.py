@@ -62,9 +62,14 @@ class SourceSection:
         if self._context.workbench.volume_node is None:
             self._volume_chosen(self._ui.volumeSelector.currentNode() or volume_on_screen())
 
+    def scene_closes(self) -> None:
+        """The scene is about to be closed, and every volume with it."""
+        self._ui.volumeSelector.setCurrentNode(None)
+
     def _volume_chosen(self, node: Any) -> None:
         # While a scene is read, nodes come one by one, and the segmentation of this volume perhaps last.
-        if node is not None and not slicer.mrmlScene.IsBatchProcessing():
+        # A selector may still show a volume of the scene that was just closed.
+        if node is not None and node.GetScene() is not None and not slicer.mrmlScene.IsBatchProcessing():
             self._segments.choose_volume(node)
 
     def _window_chosen(self, index: int) -> None:
