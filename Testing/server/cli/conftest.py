@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from memseg3d.cli.main import app
-from memseg3d.network.nano import NanoConfig, NanoNetwork
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
+
+from memseg3d.cli.main import app
+from memseg3d.network.nano import NanoConfig, NanoNetwork
 
 MODEL = "memseg3d-nano"
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import psutil
 import torch
+from typer.testing import Result
+
 from memseg3d import __version__
 from memseg3d.service.devices import describe_device
 from memseg3d.service.protocol import PROTOCOLS
-from typer.testing import Result
 
 
 def test_versions_protocols_and_devices_are_told_in_one_line(memseg3d: Callable[..., Result]) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from memseg3d import __version__
 from typer.testing import Result
+
+from memseg3d import __version__
 
 from .conftest import MODEL, words
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from typer.testing import Result
+
 from memseg3d.network.loading import load_network
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.session import Session
 from memseg3d.propagation.volume import Volume
-from typer.testing import Result
 
 from .conftest import MODEL, an_oblique_image, words
 
@@ -151,13 +152,24 @@ def test_results_of_an_earlier_run_are_not_overwritten_unasked(
         (["--box", "block:5,8,6,5,15"], "write 6 numbers"),
         (["--box", "block:5,8,6,5,15,nan"], "write 6 numbers"),
         (["--box", "block:5,8,6,5,15,x"], "write 6 numbers"),
-        (["--box", "block:4,8,6,5,15,13"], "its corners agree in none of k, j, i"),
-        (["--box", "block:5,8,6,5,8,13"], "it has no area"),
+        (["--box", "block:5,8,6,5,8,13"], "the box has no area"),
         (["--box", "block:5,8,6,5,15,20"], "lies outside the volume of shape (10, 24, 20)"),
         (["--point", "block:5,12,10"], "put + (belongs to the segment) or - (does not) before k"),
         (["--point", "block:+5,12"], "write 3 numbers"),
         (["--point", "block:+10,12,10"], "lies outside the volume"),
         (["--point", "block:-5,12,10"], "'block' has negative points only"),
+        (["--scribble", "block:5,12,10;5,12,12"], "put + (belongs"),
+        (["--scribble", "block:+5,12,10;6,13,12"], "agree in none of k, j, i"),
+        (["--scribble", "block:-5,12,10"], "'block' has negative points only"),
+        (["--lasso", "block:+5,8,6;5,8,13"], "3 to 4000 points"),
+        (["--lasso", "block:+5,8,6;5,8"], "write 3 numbers"),
+        (["--box", BLOCK, "--limits", "block:7-9"], "beyond its limits 7 to 9"),
+        (["--box", BLOCK, "--limits", "block:9-7"], "swap them"),
+        (["--box", BLOCK, "--limits", "block:3-10"], "10 slices along axis 0"),
+        (["--box", BLOCK, "--limits", "other:3-7"], "no prompt is for 'other'"),
+        (["--box", BLOCK, "--limits", "block:3"], "write NAME:first-last"),
+        (["--box", BLOCK, "--rounds", "rounds.json"], "bring their own prompts"),
+        (["--rounds", "nothing.json"], "cannot be read"),
         (["--box", BLOCK, "--window", "40"], "write two numbers, low,high"),
         (["--box", BLOCK, "--window", "40,40"], "low below high"),
         (["--box", BLOCK, "--axis", "3"], "--axis"),

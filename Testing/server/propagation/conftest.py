@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 from memseg3d.network.nano import NanoConfig, NanoNetwork
 from memseg3d.network.seam import (
     BOX_END,
@@ -27,8 +30,6 @@ from memseg3d.propagation.prompts import BoxPrompt
 from memseg3d.propagation.run import Run
 from memseg3d.propagation.session import Session
 from memseg3d.propagation.volume import Volume
-from torch import Tensor
-from torch.nn import functional as F
 
 SIZE = 48
 CLICK = 5.0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, PromptError
 from memseg3d.propagation.session import Session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.session import Session

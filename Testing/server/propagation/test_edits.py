@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from memseg3d.propagation.edits import Edit, bounded, denied, edit_of
 from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.session import Session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.regions import Extent, Region
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from memseg3d.propagation.errors import SessionError
 from memseg3d.propagation.labelmaps import Delta, LabelVolume, pack, unpack, verify
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from memseg3d.propagation.errors import PropagationError
 from memseg3d.propagation.options import Options
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from memseg3d.propagation.prompt_checks import check_prompt
 from memseg3d.propagation.prompt_json import prompt_from_json, prompt_to_json
 from memseg3d.propagation.prompt_sets import by_slice, named, propagation_axis, updated

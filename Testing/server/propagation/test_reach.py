@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from memseg3d.propagation.options import Options, OptionsError
 from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.reach import within_reach

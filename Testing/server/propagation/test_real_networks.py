@@ -10,6 +10,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.seam import Network, Prompts

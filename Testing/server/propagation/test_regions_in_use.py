@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from memseg3d.propagation.features import FeatureStore, region_image
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.options import Options

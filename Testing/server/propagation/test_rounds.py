@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from memseg3d.propagation.events import Progress, RoundDone, SliceDone
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptError

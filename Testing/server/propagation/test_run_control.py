@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from memseg3d.propagation.errors import SessionError
 from memseg3d.propagation.events import RoundDone
 from memseg3d.propagation.options import Options

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from memseg3d.propagation.errors import SessionError
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from memseg3d.propagation.volume import Volume
 from memseg3d.propagation.window import CT_SOFT_TISSUE, Window, WindowError, automatic_window, object_window
 

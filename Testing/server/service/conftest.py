@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from tiny_model import write_tiny_model
+
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.volume import volume_id
@@ -24,7 +26,6 @@ from memseg3d.service.folders import DataFolder
 from memseg3d.service.server import Server, bind, url_of
 from memseg3d.service.settings import Settings
 from memseg3d.service.worker import Worker
-from tiny_model import write_tiny_model
 
 TOKEN = "a-token-of-the-tests"
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import requests
 import torch
+
 from memseg3d.service.folders import DataFolder, DataFolderError
 from memseg3d.service.server import is_loopback
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+
 from memseg3d.service.compute import ComputeThread
 from memseg3d.service.errors import ServiceError
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.session import Session

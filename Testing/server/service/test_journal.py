@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from memseg3d.service.history import History
 from memseg3d.service.journal import Journal, JournalError, Record
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from memseg3d.service.journal import Journal
 
 from .conftest import Client, StartWorker, WorkerHere

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from memseg3d.service.streams import HEARTBEAT, RoundStream
 
 

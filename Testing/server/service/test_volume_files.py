@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from memseg3d.files import VolumeFile, read_volume
 from memseg3d.propagation.volume import volume_id
 from memseg3d.service import volumes

@@ -3,33 +3,63 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from memseg3d.cli.folders import check_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
-from memseg3d.cli.prompt_options import BOX_FORM, POINT_FORM, read_prompts
-from memseg3d.cli.segment_output import SegmentResults
+from memseg3d.cli.prompt_options import (
+    BOX_FORM,
+    LIMITS_FORM,
+    LINE_FORM,
+    POINT_FORM,
+    PromptTexts,
+    read_limits,
+    read_prompts,
+)
+from memseg3d.cli.rounds_file import Replay, StoredRounds, read_rounds
+from memseg3d.cli.segment_output import Segmented, SegmentResults
 
 if TYPE_CHECKING:
     from memseg3d.files import VolumeFile
+    from memseg3d.network.seam import Network
+    from memseg3d.propagation.events import Event
     from memseg3d.propagation.options import Options
-    from memseg3d.propagation.prompts import Prompt
-    from memseg3d.propagation.session import Session
     from memseg3d.propagation.volume import Volume
 
 INPUT = "INPUT"
+Follow: TypeAlias = "Callable[[Event], None]"
 
 
 def segment(
     source: Annotated[Path, typer.Argument(metavar=INPUT, help="NIfTI, NRRD, MHA or .npz file, or a DICOM folder.")],
     out: Annotated[Path, typer.Option(help="Folder for segmentation.nii.gz and segmentation.json.")],
     box: Annotated[
-        list[str] | None, typer.Option(help=f"{BOX_FORM}: a box on one slice. Voxel indices from 0, inclusive.")
+        list[str] | None,
+        typer.Option(help=f"{BOX_FORM}: a box on one slice, or in space. Voxel indices from 0, inclusive."),
     ] = None,
     point: Annotated[list[str] | None, typer.Option(help=f"{POINT_FORM}: a point inside (+) or outside (-).")] = None,
+    scribble: Annotated[
+        list[str] | None, typer.Option(help=f"{LINE_FORM}: a stroke over the segment (+) or over something else (-).")
+    ] = None,
+    lasso: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{LINE_FORM}: a closed line round the segment (+) or round none of it (-)."),
+    ] = None,
+    width: Annotated[float | None, typer.Option(min=0, help="Of scribbles in mm; two voxels otherwise.")] = None,
+    limits: Annotated[
+        list[str] | None, typer.Option(help=f"{LIMITS_FORM}: slices that the segment stays within, inclusive.")
+    ] = None,
+    rounds: Annotated[
+        Path | None, typer.Option(help="Run the rounds of this document again, instead of prompts given here.")
+    ] = None,
+    any_volume: Annotated[
+        bool, typer.Option("--any-volume", help="With --rounds: also where they were made on another volume.")
+    ] = False,
     labelmap_format: Annotated[Literal["nii.gz", "nrrd"], typer.Option("--format", help="Of the labelmap.")] = "nii.gz",
     axis: Annotated[
         int | None,
@@ -43,7 +73,7 @@ def segment(
     threads: ThreadsOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
 ) -> None:
-    """Segment a volume from boxes and points, one round; every NAME is one segment.
+    """Segment a volume from prompts, one round; every NAME is one segment. Or run exported rounds again.
 
     Names stay on this computer: they are in segmentation.json, the labelmap holds numbers.
     """
@@ -53,18 +83,60 @@ def segment(
         raise typer.BadParameter(
             f"{out} holds the results of an earlier run; choose another folder, or --overwrite.", param_hint="--out"
         )
+    texts = PromptTexts(box or [], point or [], scribble or [], lasso or [], axis, width)
+    if rounds is not None and (window is not None or limits or texts != PromptTexts([], [], [], [])):
+        raise typer.BadParameter(
+            "The rounds bring their own prompts, limits and options; leave the others out.", param_hint="--rounds"
+        )
     options = _options(window, axis)
     file, volume = _open_volume(source, series)
-    prompts, names = read_prompts(box or [], point or [], volume.shape, axis)
+    if rounds is not None:
+        stored = read_rounds(rounds, file, any_volume)
+        job: Callable[[Network, Follow], Segmented] = partial(_run_again, stored)
+        numbers = _numbers_by_name(stored)
+    else:
+        job, numbers = _one_round(volume, options, texts, limits or [])
     network = open_network(model, models, device, threads)
     results.prepare()
     for note in file.notes:
         typer.echo(note)
+    results.write(_shown(partial(job, network), results), numbers, file.geometry, network.info)
+
+
+def _one_round(
+    volume: Volume, options: Options, texts: PromptTexts, limits: list[str]
+) -> tuple[Callable[[Network, Follow], Segmented], dict[str, int]]:
+    """What runs the prompts of the command line, and the numbers of its segments by name."""
+    from memseg3d.propagation.errors import PropagationError
     from memseg3d.propagation.session import Session
 
-    session = Session(volume, network, options)
-    _run(session, prompts, results)
-    results.write(session, names.numbers, file.geometry, network.info)
+    prompts, names = read_prompts(texts, volume)
+    bounds = read_limits(limits, names, prompts, texts.axis)
+    for number, each in bounds.items():
+        try:
+            each.check(number, volume.shape, [prompt for prompt in prompts if prompt.object == number])
+        except PropagationError as error:
+            raise typer.BadParameter(str(error), param_hint="--limits") from error
+
+    def run(network: Network, follow: Follow) -> Segmented:
+        session = Session(volume, network, options)
+        for event in session.begin("round-1", prompts, limits=bounds):
+            follow(event)
+        return session
+
+    return run, names.numbers
+
+
+def _run_again(stored: StoredRounds, network: Network, follow: Follow) -> Segmented:
+    replay = Replay(stored, network)
+    replay.run(follow)
+    return replay
+
+
+def _numbers_by_name(stored: StoredRounds) -> dict[str, int]:
+    """The document's objects by name; where two have the same name the number tells them apart."""
+    names = list(stored.names.values())
+    return {name if names.count(name) == 1 else f"{name} ({number})": number for number, name in stored.names.items()}
 
 
 def _options(window: str | None, axis: int | None) -> Options:
@@ -95,8 +167,8 @@ def _open_volume(source: Path, series: str | None) -> tuple[VolumeFile, Volume]:
         raise typer.BadParameter(str(error), param_hint=INPUT) from error
 
 
-def _run(session: Session, prompts: list[Prompt], results: SegmentResults) -> None:
-    """One round, shown as a progress bar on stderr."""
+def _shown(job: Callable[[Follow], Segmented], results: SegmentResults) -> Segmented:
+    """Run the job with a progress bar on stderr."""
     from rich import progress as bars
     from rich.console import Console
 
@@ -111,10 +183,13 @@ def _run(session: Session, prompts: list[Prompt], results: SegmentResults) -> No
     )
     with bars.Progress(*columns, console=Console(stderr=True)) as shown:
         task = shown.add_task("first mask", total=None)
-        for event in session.begin("round-1", prompts):
+
+        def follow(event: Event) -> None:
             if isinstance(event, SliceDone):
                 results.add(event, time.perf_counter() - started)
             elif isinstance(event, Progress):
                 shown.update(task, description=event.phase, completed=event.done, total=event.total)
             elif isinstance(event, RoundDone):
                 results.close(event)
+
+        return job(follow)

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
 from memseg3d.cli.folders import make_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from memseg3d.files import Geometry
     from memseg3d.network.seam import NetworkInfo
-    from memseg3d.propagation.events import RoundDone, SliceDone
-    from memseg3d.propagation.session import Session
+    from memseg3d.propagation.events import RoundDone, SliceDone, Suggestion
 
 STEM = "segmentation"
+
+
+class Segmented(Protocol):
+    """What has segmented objects: a session, or rounds that were run again."""
+
+    @property
+    def suggested(self) -> dict[int, Suggestion]:
+        """For every object the slice to look at next, where there is one."""
+        ...
+
+    def labelmap(self, number: int) -> np.ndarray:
+        """Boolean (k, j, i) of one object."""
+        ...
+
+    def qualities(self, number: int) -> tuple[int, dict[int, float]]:
+        """Axis and predicted quality of the object's slices."""
+        ...
 
 
 class SegmentResults:
@@ -49,7 +67,7 @@ class SegmentResults:
         """The end of the round."""
         self._round = event
 
-    def write(self, session: Session, numbers: dict[str, int], geometry: Geometry, model: NetworkInfo) -> None:
+    def write(self, session: Segmented, numbers: dict[str, int], geometry: Geometry, model: NetworkInfo) -> None:
         """Write both files, then print a table. Where segments overlap the later one keeps the voxel."""
         import numpy as np
 
@@ -81,7 +99,7 @@ class SegmentResults:
         _print_table(segments, overlap)
         typer.echo(f"Wrote {self.labelmap} and {self.side_car}")
 
-    def _slices(self, session: Session, number: int) -> dict[str, Any]:
+    def _slices(self, session: Segmented, number: int) -> dict[str, Any]:
         """Axis, the predicted quality of every slice with a mask, and the slice to look at next."""
         axis, qualities = session.qualities(number)
         place = session.suggested.get(number)

@@ -1,0 +1,69 @@
+"""Rounds as a JSON document that `memseg3d segment --rounds` runs again: prompts in (k, j, i), and no name unasked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from MemSeg3DLib.errors import RoundError
+from MemSeg3DLib.jobs import PastRound
+
+FORMAT = "memseg3d-rounds"
+VERSION = 1
+
+
+def rounds_to_json(
+    rounds: Sequence[PastRound], names: Mapping[int, str] | None = None, spacing: Sequence[float] | None = None
+) -> dict[str, Any]:
+    """The document of applied rounds, oldest first. names: of segments by object number; None: numbers alone.
+
+    spacing: (k, j, i) in mm as the scene has it: a file may say it with other digits, and is to be known all the same.
+
+    Rounds that the worker computed in different sessions (with other options) stay apart by the number of their
+    session. Raises RoundError where there is nothing to write, or where rounds of several volumes are mixed.
+    """
+    if not rounds:
+        raise RoundError("There is no round to export yet: place a prompt first.")
+    if len({one.volume for one in rounds}) > 1:
+        raise RoundError(
+            "These rounds were made on different volumes: undo to those of one volume, or keep one segmentation each."
+        )
+    sessions = list(dict.fromkeys(one.session for one in rounds))
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "volume": rounds[0].volume,
+        "rounds": [
+            {
+                "id": one.id,
+                "session": sessions.index(one.session) + 1,
+                "options": one.options,
+                "prompts": one.prompts,
+                "removed": list(one.removed),
+                "limits": one.limits,
+            }
+            for one in rounds
+        ],
+    }
+    if spacing is not None:
+        document["spacing"] = [float(step) for step in spacing]
+    if names is not None:
+        used = {int(prompt["object"]) for one in rounds for prompt in one.prompts}
+        document["names"] = {str(number): name for number, name in sorted(names.items()) if number in used}
+    return document
+
+
+def write_rounds(
+    path: Path,
+    rounds: Sequence[PastRound],
+    names: Mapping[int, str] | None = None,
+    spacing: Sequence[float] | None = None,
+) -> None:
+    """Write the document of `rounds_to_json` to a file. Raises RoundError, also where the file cannot be written."""
+    document = rounds_to_json(rounds, names, spacing)
+    try:
+        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RoundError(f"{path.name} cannot be written ({error.strerror}): choose another folder.") from error

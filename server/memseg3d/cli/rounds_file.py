@@ -1,0 +1,217 @@
+"""Reads a document of rounds that a client has exported, and runs them again in their order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from memseg3d.files import VolumeFile
+    from memseg3d.network.seam import Network
+    from memseg3d.propagation.events import Event, SliceDone, Suggestion
+    from memseg3d.propagation.labelmaps import LabelVolume
+    from memseg3d.propagation.limits import SliceLimits
+    from memseg3d.propagation.options import Options
+    from memseg3d.propagation.prompts import Prompt
+    from memseg3d.propagation.session import Session
+    from memseg3d.propagation.volume import Volume
+
+HINT = "--rounds"
+FORMAT = "memseg3d-rounds"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredRound:
+    """One round of the document. session: rounds of one number build on each other."""
+
+    id: str
+    session: int
+    options: Options
+    prompts: list[Prompt]
+    removed: list[str]
+    limits: dict[int, SliceLimits]
+
+
+@dataclass(frozen=True)
+class StoredRounds:
+    """The document. mirrored: its prompts count the slices (k) from the other end than the file does.
+
+    names: by object number, as the document has them, else the number.
+    """
+
+    rounds: list[StoredRound]
+    names: dict[int, str]
+    volume: Volume
+    mirrored: bool
+
+
+def read_rounds(path: Path, file: VolumeFile, any_volume: bool) -> StoredRounds:
+    """The rounds of a document, checked against the volume that they are to be run on.
+
+    Raises `typer.BadParameter`: no such document, another volume (unless any_volume), prompts that cannot be used.
+    """
+    from memseg3d.propagation.errors import PropagationError
+
+    document = _document(path)
+    volume, mirrored = _volume(document, file, any_volume)
+    try:
+        rounds = [_round(words, volume) for words in document["rounds"]]
+        names = {int(number): str(name) for number, name in document.get("names", {}).items()}
+    except PropagationError as error:
+        raise typer.BadParameter(f"{path}: {error}", param_hint=HINT) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise typer.BadParameter(f"{path} is damaged ({error!r}); export it again.", param_hint=HINT) from error
+    numbers = sorted({prompt.object for one in rounds for prompt in one.prompts})
+    if not numbers:
+        raise typer.BadParameter(f"{path} holds no prompt; export it again.", param_hint=HINT)
+    return StoredRounds(rounds, {number: names.get(number, str(number)) for number in numbers}, volume, mirrored)
+
+
+@dataclass
+class Replay:
+    """Runs stored rounds: what each round finds on a slice replaces what the object had there, as a client does it."""
+
+    stored: StoredRounds
+    network: Network
+    _labels: dict[int, LabelVolume] = field(default_factory=dict)
+    _latest: dict[int, Session] = field(default_factory=dict)
+
+    def run(self, follow: Callable[[Event], None]) -> None:
+        """Run all rounds; `follow` is told every event. Raises `typer.BadParameter` where a round cannot be run."""
+        import numpy as np
+
+        from memseg3d.propagation.errors import PropagationError
+        from memseg3d.propagation.events import SliceDone
+        from memseg3d.propagation.features import FeatureStore
+        from memseg3d.propagation.labelmaps import LabelVolume
+        from memseg3d.propagation.session import Session
+
+        store, sessions = FeatureStore(self.network), dict[int, Session]()
+        volume = self.stored.volume
+        for place, one in enumerate(self.stored.rounds, start=1):
+            if one.session not in sessions:
+                sessions[one.session] = Session(volume, self.network, one.options, store)
+            changed: dict[tuple[int, int], dict[int, np.ndarray]] = {}
+            try:
+                for event in sessions[one.session].begin(one.id, one.prompts, one.removed, one.limits):
+                    if isinstance(event, SliceDone):
+                        masks = changed.setdefault((event.object, event.axis), {})
+                        masks[event.index] = np.packbits(event.mask, axis=1)
+                        event = self._in_file(event)
+                    follow(event)
+            except PropagationError as error:
+                raise typer.BadParameter(f"Round {place} cannot be run: {error}", param_hint=HINT) from error
+            for (number, axis), masks in changed.items():
+                labels = self._labels.setdefault(number, LabelVolume(volume.shape))
+                labels.apply(labels.delta_to(axis, masks))
+                self._latest[number] = sessions[one.session]
+
+    def labelmap(self, number: int) -> np.ndarray:
+        """Boolean (k, j, i) of one object on the grid of the file."""
+        import numpy as np
+
+        if number not in self._labels:
+            return np.zeros(self.stored.volume.shape, bool)
+        found = self._labels[number].to_array()
+        return found[::-1] if self.stored.mirrored else found
+
+    def qualities(self, number: int) -> tuple[int, dict[int, float]]:
+        """Axis and predicted quality of the object's slices, as the last session that computed it knows them."""
+        if number not in self._latest:
+            return 0, {}
+        axis, qualities = self._latest[number].qualities(number)
+        return axis, dict(sorted((self.place(axis, index), value) for index, value in qualities.items()))
+
+    @property
+    def suggested(self) -> dict[int, Suggestion]:
+        """For every object the slice to look at next, where there is one."""
+        found = {number: session.suggested.get(number) for number, session in self._latest.items()}
+        return {
+            number: replace(item, index=self.place(item.axis, item.index)) for number, item in found.items() if item
+        }
+
+    def _in_file(self, event: SliceDone) -> SliceDone:
+        """A finished slice as it lies in the file."""
+        if not self.stored.mirrored:
+            return event
+        if event.axis == 0:
+            return replace(event, index=self.place(0, event.index))
+        return replace(event, mask=event.mask[::-1])
+
+    def place(self, axis: int, index: int) -> int:
+        """The index that a slice across `axis` has in the file."""
+        return self.stored.volume.shape[0] - 1 - index if self.stored.mirrored and axis == 0 else index
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be read ({error.strerror}).", param_hint=HINT) from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is no JSON document of rounds.", param_hint=HINT) from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise typer.BadParameter(
+            f"{path} is no document of rounds; export one from the panel's rounds.", param_hint=HINT
+        )
+    if document.get("version") != VERSION:
+        raise typer.BadParameter(
+            f"{path} is of version {document.get('version')}, this command reads {VERSION}; update memseg3d.",
+            param_hint=HINT,
+        )
+    return document
+
+
+def _volume(document: dict[str, Any], file: VolumeFile, any_volume: bool) -> tuple[Volume, bool]:
+    """The volume to run on, and whether its slices are in the other order than the file's.
+
+    Slicer keeps volumes right-handed and turns the slices of other files round; its spacing may differ in the last
+    digits.
+    """
+    import numpy as np
+
+    from memseg3d.propagation.volume import Volume, volume_id
+
+    for spacing in _spacings(document, file):
+        for voxels, mirrored in ((file.voxels, False), (file.voxels[::-1], True)):
+            if volume_id(voxels, spacing) == document.get("volume"):
+                return Volume(np.ascontiguousarray(voxels), spacing), mirrored
+    if not any_volume:
+        raise typer.BadParameter(
+            "The rounds were made on another volume (voxels, type or spacing differ); give that one, or --any-volume.",
+            param_hint=HINT,
+        )
+    return Volume(file.voxels, file.spacing), False
+
+
+def _spacings(document: dict[str, Any], file: VolumeFile) -> list[tuple[float, float, float]]:
+    """The file's spacing, and the document's where it is the same to a ten-thousandth."""
+    stated = document.get("spacing")
+    if not isinstance(stated, list) or len(stated) != 3 or not all(isinstance(step, int | float) for step in stated):
+        return [file.spacing]
+    close = all(abs(one - two) <= 1e-4 * two for one, two in zip(stated, file.spacing, strict=True))
+    k, j, i = (float(step) for step in stated)
+    return [file.spacing, (k, j, i)] if close else [file.spacing]
+
+
+def _round(words: dict[str, Any], volume: Volume) -> StoredRound:
+    from memseg3d.propagation.limits import limits_from_json
+    from memseg3d.propagation.options import Options
+    from memseg3d.propagation.prompt_json import prompt_from_json
+
+    return StoredRound(
+        id=str(words["id"]),
+        session=int(words["session"]),
+        options=Options.from_json(words["options"]),
+        prompts=[prompt_from_json(prompt, volume.shape) for prompt in words["prompts"]],
+        removed=[str(each) for each in words["removed"]],
+        limits=limits_from_json(words.get("limits", {})),
+    )
