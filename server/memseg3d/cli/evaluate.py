@@ -173,7 +173,7 @@ def _run_baselines(
 ) -> tuple[dict[str, dict[str, BaselineRow]], list[Agreement]]:
     """Grow-cut and random walker with the robot's prompts: their rows, and how these agree with the table's."""
     from memseg3d.evaluation.baselines import agreement, rows_of
-    from memseg3d.evaluation.classical import ClassicalSegmenter, random_walker
+    from memseg3d.evaluation.classical import GROW_CUT_SHELL, WALKER_SHELL, ClassicalSegmenter, random_walker
     from memseg3d.evaluation.grow_cut import GrowCutProgram, ProgramFailed
     from memseg3d.evaluation.results import Protocol
     from memseg3d.evaluation.rounds import run_robot
@@ -181,10 +181,14 @@ def _run_baselines(
     rows: dict[str, dict[str, BaselineRow]] = {}
     try:
         with GrowCutProgram(grow_cut) as program:
-            for name, method in (("A_growcut", program.segment), ("B_random_walker", random_walker)):
+            methods: dict[str, tuple[Method, int]] = {
+                "A_growcut": (program.segment, GROW_CUT_SHELL),
+                "B_random_walker": (random_walker, WALKER_SHELL),
+            }
+            for name, (method, shell) in methods.items():
 
-                def start(volume: Volume, axis: int, method: Method = method) -> ClassicalSegmenter:
-                    return ClassicalSegmenter(volume, axis, method)
+                def start(volume: Volume, method: Method = method, shell: int = shell) -> ClassicalSegmenter:
+                    return ClassicalSegmenter(volume, method, shell)
 
                 protocol = Protocol(corrections, "truth", name, "")
                 rows[name] = rows_of(name, run_robot(data, out, start, protocol, cases, targets, typer.echo))

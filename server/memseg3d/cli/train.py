@@ -1,10 +1,10 @@
-"""`memseg3d train nano`: make the embedded network's weights from synthetic volumes alone."""
+"""`memseg3d train`: make the embedded network's weights from synthetic volumes alone, look at these, publish."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,15 +26,28 @@ def nano(
     single_steps: Annotated[int, typer.Option(min=0, help="Steps of stage one: single slices.")] = 1200,
     decay_steps: Annotated[int, typer.Option(min=1, help="Last steps, over which the learning rate falls.")] = 1500,
     learning_rate: Annotated[float, typer.Option(min=0.0, help="Learning rate before it falls.")] = 6e-4,
-    seed: Annotated[int, typer.Option(help="Seed of volumes, prompts and weights.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Clips of a step.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of volumes, prompts and weights.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Clips of a batch, for each process.")] = 6,
+    single_batch: Annotated[int, typer.Option(min=1, help="Slices of a batch where single slices are trained.")] = 16,
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one step.")] = 1,
+    precision: Annotated[Literal["bf16", "fp32"], typer.Option(help="What is multiplied in.")] = "bf16",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the network.")] = 2,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make synthetic volumes.")] = 1,
+    cache_volumes: Annotated[
+        int, typer.Option(min=0, help="Keep the clips of so many volumes on disk and show them again, changed.")
+    ] = 0,
+    light_state: Annotated[
+        bool, typer.Option("--light-state", help="A state of a quarter of the size, without the optimiser's moments.")
+    ] = False,
+    save_minutes: Annotated[float, typer.Option(min=0.0, help="Minutes between two states.")] = 4.0,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps between two looks at the hold-out.")] = 500,
+    tensorboard: Annotated[bool, typer.Option(help="Curves in FOLDER/tensorboard, where it is installed.")] = True,
     device: DeviceOption = "cpu",
 ) -> None:
     """Train the embedded network on synthetic volumes: single slices first, then clips with memory and corrections.
 
-    The folder holds state.pt (resumes to the step), the averaged weights as safetensors, and log.jsonl.
+    The folder holds state.pt (resumes to the step), the averaged weights as safetensors, and log.jsonl. Start it by
+    torchrun for several devices.
     """
     from memseg3d.network.nano import NanoConfig
     from memseg3d.training.loop import HOLD_OUT_SEED, Trainer, TrainSettings
@@ -42,23 +55,46 @@ def nano(
     if seed == HOLD_OUT_SEED:
         raise typer.BadParameter("This seed is the hold-out's: choose another one.", param_hint="--seed")
     make_folder(folder, "--folder")
-    if decay_steps > steps:
-        decay_steps = steps
-    settings = replace(
-        TrainSettings(),
+    settings = TrainSettings(
         steps=steps,
         single_steps=single_steps,
-        decay_steps=decay_steps,
-        learning_rate=learning_rate,
-        seed=seed,
+        decay_steps=min(decay_steps, steps),
         batch=batch,
+        accumulate=accumulate,
+        single_batch=single_batch,
+        learning_rate=learning_rate,
+        precision=precision,
+        seed=seed,
         threads=threads,
         workers=workers,
+        cache_volumes=cache_volumes,
+        light_state=light_state,
+        tensorboard=tensorboard,
+        save_minutes=save_minutes,
+        validate_every=validate_every,
     )
     trainer = Trainer(folder, NanoConfig(), settings, choose_device(device))
-    typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {folder / 'log.jsonl'}.")
+    first = trainer.processes.is_first
+    if first:
+        typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {folder / 'log.jsonl'}.")
     trainer.run()
-    typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")
+    if first:
+        typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")
+
+
+@app.command()
+def sheet(
+    out: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/synthetic.png"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the volumes shown.")] = 5,
+) -> None:
+    """Draw a page of examples: every kind of synthetic volume with its target outlined."""
+    if find_spec("matplotlib") is None:
+        typer.echo("memseg3d train sheet needs matplotlib: pip install 'memseg3d[report]'.", err=True)
+        raise typer.Exit(1)
+    from memseg3d.training.sheet import draw_sheet
+
+    make_folder(out.parent)
+    typer.echo(f"Wrote {draw_sheet(out, seed)}")
 
 
 @app.command()
@@ -66,13 +102,16 @@ def release(
     folder: Annotated[Path, typer.Option(help="Folder of the training run.")] = Path("runs/nano"),
     models: Annotated[Path, typer.Option(help="Where the weights and their card go.")] = Path("Resources/Models"),
     note: Annotated[str, typer.Option(help="How the run differed from its command, for the card.")] = "",
+    hold_out: Annotated[
+        Path | None, typer.Option(help="rounds.json of `memseg3d evaluate hold-out` with these weights, for the card.")
+    ] = None,
 ) -> None:
     """Publish a run: copy its weights into the models' folder and write their card."""
     from memseg3d.training.release import ReleaseError
     from memseg3d.training.release import release as publish
 
     try:
-        typer.echo(f"Wrote {publish(folder, models, note)}")
+        typer.echo(f"Wrote {publish(folder, models, note, hold_out=hold_out)}")
     except ReleaseError as error:
         raise typer.BadParameter(str(error), param_hint="--folder") from error
 

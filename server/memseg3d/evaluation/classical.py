@@ -25,8 +25,10 @@ ELLIPSE, DISC = 0.4, 2.0
 """Axes of the ellipse in sides of the box; radius of a click's disc in voxels."""
 UNKNOWN, OBJECT, BACKGROUND = 0, 1, 2
 
-WALKER_VOXELS, WALKER_BETA, WALKER_TOLERANCE = 400_000, 130.0, 1e-6
+WALKER_VOXELS, WALKER_BETA, WALKER_TOLERANCE = 400_000, 1300.0, 1e-6
+"""Beta is not on record: this value gives the published figures back best (see docs/results.md)."""
 PERCENTILES = (1.0, 99.0)
+GROW_CUT_SHELL, WALKER_SHELL = 2, 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +50,9 @@ Method = Callable[[Question], NDArray[Any]]
 class ClassicalSegmenter:
     """One object by a method that computes everything anew each round."""
 
-    def __init__(self, volume: Volume, axis: int, method: Method, shell: int = 2) -> None:
+    def __init__(self, volume: Volume, method: Method, shell: int) -> None:
         """shell: voxels of background around the region that the method sees."""
-        self._volume, self._axis, self._method, self._shell = volume, axis, method, shell
+        self._volume, self._method, self._shell = volume, method, shell
         self._box: Box | None = None
         self._clicks: list[Click] = []
 
@@ -124,6 +126,11 @@ def _slices(low: Sequence[int], high: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
 
 
+def _inner(shape: Sequence[int]) -> tuple[slice, ...]:
+    """Without the shell, where there is something without it."""
+    return tuple(slice(WALKER_SHELL, n - WALKER_SHELL) if n > 2 * WALKER_SHELL else slice(None) for n in shape)
+
+
 def random_walker(question: Question) -> NDArray[Any]:
     """Random walker (Grady 2006) of scikit-image; large questions are halved along their finest axis."""
     from skimage.segmentation import random_walker as solve
@@ -137,14 +144,15 @@ def random_walker(question: Question) -> NDArray[Any]:
     small, small_marks = image[thinned], marks[thinned]
     if not (small_marks == OBJECT).any():
         return marks == OBJECT
-    low, high = np.percentile(small, PERCENTILES)
-    data = (np.clip(small, low, high) - low) / max(high - low, 1e-6)
+    low, high = np.percentile(small[_inner(small.shape)], PERCENTILES)
+    data = np.clip(small, low, high)
+    data = (data - data.mean()) / max(float(data.std()), 1e-6)
     with warnings.catch_warnings():
         # Without pyamg it says that a slower preconditioner is used: the solution is the same.
         warnings.simplefilter("ignore")
         chances = solve(
             data, small_marks.astype(np.int32), beta=WALKER_BETA, mode="cg_mg", tol=WALKER_TOLERANCE,
-            return_full_prob=True, spacing=[s * n / min(spacing) for s, n in zip(spacing, steps, strict=True)],
+            return_full_prob=True,
         )  # fmt: skip
     mask = chances[0] > 0.5
     for axis, step in enumerate(steps):

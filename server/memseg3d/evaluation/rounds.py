@@ -21,8 +21,8 @@ from memseg3d.network.seam import Network
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.volume import Volume
 
-Start = Callable[[Volume, int], Segmenter]
-"""Begins one object of a volume that will be prompted along an axis (of k, j, i)."""
+Start = Callable[[Volume], Segmenter]
+"""Begins one object of a volume."""
 
 
 def run_rounds(
@@ -37,7 +37,7 @@ def run_rounds(
     """`run_robot` against sessions with a network."""
     options = Options(reach=protocol.reach)
 
-    def start(volume: Volume, _: int) -> Segmenter:
+    def start(volume: Volume) -> Segmenter:
         return SessionSegmenter(volume, network, options)
 
     return run_robot(data, out, start, protocol, cases, targets, say)
@@ -68,8 +68,7 @@ def run_robot(
             file = result_file(out, protocol, target)
             result = kept(file, protocol)
             if result is None:
-                segmenter = start(volume, choose_axis(volume.spacing))
-                result = run_target(case, target, segmenter, protocol)
+                result = run_target(case, target, start(volume), protocol)
                 keep(file, protocol, result)
             say(_line(protocol, result))
             results.append(result)

@@ -36,6 +36,16 @@ def save_weights(path: Path, config: NanoConfig, weights: dict[str, torch.Tensor
     os.replace(partial, path)
 
 
+def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Floating point weights in half precision."""
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
+def widened(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights in single precision, whatever they were kept in."""
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
 class Average:
     """Exponential moving average of a module's weights; young averages forget faster, so that they need no warm-up."""
 

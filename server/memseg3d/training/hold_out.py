@@ -64,7 +64,7 @@ def make_hold_out(folder: Path, volumes: int = VOLUMES, say: Callable[[str], Non
         for kind in WORLDS:
             name = f"{kind}-{number}"
             stack, image, world = _volume(kind, number)
-            chosen = _choose(_candidates(image, world), seen)
+            chosen = _choose(candidates(image, world), seen)
             if not chosen:
                 continue
             labels = np.zeros(image.shape, np.uint8)
@@ -88,7 +88,7 @@ def _volume(kind: str, number: int) -> tuple[Stack, NDArray[Any], World]:
     return stack, render(rng, world).numpy(), world
 
 
-def _candidates(image: NDArray[Any], world: World) -> list[Candidate]:
+def candidates(image: NDArray[Any], world: World) -> list[Candidate]:
     """Every structure that is large enough and can be told from what is around it on its largest slice."""
     labels = world.labels.numpy()
     found = []
@@ -136,7 +136,7 @@ def _traits(part: NDArray[Any], largest: int, contrast: float, alike: float) -> 
         "thin": 2 * depth / np.sqrt(area) < 0.5,
         "splits": float(np.mean(several)) > 0.15,
         "faint": contrast < FAINT_CONTRAST,
-        "look-alike neighbours": alike > 0.35,
+        "look-alikes": alike > 0.35,
         "small": int(part.sum()) < 2500,
     }
     return frozenset(name for name, holds in tests.items() if holds)

@@ -2,224 +2,253 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import defaultdict
-from collections.abc import Generator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import Dataset
 
 from memseg3d.network.nano import NanoConfig, NanoNetwork
-from memseg3d.training.checkpoints import Average, load_state, save_state, save_weights
-from memseg3d.training.clips import Clip, ClipSettings, SyntheticClips
+from memseg3d.training.checkpoints import Average, halved, load_state, save_state, save_weights, widened
+from memseg3d.training.clip_cache import CachedClips
+from memseg3d.training.clip_stream import ClipStream, Position, starting_positions
+from memseg3d.training.clips import Clip, SyntheticClips
+from memseg3d.training.hold_out import SEED as HOLD_OUT_SEED
+from memseg3d.training.logs import RunLog
+from memseg3d.training.parallel import Processes
+from memseg3d.training.provenance import made_by
 from memseg3d.training.rollout import ClipRun, Outcome
+from memseg3d.training.settings import TrainSettings
 
-HOLD_OUT_SEED = 987_654_321
-"""Seed of the fixed synthetic hold-out; training seeds must differ."""
+__all__ = ["HOLD_OUT_SEED", "TrainSettings", "Trainer"]
 
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """A training run. Steps are optimiser steps; the same settings give the same run on one machine."""
-
-    steps: int = 6000
-    single_steps: int = 1200
-    """Steps of stage one (single slices)."""
-    decay_steps: int = 1500
-    """Last steps, over which the learning rate falls to nothing; constant before."""
-    batch: int = 6
-    single_batch: int = 16
-    learning_rate: float = 8e-4
-    warmup: int = 200
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    average_decay: float = 0.998
-    seed: int = 1
-    threads: int = 2
-    workers: int = 1
-    save_minutes: float = 4.0
-    validate_every: int = 500
-    clips: ClipSettings = field(default_factory=ClipSettings)
-
-
-def _collate(items: list[list[Clip]]) -> list[Clip]:
-    return [clip for item in items for clip in item]
-
-
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)
-
-
-def _stack(clips: list[Clip], device: torch.device) -> tuple[Tensor, Tensor]:
-    images = torch.stack([clip.images for clip in clips]).to(device).float()
-    truth = torch.stack([clip.masks for clip in clips]).to(device)[:, :, None].float()
-    return images, truth
+VOLUMES = 100_000_000
+LOG_EVERY, LOOK_AT_CLOCK_EVERY = 50, 5
 
 
 class Trainer:
-    """Trains a `NanoNetwork` into `folder`; call `run()`. Resumes from `folder`/state.pt where there is one."""
+    """Trains a `NanoNetwork` into `folder`; call `run()`. Resumes from `folder`/state.pt where there is one.
+
+    Under torchrun every process makes one of these; the first writes.
+    """
 
     def __init__(self, folder: Path, config: NanoConfig, settings: TrainSettings, device: str = "cpu") -> None:
-        self.folder, self.settings, self.device = folder, settings, torch.device(device)
+        self.folder, self.settings = folder, settings
         folder.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(settings.threads)
+        self.processes = Processes(torch.device(device))
+        self.device = self.processes.device
         torch.manual_seed(settings.seed)
         self.network = NanoNetwork(config).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
         )
         self.average = Average(self.network, settings.average_decay)
-        self.step, self.volumes, self.seconds = 0, 0, 0.0
+        self.step, self.seconds, self.warm_from = 0, 0.0, 0
+        self.history: list[dict[str, Any]] = []
+        saved: list[Position] = []
+        same = True
         if (folder / "state.pt").is_file():
-            self._resume(load_state(folder / "state.pt"))
+            state = load_state(folder / "state.pt")
+            self._resume(state)
+            # States of older versions tell only how many volumes they had taken.
+            saved = [Position(*each) for each in state.get("positions", [(state.get("volumes", 0), 0)])]
+            same = state.get("group") == settings.stream.group
+        self.positions = starting_positions(saved, settings.stream, self.processes.world, same)
+        self._begin_chapter()
 
     def _resume(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.average.weights = state["average"]
-        self.step, self.volumes, self.seconds = state["step"], state["volumes"], state["seconds"]
+        self.network.load_state_dict(widened(state["network"]))
+        self.average.weights = {name: tensor.to(self.device) for name, tensor in widened(state["average"]).items()}
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.history = state.get("history", [])
+        if "optimiser" in state:
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.warm_from = state.get("warm_from", 0)
+        else:
+            # A light state has no moments: the rate rises again while they are gathered.
+            self.warm_from = self.step
 
-    def _save(self) -> None:
-        save_state(
-            self.folder / "state.pt",
-            {
-                "network": self.network.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "average": self.average.weights,
-                "step": self.step,
-                "volumes": self.volumes,
-                "seconds": self.seconds,
-            },
-        )
-        settings = asdict(self.settings)
+    def _begin_chapter(self) -> None:
+        """Note from which step on which settings and code are in use, where they differ from those before."""
+        words = {
+            "settings": asdict(self.settings),
+            "made_by": made_by(),
+            "device": self.device.type,
+            "processes": self.processes.world,
+        }
+        if not self.history or {k: v for k, v in self.history[-1].items() if k != "from_step"} != words:
+            self.history.append({"from_step": self.step, **words})
+
+    @property
+    def volumes(self) -> int:
+        """Synthetic volumes that the run has gone through, about."""
+        return max(position.volume for position in self.positions)
+
+    def _save(self, stream: ClipStream) -> None:
+        self.positions = [Position(*each) for each in self.processes.gathered(tuple(stream.position))]
+        if not self.processes.is_first:
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.weights,
+            "step": self.step,
+            "positions": [list(position) for position in self.positions],
+            "group": self.settings.stream.group,
+            "volumes": self.volumes,
+            "seconds": self.seconds,
+            "warm_from": self.warm_from,
+            "history": self.history,
+        }
+        if self.settings.light_state:
+            state |= {"network": halved(state["network"]), "average": halved(state["average"])}
+        else:
+            state["optimiser"] = self.optimiser.state_dict()
+        save_state(self.folder / "state.pt", state)
         facts = {
             "steps": self.step,
             "hours": round(self.seconds / 3600, 3),
             "volumes": self.volumes,
-            "settings": settings,
+            "settings": asdict(self.settings),
+            "history": self.history,
         }
-        save_weights(
-            self.folder / f"{self.network.config.name}.safetensors", self.network.config, self.average.weights, facts
-        )
+        weights = self.folder / f"{self.network.config.name}.safetensors"
+        save_weights(weights, self.network.config, self.average.weights, facts)
 
     def _rate(self) -> float:
         s = self.settings
         falling = min(1.0, max(0.0, (s.steps - self.step) / max(1, s.decay_steps)))
-        return s.learning_rate * min(1.0, (self.step + 1) / s.warmup) * falling
+        return s.learning_rate * min(1.0, (self.step - self.warm_from + 1) / s.warmup) * falling
 
-    def _batches(self) -> Generator[list[Clip], None, None]:
-        """Shuffled batches of clips; a batch mixes volumes through a small pool."""
+    def _stream(self) -> ClipStream:
         s = self.settings
-        data = SyntheticClips(s.seed, 100_000_000, s.clips)
-        loader = DataLoader(
-            data,
-            batch_size=1,
-            sampler=range(self.volumes, len(data)),
-            num_workers=s.workers,
-            collate_fn=_collate,
-            worker_init_fn=_start_worker,
-            multiprocessing_context="spawn" if s.workers else None,
-            prefetch_factor=8 if s.workers else None,
-        )
-        rng = np.random.default_rng([s.seed, self.volumes])
-        pool: list[Clip] = []
-        for clips in loader:
-            self.volumes += 1
-            pool += clips
-            while len(pool) >= 12 * s.batch:
-                chosen = set(rng.choice(len(pool), s.batch, replace=False).tolist())
-                yield [pool[i] for i in sorted(chosen)]
-                pool = [clip for i, clip in enumerate(pool) if i not in chosen]
+        data: Dataset[list[Clip]] = SyntheticClips(s.seed, VOLUMES, s.clips)
+        if s.cache_volumes:
+            data = CachedClips(SyntheticClips(s.seed, VOLUMES, s.clips), self.folder / "clips", s.cache_volumes)
+        return ClipStream(data, s.stream, self.positions[self.processes.rank], self.processes.world)
+
+    def _generator(self, part: int) -> torch.Generator:
+        """Chance for one part of one step, the same whenever that step is taken."""
+        words = [self.settings.seed, self.step, self.processes.rank, part]
+        seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        return torch.Generator(self.device).manual_seed(seed)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Tensors are made where the network is, in the precision of the settings."""
+        bf16 = self.settings.precision == "bf16"
+        with torch.device(self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            yield
+
+    def _stacked(self, clips: list[Clip]) -> tuple[Tensor, Tensor]:
+        """(B, L, 2, S, S) images and (B, L, 1, S, S) truth on the device."""
+        images, masks = torch.stack([clip.images for clip in clips]), torch.stack([clip.masks for clip in clips])
+        if self.device.type == "cuda":
+            images, masks = images.pin_memory(), masks.pin_memory()
+        images, masks = images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True)
+        return images.float(), masks[:, :, None].float()
 
     def _outcome(self, clips: list[Clip], generator: torch.Generator) -> Outcome:
         s = self.settings
-        images, truth = _stack(clips, self.device)
+        images, truth = self._stacked(clips)
         # Stage two keeps single slices in: memory must not be learnt at the prompted slice's expense.
         single = self.step < s.single_steps or self.step % 4 == 0
-        if single:
-            images, truth = images.flatten(0, 1)[:, None], truth.flatten(0, 1)[:, None]
-            shown = truth.flatten(1).sum(1) >= 30
-            keep = torch.nonzero(shown)[:, 0]
-            keep = keep[torch.randperm(len(keep), generator=generator)[: s.single_batch]]
-            images, truth = images[keep], truth[keep]
-        teacher = 0.5 * max(0.0, 1 - (self.step - s.single_steps) / 1500) + 0.1
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with self._computing():
+            if single:
+                images, truth = images.flatten(0, 1)[:, None], truth.flatten(0, 1)[:, None]
+                shown = truth.flatten(1).sum(1) >= 30
+                keep = torch.nonzero(shown)[:, 0]
+                keep = keep[torch.randperm(len(keep), generator=generator)[: s.single_batch]]
+                images, truth = images[keep], truth[keep]
+            teacher = 0.5 * max(0.0, 1 - (self.step - s.single_steps) / 1500) + 0.1
             run = ClipRun(self.network, images, truth, generator, teacher)
             if single:
                 return run.single()
             return run.correction() if self.step % 4 == 2 else run.clip()
 
+    def _learn(self, batches: Iterator[list[Clip]], dice: dict[str, list[float]]) -> tuple[float, float]:
+        """One step of the optimiser. Returns its mean loss, and the seconds that it waited for clips."""
+        s = self.settings
+        total, waited = 0.0, 0.0
+        self.optimiser.zero_grad(set_to_none=True)
+        for part in range(s.accumulate):
+            started = time.monotonic()
+            clips = next(batches)
+            waited += time.monotonic() - started
+            outcome = self._outcome(clips, self._generator(part))
+            loss = outcome.mean_loss() / s.accumulate
+            loss.backward()
+            total += float(loss.detach())
+            for kind, values in outcome.dice.items():
+                dice[kind] += values
+        self.processes.average_gradients(self.network.parameters())
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), s.clip_norm)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate()
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self.step += 1
+        self.average.update(self.network, self.step)
+        return total, waited
+
     def run(self) -> None:
         """Train to `settings.steps`, saving as it goes."""
         s = self.settings
-        log = (self.folder / "log.jsonl").open("a", encoding="utf-8")
+        log = RunLog(self.folder, self.processes.is_first, s.tensorboard)
+        stream = self._stream()
+        batches = iter(stream)
         started = saved = time.monotonic()
         dice: dict[str, list[float]] = defaultdict(list)
         losses: list[float] = []
-        batches = self._batches()
-        for clips in batches:
-            if self.step >= s.steps:
-                break
-            generator = torch.Generator().manual_seed(s.seed * 1_000_003 + self.step)
-            for group in self.optimiser.param_groups:
-                group["lr"] = self._rate()
-            outcome = self._outcome(clips, generator)
-            loss = outcome.mean_loss()
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self.network.parameters(), s.clip_norm)
-            if torch.isfinite(norm):
-                self.optimiser.step()
-            self.step += 1
-            self.average.update(self.network, self.step)
-            losses.append(float(loss.detach()))
-            for kind, values in outcome.dice.items():
-                dice[kind] += values
+        waited = since = 0.0
+        while self.step < s.steps:
+            loss, idle = self._learn(batches, dice)
+            losses.append(loss)
             now = time.monotonic()
-            self.seconds += now - started
+            self.seconds, since, waited = self.seconds + now - started, since + now - started, waited + idle
             started = now
-            if self.step % 50 == 0:
-                line = {"step": self.step, "hours": self.seconds / 3600, "rate": self._rate(), "loss": np.mean(losses)}
+            if self.step % LOG_EVERY == 0:
+                line = {"hours": self.seconds / 3600, "rate": self._rate(), "loss": float(np.mean(losses))}
+                line |= {"seconds a step": since / len(losses), "share waited for clips": waited / max(since, 1e-9)}
                 line |= {kind: float(np.mean(values)) for kind, values in sorted(dice.items()) if values}
-                self._write(log, line)
+                log.write({"step": self.step, **line})
                 dice.clear()
                 losses.clear()
+                waited = since = 0.0
             if self.step % s.validate_every == 0:
-                self._write(log, {"step": self.step, "validation": self.validate()})
+                log.write({"step": self.step, "validation": self.validate()})
                 started = time.monotonic()
-            if now - saved > 60 * s.save_minutes:
-                self._save()
+            if self.step % LOOK_AT_CLOCK_EVERY == 0 and self.processes.decided(now - saved > 60 * s.save_minutes):
+                self._save(stream)
                 saved = now
-        batches.close()
-        self._save()
-        self._write(log, {"step": self.step, "validation": self.validate(), "finished": True})
+        self._save(stream)
+        log.write({"step": self.step, "validation": self.validate(), "finished": True})
         log.close()
-
-    @staticmethod
-    def _write(log: Any, line: dict[str, Any]) -> None:
-        log.write(json.dumps(line) + "\n")
-        log.flush()
+        self.processes.leave()
 
     @torch.no_grad()
     def validate(self, volumes: int = 10) -> dict[str, float]:
-        """Dice of the averaged weights on the fixed synthetic hold-out, by kind of decode."""
+        """Dice of the averaged weights on clips of the fixed hold-out, by kind of decode; by the first process only."""
+        if not self.processes.is_first:
+            return {}
         network = NanoNetwork(self.network.config).to(self.device).eval()
         network.load_state_dict(self.average.weights)
-        generator = torch.Generator().manual_seed(HOLD_OUT_SEED)
+        generator = torch.Generator(self.device).manual_seed(HOLD_OUT_SEED)
         data = SyntheticClips(HOLD_OUT_SEED, volumes, self.settings.clips)
         dice: dict[str, list[float]] = defaultdict(list)
         for index in range(volumes):
             clips = data[index]
             if not clips:
                 continue
-            images, truth = _stack(clips, self.device)
-            with torch.autocast(self.device.type, torch.bfloat16):
+            images, truth = self._stacked(clips)
+            with self._computing():
                 outcome = ClipRun(network, images, truth, generator).clip()
             for kind, values in outcome.dice.items():
                 dice[kind] += values

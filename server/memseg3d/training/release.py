@@ -5,57 +5,97 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
 
+from memseg3d.training.settings import TrainSettings
+
 RECIPE = (
     "Trained from nothing on synthetic volumes alone, made on the fly by memseg3d.training.synthetic; no image of any "
     "person, animal or microscope was used. Stage one: single slices; stage two: clips with memory, a correction and a "
-    "second pass. AdamW, bf16 autocast, constant learning rate with a linear fall at the end, averaged weights."
+    "second pass. AdamW, constant learning rate with a linear fall at the end, averaged weights."
 )
+ALWAYS = ("steps", "single_steps", "decay_steps", "learning_rate", "seed", "batch")
+"""Options that the command of the card always names; the others where they differ from what is usual."""
+NO_MATTER = ("threads", "workers", "light_state", "tensorboard", "save_minutes", "validate_every")
+"""Settings that do not change what is learnt."""
+NO_OPTIONS = ("warmup", "weight_decay", "clip_norm", "average_decay", "clips")
+"""Settings that the command does not have: their values stand in the code, and in the card under `training`."""
+LICENCE = Path(__file__).resolve().parents[3] / "LICENSE"
+"""Of a checkout: it goes with the weights."""
 
 
 class ReleaseError(ValueError):
     """The run cannot be published."""
 
 
-def release(run: Path, models: Path, note: str = "", name: str = "memseg3d-nano") -> Path:
+def release(run: Path, models: Path, note: str = "", name: str = "memseg3d-nano", hold_out: Path | None = None) -> Path:
     """Copy the weights of folder `run` into `models` and write <name>.json beside them; returns the card's path.
 
-    The card holds the SHA-256 (checked at load), the settings, seed, steps and hours, the command that makes such
-    weights again, the Dice on the synthetic hold-out at the end, and `note`: how the run differed from that command.
-    Raises ReleaseError where the run has no weights.
+    The card holds the SHA-256 (checked at load), the command that makes such weights again, every chapter of the run
+    (from which step on which settings, code and libraries), steps and hours, the Dice on the synthetic hold-out, and
+    `note`: how the run differed from that command. hold_out: rounds.json of `memseg3d evaluate hold-out` with these
+    weights. Raises ReleaseError where the run has no weights, or the hold-out's results are another network's.
     """
     weights = run / f"{name}.safetensors"
     if not weights.is_file():
         raise ReleaseError(f"There are no weights in {run}: train first.")
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    volumes = _hold_out(hold_out, sha256) if hold_out else None
     models.mkdir(parents=True, exist_ok=True)
     published = models / weights.name
     shutil.copyfile(weights, published)
+    if LICENCE.is_file():
+        shutil.copyfile(LICENCE, models / "LICENSE")
     with safe_open(published, "pt") as file:
         metadata: dict[str, str] = file.metadata() or {}
         parameters = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
     training: dict[str, Any] = json.loads(metadata["memseg3d.training"])
-    settings = training["settings"]
-    options = ("steps", "single_steps", "decay_steps", "seed", "batch")
+    chapters = training.get("history", [])
     card = {
         "name": name,
-        "sha256": hashlib.sha256(published.read_bytes()).hexdigest(),
+        "sha256": sha256,
         "licence": "Apache-2.0",
         "use": "Research use only, not for clinical use.",
         "parameters": parameters,
         "recipe": RECIPE,
-        "command": "memseg3d train nano " + " ".join(f"--{key.replace('_', '-')} {settings[key]}" for key in options),
+        "command": command(training["settings"]),
+        "in_one_piece": len(chapters) == 1,
         "note": note,
         "training": training,
         "synthetic_hold_out_dice": _last_validation(run / "log.jsonl"),
         "configuration": json.loads(metadata["memseg3d.config"]),
     }
+    if volumes is not None:
+        card["synthetic_hold_out_volumes"] = volumes
     path = models / f"{name}.json"
     path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def command(settings: dict[str, Any]) -> str:
+    """The command with these settings: what decides the outcome is named where it differs from the usual."""
+    optional = [each for each in fields(TrainSettings) if each.name not in (*ALWAYS, *NO_MATTER, *NO_OPTIONS)]
+    named = [*ALWAYS, *(each.name for each in optional if settings.get(each.name, each.default) != each.default)]
+    return "memseg3d train nano " + " ".join(f"--{key.replace('_', '-')} {settings[key]}" for key in named)
+
+
+def _hold_out(results: Path, sha256: str) -> dict[str, Any]:
+    """What the card tells of whole volumes of the hold-out."""
+    try:
+        words = json.loads(results.read_text(encoding="utf-8"))
+        figures, protocol = words["figures"]["all"], words["protocol"]
+        told = {key: figures[key] for key in ("targets", "dice", "nsd", "prompted_dice")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(f"{results} is no rounds.json of `memseg3d evaluate hold-out`.") from error
+    if protocol.get("model_sha256") != sha256:
+        raise ReleaseError(
+            f"{results} tells of other weights: run `memseg3d evaluate hold-out` with those of this run."
+        )
+    return told
 
 
 def _last_validation(log: Path) -> dict[str, float]:

@@ -1,0 +1,52 @@
+"""The log of a run: lines of JSON, and TensorBoard's curves where it is installed."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+LOG = "log.jsonl"
+
+
+class RunLog:
+    """Appends to `folder`/log.jsonl; with `curves` also to `folder`/tensorboard, silently not where it is missing.
+
+    A process that is not the first of its run writes nothing: `writes` is False there.
+    """
+
+    def __init__(self, folder: Path, writes: bool = True, curves: bool = True) -> None:
+        self._file = (folder / LOG).open("a", encoding="utf-8") if writes else None
+        self._curves: Any = None
+        if writes and curves and find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._curves = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Write one line; it has a `step`, and its other numbers become points of curves."""
+        if self._file is None:
+            return
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._curves is not None:
+            for name, value in _numbers(line):
+                self._curves.add_scalar(name, value, line["step"])
+
+    def close(self) -> None:
+        """Write everything out."""
+        if self._file is not None:
+            self._file.close()
+        if self._curves is not None:
+            self._curves.close()
+
+
+def _numbers(line: dict[str, Any], group: str = "training") -> list[tuple[str, float]]:
+    found: list[tuple[str, float]] = []
+    for name, value in line.items():
+        if isinstance(value, dict):
+            found += _numbers(value, name)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and name != "step":
+            found.append((f"{group}/{name}", float(value)))
+    return found
