@@ -64,6 +64,8 @@ class OptionsFrame:
         chosen = self._tools.get(tool)
         for name, button in self._tool_buttons.items():
             button.setChecked(name == tool)
+            # Some styles shade a pressed button hardly, in the dark theme above all.
+            button.setPalette(_highlighted(self.widget.palette) if name == tool else self.widget.palette)
         has_sign = chosen is not None and chosen.has_sign
         self._positive.setChecked(not has_sign or sign != NEGATIVE)
         self._negative.setChecked(has_sign and sign == NEGATIVE)
@@ -156,6 +158,13 @@ class OptionsFrame:
                 self._workbench.message.emit(Message("error", str(error)))
 
         return slot
+
+
+def _highlighted(palette: Any) -> Any:
+    chosen = qt.QPalette(palette)
+    chosen.setColor(qt.QPalette.Button, palette.color(qt.QPalette.Highlight))
+    chosen.setColor(qt.QPalette.ButtonText, palette.color(qt.QPalette.HighlightedText))
+    return chosen
 
 
 def _wrapped(label: Any) -> Any:
