@@ -25,6 +25,13 @@ STROKE_VOXELS = 2.0
 _OUTSIDE = "The drawing lies outside the source volume: draw it on the image."
 
 
+def points_to_kji(points: np.ndarray, volume_node: Any) -> np.ndarray:
+    """Many world points (N, 3) in RAS mm as voxel coordinates (k, j, i); through any parent transform."""
+    local = transform_points(None, volume_node.GetParentTransformNode(), points)
+    matrix = np.linalg.inv(ijk_to_local_matrix(volume_node))
+    return np.asarray((local @ matrix[:3, :3].T + matrix[:3, 3])[:, ::-1])
+
+
 def stroke_to_wire(
     world: np.ndarray, kji: np.ndarray, width_mm: float | None, volume_node: Any, axis: int
 ) -> dict[str, Any]:
@@ -233,8 +240,6 @@ def _densified(points: np.ndarray, step: float) -> np.ndarray:
 
 def _voxels(points: np.ndarray, volume_node: Any, shape: tuple[int, ...]) -> np.ndarray:
     """The different voxels (N, 3) (k, j, i) that world points lie in, without those outside the volume."""
-    local = transform_points(None, volume_node.GetParentTransformNode(), points)
-    matrix = np.linalg.inv(ijk_to_local_matrix(volume_node))
-    kji = (local @ matrix[:3, :3].T + matrix[:3, 3])[:, ::-1]
+    kji = points_to_kji(points, volume_node)
     voxels = np.floor(kji[np.isfinite(kji).all(axis=1)] + 0.5).astype(np.int64)
     return np.unique(voxels[((voxels >= 0) & (voxels < shape)).all(axis=1)], axis=0)

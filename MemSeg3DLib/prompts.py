@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from MemSeg3DLib.drawing import lasso_to_wire, slice_normal, stroke_to_wire, voxel_lengths
+from MemSeg3DLib.drawing import lasso_to_wire, points_to_kji, slice_normal, stroke_to_wire, voxel_lengths
 from MemSeg3DLib.errors import PromptError
 from MemSeg3DLib.packing import bounding_extent, extent_slices, pack_bits, unpack_bits
 from MemSeg3DLib.scene import volume_array, world_to_ijk
 
 Ras = tuple[float, float, float]
 """World point in RAS mm."""
+
+_NO_PLACE = "The prompt has no place in the volume: its transform cannot be inverted there."
 
 
 def _new_id() -> str:
@@ -213,12 +215,14 @@ def _extreme_points(prompt: ExtremePointsPrompt, volume_node: Any, shape: Sequen
 
 
 def _scribble_or_lasso(prompt: ScribblePrompt | LassoPrompt, volume_node: Any) -> dict[str, Any]:
-    points = [_finite(world_to_ijk(volume_node, point)) for point in prompt.points]
-    world = np.array([tuple(point) for point in prompt.points], dtype=float)
+    world = np.array([tuple(point) for point in prompt.points], dtype=float).reshape(-1, 3)
+    kji = points_to_kji(world, volume_node)
+    if not np.isfinite(kji).all():
+        raise PromptError(_NO_PLACE)
     if isinstance(prompt, LassoPrompt):
-        body = lasso_to_wire(world, np.array(points), volume_node, prompt.axis)
+        body = lasso_to_wire(world, kji, volume_node, prompt.axis)
     else:
-        body = stroke_to_wire(world, np.array(points), prompt.width_mm, volume_node, prompt.axis)
+        body = stroke_to_wire(world, kji, prompt.width_mm, volume_node, prompt.axis)
     return {**body, "positive": prompt.positive}
 
 
@@ -238,7 +242,7 @@ def _mask(prompt: MaskPrompt, shape: Sequence[int]) -> dict[str, Any]:
 
 def _finite(kji: tuple[float, float, float]) -> tuple[float, float, float]:
     if not all(math.isfinite(c) for c in kji):
-        raise PromptError("The prompt has no place in the volume: its transform cannot be inverted there.")
+        raise PromptError(_NO_PLACE)
     return kji
 
 

@@ -1,235 +1,273 @@
-"""Drawings in real slice views become prompts at the right voxels: aligned, oblique, turned, transformed, bent."""
+"""Strokes, lassos, 3D boxes and extreme points land where they were drawn: on any grid, plane and parent transform."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
 import pytest
-import slicer
-from lib.scenes import SHAPE, bent_transform, direction_matrix, make_volume, shift_by
+from lib.scenes import SHAPE, bent_transform, direction_matrix, linear_transform, make_volume
 
-from MemSeg3DLib.drawn_prompts import prompt_of
+from MemSeg3DLib.drawing import voxels_touched
 from MemSeg3DLib.errors import PromptError
-from MemSeg3DLib.gestures import Drawing, Place
-from MemSeg3DLib.prompts import LassoPrompt, to_wire
-from MemSeg3DLib.readiness import obstacle, share_transform
-from MemSeg3DLib.run_state import SliceLimits
+from MemSeg3DLib.packing import extent_slices, unpack_bits
+from MemSeg3DLib.prompts import (
+    Box3DPrompt,
+    ExtremePointsPrompt,
+    LassoPrompt,
+    MaskPrompt,
+    PointPrompt,
+    Ras,
+    ScribblePrompt,
+    refuse_unknown,
+    slice_axis,
+    to_wire,
+)
 from MemSeg3DLib.scene import ijk_to_world, world_to_ijk
-from MemSeg3DLib.slice_preview import SlicePreview
-from MemSeg3DLib.slice_views import distance_to_slice, normal, rectangle, to_pixels, to_world
 
-Kji = tuple[float, float, float]
+KNOWN = {"prompts": ["point", "box", "mask", "box3d", "scribble", "lasso", "extreme_points", "voxels"]}
 
 
-def view_of(volume: Any, kji: Kji, orientation: str | None = None) -> Any:
-    """A slice view of 400 x 400 pixels through a voxel: along the volume's slices, or in an anatomical direction."""
-    node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSliceNode")
-    node.UnRegister(None)
-    node.SetLayoutName(f"View {slicer.mrmlScene.GetNumberOfNodes()}")
-    node = slicer.mrmlScene.AddNode(node)
-    node.SetOrientation(orientation or "Axial")
-    node.SetDimensions(400, 400, 1)
-    node.SetFieldOfView(60, 60, 1)
-    if orientation is None:
-        node.RotateToVolumePlane(volume)
-    node.JumpSliceByCentering(*ijk_to_world(volume, kji))
-    return node
+@pytest.fixture(params=["none", "linear", "bent"])
+def a_volume(request: pytest.FixtureRequest, an_oblique_volume: Any) -> Any:
+    """An oblique, anisotropic volume without a parent transform, under a turned one, and under a bent one."""
+    if request.param == "linear":
+        turned = direction_matrix((40, 15)) * 1.2
+        rows = [(*row, move) for row, move in zip(turned.tolist(), (30.0, -12.0, 7.0), strict=True)]
+        an_oblique_volume.SetAndObserveTransformNodeID(linear_transform(*rows).GetID())
+    elif request.param == "bent":
+        an_oblique_volume.SetAndObserveTransformNodeID(bent_transform().GetID())
+    return an_oblique_volume
 
 
-def place(view: Any, xy: tuple[float, float]) -> Place:
-    return Place(xy, to_world(view, xy), normal(view))
+def world(volume: Any, *points: tuple[float, float, float]) -> list[Ras]:
+    return [ijk_to_world(volume, point) for point in points]
 
 
-def seen(view: Any, volume: Any, kji: Kji) -> tuple[float, float]:
-    """Where a voxel is seen."""
-    return to_pixels(view, [ijk_to_world(volume, kji)])[0]
+def covered(wire: dict[str, Any], shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    """The voxels (k, j, i) that a wire prompt of type voxels names."""
+    result = np.zeros(shape, bool)
+    extent = tuple(tuple(pair) for pair in wire["extent"])
+    result[extent_slices(extent)] = unpack_bits(wire["bits"], [b - a for a, b in extent])  # type: ignore[arg-type]
+    return result
 
 
-def box(view: Any, volume: Any, one: tuple[float, float], other: tuple[float, float], tool: str, **more: Any) -> dict:
-    """A drawn box as it travels."""
-    drawing = Drawing(tool, (place(view, one), place(view, other)))
-    prompt = prompt_of(drawing, rectangle(view, one, other), volume, "s", **more)
-    return to_wire(prompt, volume, 1)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_stroke_on_a_slice_travels_by_its_points(a_volume: Any, axis: int) -> None:
+    line = [(4.0, 5.0, 6.0), (4.0, 9.0, 12.0), (4.0, 15.0, 13.0)]
+    drawn = [tuple(np.roll(point, axis)) for point in line]
+    wire = to_wire(ScribblePrompt("one", world(a_volume, *drawn), False, axis, 3.0), a_volume, 2)
+    assert (wire["type"], wire["object"], wire["axis"], wire["positive"]) == ("scribble", 2, axis, False)
+    assert np.allclose(wire["points"], drawn, atol=0.03)
+    assert all(point[axis] == 4.0 for point in wire["points"])
 
 
-def test_pixels_and_world_agree_both_ways(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14), "Sagittal")
-    points = [to_world(view, xy) for xy in ((0.0, 0.0), (123.25, 301.5), (400.0, 17.0))]
-    assert np.allclose(to_pixels(view, points), [(0, 0), (123.25, 301.5), (400, 17)], atol=1e-6)
-    assert max(distance_to_slice(view, point) for point in points) < 1e-9
+def test_the_width_of_a_stroke_is_meant_in_the_world(an_oblique_volume: Any) -> None:
+    an_oblique_volume.SetAndObserveTransformNodeID(linear_transform((2, 0, 0, 0), (0, 2, 0, 0), (0, 0, 2, 0)).GetID())
+    stroke = ScribblePrompt("one", world(an_oblique_volume, (4, 5, 6), (4, 9, 6)), width_mm=6.0)
+    spacing = np.array(an_oblique_volume.GetSpacing())[::-1]
+    assert np.allclose(to_wire(stroke, an_oblique_volume, 1)["radii"], 3.0 / (2 * spacing))
+    two_voxels = ScribblePrompt("one", stroke.points)
+    finest = min(spacing[1:])
+    assert np.allclose(to_wire(two_voxels, an_oblique_volume, 1)["radii"], finest / spacing)
 
 
-def test_a_click_means_the_voxel_under_it_and_nothing_is_cut_off(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14))
-    xy = seen(view, an_oblique_volume, (6.0, 10.4, 14.7))
-    wire = to_wire(prompt_of(Drawing("point", (place(view, xy),)), [], an_oblique_volume, "s"), an_oblique_volume, 1)
-    assert wire["axis"] == 0
-    assert np.allclose(wire["position"], (6, 10.4, 14.7), atol=1e-6)
+def test_a_lasso_on_a_slice_travels_by_its_points(a_volume: Any) -> None:
+    line = [(7.2, 3.0, 4.0), (6.8, 3.0, 20.0), (7.0, 18.0, 12.0)]
+    wire = to_wire(LassoPrompt("one", world(a_volume, *line)), a_volume, 1)
+    assert wire["type"] == "lasso"
+    assert np.allclose(np.array(wire["points"])[:, 1:], np.array(line)[:, 1:], atol=0.03)
+    assert {point[0] for point in wire["points"]} == {7.0}
 
 
-def test_a_negative_click_says_so(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14))
-    click = Drawing("point", (place(view, (200, 200)),))
-    assert (
-        to_wire(prompt_of(click, [], an_oblique_volume, "s", positive=False), an_oblique_volume, 1)["positive"] is False
-    )
+def tilted_lasso(volume: Any) -> np.ndarray:
+    """Corners in the world (4, 3) of a rectangle that climbs from slice 3 to slice 10."""
+    corners = [(3.0, 4.0, 6.0), (10.0, 4.0, 22.0), (10.0, 17.0, 22.0), (3.0, 17.0, 6.0)]
+    return np.array(world(volume, *corners))
 
 
-def test_a_box_along_the_slices_is_the_box_that_was_drawn(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14))
-    one, other = seen(view, an_oblique_volume, (6, 4.5, 8.25)), seen(view, an_oblique_volume, (6, 15, 20))
-    wire = box(view, an_oblique_volume, one, other, "box")
-    assert wire["type"] == "box"
-    assert np.allclose(wire["lower"], (6, 4.5, 8.25), atol=1e-4)
-    assert np.allclose(wire["upper"], (6, 15, 20), atol=1e-4)
-
-
-@pytest.mark.parametrize(("orientation", "axis"), [("Axial", 0), ("Coronal", 1), ("Sagittal", 2)])
-def test_a_box_of_an_oblique_view_is_laid_flat_about_its_middle(
-    an_oblique_volume: Any, orientation: str, axis: int
+@pytest.mark.parametrize("which", ["none", "linear"])
+def test_a_lasso_on_a_tilted_plane_is_the_voxels_that_the_plane_passes_through(
+    an_oblique_volume: Any, which: str
 ) -> None:
-    """20 degrees of tilt: the same middle, on one slice, and sides as long as they were drawn."""
-    middle = (6.0, 10.0, 14.0)
-    view = view_of(an_oblique_volume, middle, orientation)
-    wire = box(view, an_oblique_volume, (180, 176), (220, 224), "box")
-    assert wire["axis"] == axis
-    lower, upper = np.array(wire["lower"]), np.array(wire["upper"])
-    assert lower[axis] == upper[axis] == middle[axis]
-    assert np.allclose((lower + upper) / 2, middle, atol=1e-3)
-    spacing = np.array((3.0, 0.9, 0.8))
-    drawn = sorted((40 * 60 / 400, 48 * 60 / 400))
-    sides = sorted((upper - lower)[[other for other in range(3) if other != axis]] * spacing[np.arange(3) != axis])
-    # A rectangle that is also turned in its plane is framed: never smaller than drawn, at most by the turn larger.
-    turn = np.cos(np.radians(22)) + np.sin(np.radians(22))
-    for side, length in zip(sides, drawn, strict=True):
-        assert 0.97 * length <= side <= 1.3 * turn * length
+    if which == "linear":
+        an_oblique_volume.SetAndObserveTransformNodeID(
+            linear_transform((0, -1, 0, 5), (1, 0, 0, 8), (0, 0, 1, -4)).GetID()
+        )
+    drawn = tilted_lasso(an_oblique_volume)
+    wire = to_wire(LassoPrompt("one", [tuple(point) for point in drawn], axis=0), an_oblique_volume, 1)
+    assert wire["type"] == "voxels"
+    found = covered(wire)
+    k, j, i = np.indices(SHAPE)
+    height = 3.0 + (i - 6.0) * 7.0 / 16.0
+    # The column of voxels at (j, i) meets the plane at this height: there its voxel is covered, and none other is
+    # further from it than half of itself and the slope across its own width.
+    inside = (j >= 4) & (j <= 17) & (i >= 6) & (i <= 22)
+    assert found[inside & (np.abs(k - height) < 0.49)].all()
+    off = np.abs(k - height) > 0.5 + 7.0 / 32.0 + 1e-6
+    beyond = (j < 3.5) | (j > 17.5) | (i < 5.5) | (i > 22.5)
+    assert not found[off | beyond].any()
 
 
-def test_a_3d_box_is_as_deep_as_it_is_wide(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14))
-    one, other = seen(view, an_oblique_volume, (6, 4, 8)), seen(view, an_oblique_volume, (6, 16, 20))
-    wire = box(view, an_oblique_volume, one, other, "box3d")
-    wide = np.sqrt(12 * 0.9 * 12 * 0.8)
-    assert wire["type"] == "box3d"
-    assert np.allclose((wire["lower"][0], wire["upper"][0]), (6 - wide / 6, 6 + wide / 6), atol=1e-3)
-    assert np.allclose(wire["lower"][1:], (4, 8), atol=1e-4)
+def test_every_voxel_of_a_tilted_drawing_holds_a_drawn_point(a_volume: Any) -> None:
+    """Through any transform: the nearest point of the drawn plane lies within the voxel, or at its very edge."""
+    drawn = tilted_lasso(a_volume)
+    flat = drawn - drawn.mean(axis=0)
+    normal = np.linalg.svd(flat)[2][2]
+    found = voxels_touched(drawn, a_volume, 0, None)
+    assert found is not None
+    extent, mask = found
+    for voxel in np.argwhere(mask) + [low for low, _ in extent]:
+        corners = [voxel + np.array(at) for at in np.ndindex(2, 2, 2)] - np.array(0.5)
+        sides = [(np.array(ijk_to_world(a_volume, tuple(c))) - drawn.mean(axis=0)) @ normal for c in corners]
+        assert min(sides) <= 1e-2 <= max(sides) + 2e-2
 
 
-def test_first_and_last_slice_are_the_depth_of_a_3d_box(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14))
-    wire = box(view, an_oblique_volume, (150, 150), (250, 250), "box3d", limits=SliceLimits(0, 2, 12))
-    assert np.allclose((wire["lower"][0], wire["upper"][0]), (2, 12), atol=1e-6)
+@pytest.mark.parametrize("width", [1.0, 8.0])
+def test_a_tilted_stroke_covers_its_width_on_its_plane(an_oblique_volume: Any, width: float) -> None:
+    line = np.array(world(an_oblique_volume, (3, 6, 8), (10, 6, 20), (10, 16, 20)))
+    wire = to_wire(ScribblePrompt("one", [tuple(p) for p in line], axis=0, width_mm=width), an_oblique_volume, 1)
+    assert wire["type"] == "voxels"
+    found = covered(wire)
+    half_diagonal = np.linalg.norm(an_oblique_volume.GetSpacing()) / 2
+    for voxel in np.argwhere(found):
+        point = np.array(ijk_to_world(an_oblique_volume, tuple(voxel)))
+        assert distance(point, line) <= width / 2 + half_diagonal + 1e-6
+    for place in np.linspace(0, 1, 60):
+        for start, end in itertools.pairwise(line):
+            at = ijk_voxel(an_oblique_volume, start + place * (end - start))
+            assert found[at]
 
 
-def test_limits_across_another_axis_do_not_bound_a_3d_box(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14))
-    plain = box(view, an_oblique_volume, (150, 150), (250, 250), "box3d")
-    limited = box(view, an_oblique_volume, (150, 150), (250, 250), "box3d", limits=SliceLimits(1, 2, 12))
-    assert plain["lower"] == limited["lower"]
+def test_a_straight_tilted_stroke_lies_on_the_plane_nearest_to_the_slices(an_oblique_volume: Any) -> None:
+    stroke = ScribblePrompt("one", world(an_oblique_volume, (3, 10, 8), (10, 10, 20)), axis=0, width_mm=6.0)
+    found = covered(to_wire(stroke, an_oblique_volume, 1))
+    rows = np.flatnonzero(found.any(axis=(0, 2)))
+    assert rows.min() <= 7 <= 13 <= rows.max(), "it is as wide across the slices' rows as it is drawn"
+    # Along its middle it is no thicker than the climb of the line within a voxel.
+    assert found[:, 10, :].sum(axis=0).max() <= 2
 
 
-def test_a_3d_box_at_the_end_of_the_volume_stays_inside(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (13, 10, 14))
-    wire = box(view, an_oblique_volume, (100, 100), (300, 300), "box3d")
-    assert wire["upper"][0] == SHAPE[0] - 1
-    assert wire["lower"][0] < 12
+def distance(point: np.ndarray, line: np.ndarray) -> float:
+    best = np.inf
+    for start, end in itertools.pairwise(line):
+        along = end - start
+        place = np.clip((point - start) @ along / (along @ along), 0, 1)
+        best = min(best, float(np.linalg.norm(point - start - place * along)))
+    return best
 
 
-def test_an_oblique_3d_box_holds_all_that_was_framed(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14), "Axial")
-    wire = box(view, an_oblique_volume, (165, 170), (235, 230), "box3d")
-    for corner in rectangle(view, (165, 170), (235, 230)):
-        kji = np.array(world_to_ijk(an_oblique_volume, corner))
-        assert (kji >= np.array(wire["lower"]) - 1e-3).all()
-        assert (kji <= np.array(wire["upper"]) + 1e-3).all()
+def ijk_voxel(volume: Any, point: np.ndarray) -> tuple[int, int, int]:
+    k, j, i = (math.floor(c + 0.5) for c in world_to_ijk(volume, tuple(point)))
+    return k, j, i
 
 
-@pytest.mark.parametrize("tool", ["box", "box3d", "extreme"])
-def test_what_only_adds_has_no_negative(an_oblique_volume: Any, tool: str) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14))
-    drawing = Drawing(tool, (place(view, (100, 100)), place(view, (200, 200))))
-    with pytest.raises(PromptError, match="negative point, scribble or lasso"):
-        prompt_of(drawing, rectangle(view, (100, 100), (200, 200)), an_oblique_volume, "s", positive=False)
+def test_very_many_points_of_a_stroke_are_thinned_and_keep_its_shape(an_oblique_volume: Any) -> None:
+    turns = np.linspace(0, 40 * np.pi, 20_000)
+    drawn = [(4.0, 11 + 8 * np.sin(t), 15 + 12 * np.cos(t)) for t in turns]
+    wire = to_wire(ScribblePrompt("one", world(an_oblique_volume, *drawn)), an_oblique_volume, 1)
+    kept = np.array(wire["points"])
+    assert 200 < len(kept) <= 4000
+    assert np.allclose(kept[-1], drawn[-1], atol=1e-6)
+    assert max(np.abs(kept - point).sum(axis=1).min() for point in drawn[::97]) < 1.0
 
 
-@pytest.mark.parametrize("tool", ["scribble", "lasso"])
-@pytest.mark.parametrize("orientation", [None, "Axial"])
-def test_strokes_keep_the_points_that_were_drawn(an_oblique_volume: Any, tool: str, orientation: str | None) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14), orientation)
-    places = tuple(place(view, xy) for xy in ((180, 180), (230, 185), (225, 230), (185, 220)))
-    prompt = prompt_of(Drawing(tool, places), [], an_oblique_volume, "s", positive=False)
-    assert [tuple(point) for point in prompt.points] == [one.world for one in places]
-    assert isinstance(prompt, LassoPrompt) == (tool == "lasso")
-    assert to_wire(prompt, an_oblique_volume, 1)["positive"] is False
+def test_a_box_in_space_is_clipped_to_the_volume(a_volume: Any) -> None:
+    corners = world(a_volume, (9.0, 2.0, -8.0), (3.0, 30.0, 12.0))
+    wire = to_wire(Box3DPrompt("one", corners[0], corners[1], axis=1), a_volume, 1)
+    assert (wire["type"], wire["axis"]) == ("box3d", 1)
+    assert np.allclose(wire["lower"], [3, 2, 0], atol=0.05)
+    assert np.allclose(wire["upper"], [9, SHAPE[1] - 1, 12], atol=0.05)
 
 
-def test_extreme_points_of_an_oblique_view_lie_on_one_slice(an_oblique_volume: Any) -> None:
-    view = view_of(an_oblique_volume, (6, 10, 14), "Axial")
-    places = tuple(place(view, xy) for xy in ((170, 200), (230, 200), (200, 170), (200, 230)))
-    wire = to_wire(prompt_of(Drawing("extreme", places), [], an_oblique_volume, "s"), an_oblique_volume, 1)
-    assert {point[0] for point in wire["points"]} == {6.0}
+def test_extreme_points_lie_on_whole_slices(an_oblique_volume: Any) -> None:
+    points = [(5.2, 4, 10), (4.8, 15, 10), (5, 10, 4), (5, 10, 20), (2.1, 10, 10)]
+    wire = to_wire(ExtremePointsPrompt("one", world(an_oblique_volume, *points)), an_oblique_volume, 1)
+    assert wire["type"] == "extreme_points"
+    assert [point[0] for point in wire["points"]] == [5, 5, 5, 5, 2]
 
 
-def test_the_ends_of_extreme_points_keep_their_slices(an_oblique_volume: Any) -> None:
-    here, above = view_of(an_oblique_volume, (6, 10, 14)), view_of(an_oblique_volume, (9, 10, 14))
-    places = (place(above, (200, 200)), *(place(here, xy) for xy in ((170, 200), (230, 200), (200, 170), (200, 230))))
-    wire = to_wire(prompt_of(Drawing("extreme", places), [], an_oblique_volume, "s"), an_oblique_volume, 1)
-    assert [round(point[0], 3) for point in wire["points"]] == [9, 6, 6, 6, 6]
+def test_an_empty_mask_travels_as_a_slice_without_a_bit(an_oblique_volume: Any) -> None:
+    wire = to_wire(MaskPrompt("one", np.zeros((SHAPE[0], SHAPE[2]), bool), 7, 1), an_oblique_volume, 1)
+    assert wire["extent"][1] == [7, 8]
+    assert not unpack_bits(wire["bits"], [b - a for a, b in wire["extent"]]).any()
 
 
-def test_drawings_go_through_the_volumes_transform(an_oblique_volume: Any) -> None:
-    an_oblique_volume.SetAndObserveTransformNodeID(shift_by(40, -20, 15).GetID())
-    view = view_of(an_oblique_volume, (6, 10, 14))
-    one, other = seen(view, an_oblique_volume, (6, 5, 9)), seen(view, an_oblique_volume, (6, 12, 21))
-    wire = box(view, an_oblique_volume, one, other, "box")
-    assert np.allclose((wire["lower"], wire["upper"]), ((6, 5, 9), (6, 12, 21)), atol=1e-4)
+BAD = [
+    (lambda w: ScribblePrompt("one", []), "empty"),
+    (lambda w: ScribblePrompt("one", w((40, 5, 5), (40, 9, 9))), "outside"),
+    (lambda w: ScribblePrompt("one", w((4, 60, 60), (4, 70, 60))), "outside"),
+    (lambda w: ScribblePrompt("one", w((4, 5, 5)), width_mm=0.0), "wider brush"),
+    (lambda w: ScribblePrompt("one", w((40, 5, 5), (60, 9, 9))), "outside"),
+    (lambda w: LassoPrompt("one", w((4, 5, 5), (4, 9, 9))), "no area"),
+    (lambda w: LassoPrompt("one", w((4, 5, 5), (4, 5, 6), (4, 5, 20))), "no area"),
+    (lambda w: LassoPrompt("one", w((4, 60, 60), (4, 70, 60), (4, 70, 70))), "outside"),
+    (lambda w: Box3DPrompt("one", *w((4, 5, 5), (4, 9, 9))), "no volume"),
+    (lambda w: Box3DPrompt("one", *w((20, 5, 5), (30, 9, 9))), "outside"),
+    (lambda w: ExtremePointsPrompt("one", w((4, 5, 5), (4, 9, 9))), "four"),
+    (lambda w: ExtremePointsPrompt("one", w(*[(4, 5, 90)] * 4)), "outside"),
+    (lambda w: PointPrompt("one", (math.nan, 0.0, 0.0)), "no place"),
+]
 
 
-def test_a_click_through_a_bent_transform_means_the_voxel_under_it(scene: Any) -> None:
-    volume = make_volume(np.zeros(SHAPE, dtype=np.int16), directions=direction_matrix((0, 0)))
-    volume.SetAndObserveTransformNodeID(bent_transform().GetID())
-    view = view_of(volume, (6, 10, 14), "Axial")
-    click = place(view, (200, 200))
-    wire = to_wire(prompt_of(Drawing("point", (click,)), [], volume, "s"), volume, 1)
-    assert np.allclose(wire["position"][1:], world_to_ijk(volume, click.world)[1:], atol=1e-6)
+@pytest.mark.parametrize(("make", "words"), BAD)
+def test_drawings_that_mean_nothing_are_refused(an_oblique_volume: Any, make: Any, words: str) -> None:
+    with pytest.raises(PromptError, match=words):
+        to_wire(make(lambda *points: world(an_oblique_volume, *points)), an_oblique_volume, 1)
 
 
-def test_what_is_missing_is_said(an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]) -> None:
-    assert obstacle(an_oblique_volume, a_segmentation, segment_ids[0]) is None
-    assert "source volume" in obstacle(None, a_segmentation, segment_ids[0]).text
-    assert "segmentation" in obstacle(an_oblique_volume, None, "").text
-    assert "segment" in obstacle(an_oblique_volume, a_segmentation, "gone").text
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_view_along_a_volume_axis_is_found(a_volume: Any, axis: int) -> None:
+    middle = [(n - 1) / 2 for n in SHAPE]
+    one, two = list(middle), list(middle)
+    others = [other for other in range(3) if other != axis]
+    one[others[0]] += 0.01
+    two[others[1]] += 0.01
+    origin, a, b = (np.array(ijk_to_world(a_volume, tuple(point))) for point in (middle, one, two))
+    normal = np.cross(a - origin, b - origin)
+    assert slice_axis(a_volume, tuple(normal)) == (axis, False)
+    assert slice_axis(a_volume, tuple(-5 * normal)) == (axis, False)
+    turned = normal / np.linalg.norm(normal) + 0.3 * (a - origin) / np.linalg.norm(a - origin)
+    assert slice_axis(a_volume, tuple(turned)) == (axis, True)
 
 
-def test_another_bent_transform_is_refused_with_a_remedy_that_works(
-    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]
-) -> None:
-    an_oblique_volume.SetAndObserveTransformNodeID(bent_transform().GetID())
-    trouble = obstacle(an_oblique_volume, a_segmentation, segment_ids[0])
-    assert trouble.other_transform
-    share_transform(a_segmentation, an_oblique_volume)
-    assert a_segmentation.GetParentTransformNode() is an_oblique_volume.GetParentTransformNode()
-    assert obstacle(an_oblique_volume, a_segmentation, segment_ids[0]) is None
+def test_a_tilt_that_stays_on_the_slice_is_none(scene: Any) -> None:
+    volume = make_volume(np.zeros((10, 100, 100), np.int16), (1.0, 1.0, 5.0))
+    half_diagonal = math.hypot(50, 50)
+    for offset, oblique in ((2.4, False), (2.6, True)):
+        angle = math.asin(offset / half_diagonal)
+        assert slice_axis(volume, (math.sin(angle), 0.0, math.cos(angle))) == (0, oblique)
+    with pytest.raises(PromptError, match="direction"):
+        slice_axis(volume, (0.0, 0.0, 0.0))
 
 
-def test_another_linear_transform_is_no_obstacle(
-    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]
-) -> None:
-    an_oblique_volume.SetAndObserveTransformNodeID(shift_by(10, 0, 0).GetID())
-    assert obstacle(an_oblique_volume, a_segmentation, segment_ids[0]) is None
+def test_slicers_own_views_agree(scene: Any) -> None:
+    volume = make_volume(np.zeros(SHAPE, np.int16), directions=direction_matrix((0, 0)))
+    node = scene.AddNewNodeByClass("vtkMRMLSliceNode", "view")
+    for name, axis in (("Axial", 0), ("Coronal", 1), ("Sagittal", 2)):
+        node.SetOrientation(name)
+        matrix = node.GetSliceToRAS()
+        normal = tuple(matrix.GetElement(row, 2) for row in range(3))
+        assert slice_axis(volume, normal) == (axis, False)
 
 
-def test_a_preview_is_seen_on_any_image(scene: Any) -> None:
-    preview = SlicePreview()
-    assert not any(actor.GetVisibility() for actor in preview.actors)
-    preview.show_line([(0, 0), (10, 0), (10, 10)], closed=True)
-    halo, core = preview.actors
-    assert preview.points == 4
-    assert halo.GetProperty().GetLineWidth() > core.GetProperty().GetLineWidth()
-    for positive in (True, False):
-        preview.set_colour((0.9, 0.8, 0.1), positive)
-        lights = [sum(actor.GetProperty().GetColor()) for actor in preview.actors]
-        assert abs(lights[0] - lights[1]) > 1.0
-    preview.clear()
-    assert not any(actor.GetVisibility() for actor in preview.actors)
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        ({"prompts": ["point", "box", "mask"]}, "too old for this prompt"),
+        ({**KNOWN}, "not on a slice"),
+        ({**KNOWN, "features": ["empty_mask"]}, "first and last slice"),
+    ],
+)
+def test_an_older_worker_is_told_apart(an_oblique_volume: Any, info: dict[str, Any], words: str) -> None:
+    prompts = [
+        to_wire(Box3DPrompt("one", *world(an_oblique_volume, (3, 3, 3), (6, 9, 9))), an_oblique_volume, 1),
+        to_wire(MaskPrompt("one", np.zeros(SHAPE[1:], bool), 2), an_oblique_volume, 1),
+    ]
+    limits = {"1": {"axis": 0, "first": 1, "last": 9}}
+    with pytest.raises(PromptError, match=words):
+        refuse_unknown(prompts, limits, info)
+    refuse_unknown(prompts, limits, {**KNOWN, "features": ["limits", "empty_mask"]})
+    refuse_unknown([{"type": "point"}], {}, {"prompts": ["point", "box", "mask"]})
