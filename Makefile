@@ -85,10 +85,13 @@ $(VENV)/test.stamp: $(VENV)/runtime.stamp requirements/test.txt requirements/ref
 	$(PIP) --no-deps $(TRANSFORMERS)
 	@touch $@
 
-# DICOM files are judged by other people's tools. Root on Debian installs them, and then a missing tool fails the tests; elsewhere
-# those tests skip and say what to install.
-DEBIAN_TOOLS := dciodvfy:dicom3tools dcmdump:dcmtk
-MISSING_PACKAGES = $(foreach pair,$(DEBIAN_TOOLS),$(if $(shell command -v $(firstword $(subst :, ,$(pair))) 2>/dev/null),,$(lastword $(subst :, ,$(pair)))))
+# DICOM files are judged by other people's tools, and sent to a PACS of other people's. Root on Debian installs them, and then a
+# missing one fails the tests; elsewhere those tests skip and say what to install.
+DEBIAN_TOOLS := dciodvfy:dicom3tools dcmdump:dcmtk Orthanc:orthanc
+# The PACS of the tests speaks DICOMweb by a plug-in, which is no command.
+DICOMWEB_PLUGIN := $(wildcard /usr/share/orthanc/plugins/libOrthancDicomWeb*)
+MISSING_PACKAGES = $(foreach pair,$(DEBIAN_TOOLS),$(if $(shell command -v $(firstword $(subst :, ,$(pair))) 2>/dev/null),,$(lastword $(subst :, ,$(pair))))) \
+	$(if $(DICOMWEB_PLUGIN),,orthanc-dicomweb)
 IS_ROOT_DEBIAN := $(shell test "$$(id -u)" = 0 && command -v apt-get 2>/dev/null)
 TOOLS_REQUIRED := $(if $(IS_ROOT_DEBIAN),MEMSEG3D_DICOM_TOOLS=required)
 debian:

@@ -17,7 +17,7 @@ from MemSeg3DLib.dicomweb import DicomWebServer, store
 from MemSeg3DLib.errors import ExportError
 from MemSeg3DLib.export_nifti import LPS_FROM_RAS
 from MemSeg3DLib.export_settings import ExportSettings
-from MemSeg3DLib.output_files import unique_names
+from MemSeg3DLib.output_files import FileSet, unique_names
 from MemSeg3DLib.scene import volume_array
 from MemSeg3DLib.terminology import SegmentDescription
 from MemSeg3DLib.terminology_entry import (
@@ -72,7 +72,7 @@ class DicomJob:
         series = read_sources(self.sources, self.grid)
         if self.server is None:
             files, remarks = self._write(series, self.path or Path(), on_step)
-            return DicomDone(tuple(files), None, tuple(remarks))
+            return DicomDone(files, None, tuple(remarks))
         with tempfile.TemporaryDirectory() as folder:
             files, remarks = self._write(series, Path(folder) / "segmentation.dcm", on_step)
             sent = store(self.server, files, on_step)
@@ -80,7 +80,7 @@ class DicomJob:
 
     def _write(
         self, series: SourceSeries, path: Path, on_step: Callable[[int, int], None] | None
-    ) -> tuple[list[Path], list[str]]:
+    ) -> tuple[tuple[Path, ...], list[str]]:
         groups: list[tuple[Path, tuple[SegmentDescription, ...]]] = [(path, self.segments)]
         filled = [one for one, mask in zip(self.segments, self.masks, strict=True) if not mask.is_empty]
         if self.one_file_per_segment and filled:
@@ -91,16 +91,16 @@ class DicomJob:
                 (path.with_name(f"{stem}_{name}{suffix}"), (one,)) for one, name in zip(filled, names, strict=True)
             ]
         masks = {one.label: mask for one, mask in zip(self.segments, self.masks, strict=True)}
-        files: list[Path] = []
         remarks: list[str] = []
-        for done, (target, segments) in enumerate(groups):
-            if on_step is not None:
-                on_step(done, len(groups))
-            whole = {one.label: masks[one.label].whole() for one in segments}
-            report = write_dicom_seg(series, segments, whole, target, self.grid, self.settings)
-            files.append(report.path)
-            remarks.extend(report.left_out)
-        return files, remarks
+        with FileSet(self.settings.overwrite) as files:
+            for done, (target, segments) in enumerate(groups):
+                if on_step is not None:
+                    on_step(done, len(groups))
+                whole = {one.label: masks[one.label].whole() for one in segments}
+                report = write_dicom_seg(series, segments, whole, files.add(target), self.grid, self.settings)
+                remarks.extend(report.left_out)
+            targets = files.targets
+        return targets, remarks
 
 
 def prepare_dicom(
