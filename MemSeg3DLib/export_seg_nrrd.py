@@ -14,7 +14,7 @@ import slicer
 
 from MemSeg3DLib.errors import ExportError
 from MemSeg3DLib.export_nifti import LPS_FROM_RAS
-from MemSeg3DLib.grids import content_stamp, filled_box, labelmap_of, read_segment, segmentation_grid
+from MemSeg3DLib.grids import BINARY, content_stamp, filled_box, labelmap_of, read_segment, segmentation_grid
 from MemSeg3DLib.output_files import RESEARCH_USE, FileSet
 from MemSeg3DLib.volume_masks import CroppedMask, chosen_ids, cropped, layers_of
 
@@ -127,7 +127,14 @@ def prepare_seg_nrrd(segmentation_node: Any, path: Path, overwrite: bool = False
         inside = np.zeros((0, 0, 0), bool) if box is None else read_segment(segmentation_node, one, grid, box)
         masks.append(CroppedMask(grid.shape, None, inside) if box is None else cropped(inside, grid.shape, box))
     parameters = str(segmentation.SerializeAllConversionParameters())
-    own = {"MemSeg3D_Use": RESEARCH_USE, "Segmentation_ConversionParameters": parameters}
+    representations: list[str] = []
+    segmentation.GetContainedRepresentationNames(representations)
+    own = {
+        "MemSeg3D_Use": RESEARCH_USE,
+        "Segmentation_ConversionParameters": parameters,
+        # Surfaces are not in the file; whoever reads it makes those that were there.
+        "Segmentation_ContainedRepresentationNames": "".join(f"{name}|" for name in representations or (BINARY,)),
+    }
     return SegNrrdJob(
         path=path,
         masks=tuple(masks),
