@@ -12,7 +12,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from MemSeg3DLib.errors import SceneError
-from MemSeg3DLib.packing import Extent, extent_shape, extent_slices, intersect, moved, slice_extent, within
+from MemSeg3DLib.packing import Extent, extent_shape, extent_slices, intersect, moved, slice_extent, union, within
 from MemSeg3DLib.transforms import ijk_to_local_matrix, linear_between, to_numpy, to_vtk, transform_points
 
 BINARY = "Binary labelmap"
@@ -167,7 +167,7 @@ class VolumeOnGrid:
         which the segment is known to be empty, so that nothing need be looked at there.
         """
         if self._offset is not None:
-            return self._shift(axis, index, extent, mask)
+            return self._shift(axis, index, extent, mask, filled)
         boxes = [self._box_of(extent)] if extent is not None else []
         if filled is not None and (slab := self._box_of(slice_extent(self.shape, axis, index))) is not None:
             boxes.append(intersect(slab, filled))
@@ -213,12 +213,17 @@ class VolumeOnGrid:
             return None
         return (int(whole[0]), int(whole[1]), int(whole[2]))
 
-    def _shift(self, axis: int, index: int, extent: Extent | None, mask: np.ndarray | None) -> Placed | None:
+    def _shift(
+        self, axis: int, index: int, extent: Extent | None, mask: np.ndarray | None, filled: Extent | None
+    ) -> Placed | None:
         assert self._offset is not None
-        there = moved(slice_extent(self.shape, axis, index), *self._offset)
-        box = intersect(there, self.grid.whole)
-        if box is None:
+        whole = intersect(moved(slice_extent(self.shape, axis, index), *self._offset), self.grid.whole)
+        parts = [filled, None if extent is None else moved(extent, *self._offset)]
+        # A slice across columns is scattered through memory: what is empty before and after is not looked at.
+        found = [one for part in parts if whole and part and (one := intersect(part, whole)) is not None]
+        if not found:
             return None
+        box = found[0] if len(found) == 1 else union(found[0], found[1])
         full = np.zeros(extent_shape(box), dtype=bool)
         if extent is not None and mask is not None:
             target = moved(extent, *self._offset)

@@ -28,10 +28,10 @@ from typing import Any
 from MemSeg3DLib.active_run import ActiveRun
 from MemSeg3DLib.errors import MemSeg3DError, RoundError
 from MemSeg3DLib.guard import SnapshotCache
+from MemSeg3DLib.histories import Histories
 from MemSeg3DLib.jobs import AlignJob, Event, Progress, RoundClosed, RoundFailed, SliceArrived, SliceVoid, Uploading
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.prompts import all_to_wire
-from MemSeg3DLib.recovery import journal_of
 from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.run_state import (
     Locked,
@@ -66,11 +66,10 @@ class RunController:
         self.history_changed: Signal[Any] = Signal()
         """Emits the segmentation node whose rounds were undone or redone."""
         self._link = WorkerLink(worker)
-        self._journal_folder = journal_folder
         self._state = RunState.IDLE
         self._waiting: deque[ActiveRun] = deque()
         self._run: ActiveRun | None = None
-        self._histories: dict[str, tuple[Any, RoundHistory]] = {}
+        self._histories = Histories(journal_folder)
         self._snapshots = SnapshotCache()
 
     def __enter__(self) -> RunController:
@@ -96,14 +95,7 @@ class RunController:
 
     def history(self, segmentation_node: Any) -> RoundHistory:
         """The rounds of a segmentation."""
-        key = segmentation_node.GetID()
-        known = self._histories.get(key)
-        # A closed scene gives its ids away again.
-        if known is None or known[0] is not segmentation_node:
-            journal = journal_of(segmentation_node, self._journal_folder)
-            known = (segmentation_node, RoundHistory(segmentation_node, journal))
-            self._histories[key] = known
-        return known[1]
+        return self._histories.of(segmentation_node)
 
     def start(self, request: RoundRequest) -> str:
         """Queue a round and return its id; it begins at once where nothing else runs.
@@ -287,12 +279,15 @@ class RunController:
         history = self.history(run.request.segmentation_node)
         record = run.record(closed, changes, history)
         self._end()
+        error: RoundError | None = None
         try:
             history.add(record)
-        except RoundError as error:
-            # The round is in the scene; only the journal did not take it.
-            self.failed.emit(RunFailure(run.id, error))
+        except RoundError as refused:
+            error = refused
         self.finished.emit(run.result(closed, changes))
+        if error is not None:
+            # The round is in the scene; only the journal did not take it.
+            self.failed.emit(RunFailure("", error))
 
     def _fail(self, run: ActiveRun, error: MemSeg3DError) -> None:
         run.abandon()
@@ -318,10 +313,7 @@ class RunController:
             self.state_changed.emit(state)
 
     def _notice_native_undo(self) -> None:
-        for key, (node, history) in list(self._histories.items()):
-            if node.GetScene() is None:
-                del self._histories[key]
-                continue
+        for node, history in self._histories.alive():
             sessions = {one.session for one in history.applied[-1:]} | {one.session for one in history.undone[:1]}
             if history.recognise():
                 for session in sessions:

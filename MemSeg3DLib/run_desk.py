@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.hand_edits import HandEdits
+from MemSeg3DLib.errors import MemSeg3DError, PromptError
+from MemSeg3DLib.hand_edits import GIVEN, HandEdits
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.next_round import Asked, Standing, ask
 from MemSeg3DLib.prompt_store import PromptStore
@@ -65,6 +65,28 @@ class RunDesk:
             else:
                 self._start_quietly(place)
         self.changed.emit(None)
+
+    def remove(self, place: Selection, prompt_id: str) -> None:
+        """Take a prompt back, wherever it is by now."""
+        waiting = self.masks.get(place.segmentation.GetID(), [])
+        waiting[:] = [one for one in waiting if one.id != prompt_id]
+        self.store.remove([prompt_id])
+        if prompt_id.startswith(GIVEN):
+            self.dropped.add(prompt_id)
+        self.wish(place)
+
+    def give_mask(
+        self, place: Selection, source_id: str, segment_id: str, axis: int | None, index: int | None
+    ) -> list[str]:
+        """What one segment holds as mask prompts of another, on one slice or on all; their ids. Raises PromptError."""
+        history = self.controller.history(place.segmentation)
+        along = axis if axis is not None else (Standing(history).axis_of(segment_id) or 0)
+        masks = HandEdits(place.segmentation, place.volume, history).masks_of(source_id, segment_id, along, index)
+        if not any(one.mask.any() for one in masks):
+            raise PromptError("The segment is empty: paint something in it first, or choose another one.")
+        self.masks.setdefault(place.segmentation.GetID(), []).extend(masks)
+        self.wish(place)
+        return [one.id for one in masks]
 
     def put_off(self, place: Selection) -> None:
         """Run this once the present run has ended."""

@@ -15,38 +15,7 @@ from MemSeg3DLib.private_editor import PrivateEditor, SurfacePause, prepare_for_
 from MemSeg3DLib.run_state import Locked
 from MemSeg3DLib.slice_locks import LockedVoxels
 from MemSeg3DLib.write_settings import WriteSettings
-
-
-class _Track:
-    """What the run did to one segment so far. Arrays cover the whole grid; untouched pages of them take no memory."""
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.change = np.zeros(shape, dtype=np.int8)
-        """+1 where the run added a voxel, -1 where it removed one."""
-        self.box: Extent | None = None
-        """Holds every voxel that the run ever wrote."""
-
-    def record(self, box: Extent, added: np.ndarray, removed: np.ndarray) -> None:
-        where = extent_slices(box)
-        step = self.change[where] + added.astype(np.int8) - removed.astype(np.int8)
-        self.change[where] = np.clip(step, -1, 1)
-        self.box = box if self.box is None else union(self.box, box)
-
-
-class _Target:
-    """A segment that the run writes: what it should hold now, which voxels the user changed, where it may be edited."""
-
-    def __init__(self, allowed: np.ndarray | None, shape: tuple[int, int, int]) -> None:
-        self.allowed = allowed
-        self.expected = np.zeros(shape, dtype=bool)
-        self.by_hand = np.zeros(shape, dtype=bool)
-        self.box: Extent | None = None
-        """Holds every voxel of `expected`."""
-        self.stamp = -1
-
-    def expect(self, box: Extent, mask: np.ndarray) -> None:
-        self.expected[extent_slices(box)] = mask
-        self.box = box if self.box is None else union(self.box, box)
+from MemSeg3DLib.written import Target, Track
 
 
 class SegmentWriter:
@@ -81,7 +50,7 @@ class SegmentWriter:
         self.grid = segmentation_grid(segmentation_node, volume_node)
         self._map = VolumeOnGrid(volume_node, segmentation_node, self.grid)
         self._locked = LockedVoxels(locked or {}, self._map)
-        self._tracks: dict[str, _Track] = {}
+        self._tracks: dict[str, Track] = {}
         self._editor = PrivateEditor(segmentation_node, volume_node, self.grid)
         self._overwritable = self.settings.overwritable(segmentation_node)
         self._forbidden = self.settings.forbidden(segmentation_node)
@@ -137,9 +106,10 @@ class SegmentWriter:
         self.notice_edits()
         filled = filled_box(self._node, segment_id, self.grid)
         track = self._tracks.get(segment_id)
-        if as_before and track is not None and track.box is not None:
-            # What the run has removed lies outside of what is filled now.
-            filled = track.box if filled is None else union(filled, track.box)
+        # What the run or the user has removed lies outside of what is filled now.
+        for held in (target.box, track.box if as_before and track is not None else None):
+            if held is not None:
+                filled = held if filled is None else union(filled, held)
         placed = self._map.place(axis, index, extent, mask, filled)
         if placed is None:
             return False
@@ -258,10 +228,10 @@ class SegmentWriter:
             self._save_state = None
         self._surface.drop()
 
-    def _freeze(self, segment_id: str) -> _Target:
+    def _freeze(self, segment_id: str) -> Target:
         allowed = self._editor.editable_area(self.settings, segment_id)
         filled = filled_box(self._node, segment_id, self.grid)
-        target = _Target(allowed, self.grid.shape)
+        target = Target(allowed, self.grid.shape)
         if filled is not None:
             now = read_segment(self._node, segment_id, self.grid, filled)
             target.expect(filled, now)
@@ -301,7 +271,7 @@ class SegmentWriter:
     def _apply(self, segment_id: str, box: Extent, added: np.ndarray, removed: np.ndarray) -> None:
         self._editor.remove(segment_id, box, removed)
         self._editor.add(segment_id, box, added)
-        track = self._tracks.setdefault(segment_id, _Track(self.grid.shape))
+        track = self._tracks.setdefault(segment_id, Track(self.grid.shape))
         tight = bounding_extent(added | removed)
         if tight is None:
             return

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from MemSeg3DLib.errors import PromptError, SceneError
-from MemSeg3DLib.hand_edits import GIVEN, HandEdits
 from MemSeg3DLib.left_rounds import LeftRounds
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.next_round import Standing
 from MemSeg3DLib.prompt_entries import entries
 from MemSeg3DLib.prompts import MaskPrompt, Prompt, all_to_wire
 from MemSeg3DLib.quality import QualityCurve
+from MemSeg3DLib.rounds_json import write_rounds
 from MemSeg3DLib.run_desk import RunDesk
 from MemSeg3DLib.run_state import RoundResult, RunProgress, SliceLimits, SliceWritten, Suggestion
+from MemSeg3DLib.scene import volume_spacing
 from MemSeg3DLib.selection import Selection, is_alive
 from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.slice_locks import SliceLocks
@@ -127,13 +128,7 @@ class Workbench:
 
     def remove(self, prompt_id: str) -> None:
         """Take a prompt back; where a round holds it, the next round goes without it, at once where `auto_run`."""
-        here = self._here()
-        waiting = self._desk.masks.get(here.segmentation.GetID(), [])
-        waiting[:] = [one for one in waiting if one.id != prompt_id]
-        self._desk.store.remove([prompt_id])
-        if prompt_id.startswith(GIVEN):
-            self._desk.dropped.add(prompt_id)
-        self._desk.wish(here)
+        self._desk.remove(self._here(), prompt_id)
 
     def prompts(self, segment_id: str | None = None) -> list[PromptEntry]:
         """The prompts of the selected segmentation, or of one of its segments."""
@@ -166,14 +161,7 @@ class Workbench:
         target = segment_id or self.segment_id
         if target is None:
             raise PromptError("Select the segment that the mask is for first.")
-        history = self._controller.history(here.segmentation)
-        along = axis if axis is not None else (Standing(history).axis_of(target) or 0)
-        masks = HandEdits(here.segmentation, here.volume, history).masks_of(source_id, target, along, index)
-        if not masks:
-            raise PromptError("The segment is empty: paint something in it first, or choose another one.")
-        self._desk.masks.setdefault(here.segmentation.GetID(), []).extend(masks)
-        self._desk.wish(here)
-        return [one.id for one in masks]
+        return self._desk.give_mask(here, source_id, target, axis, index)
 
     def run(self) -> str | None:
         """Run what was collected: prompts, edits by hand of the selected segment, removals. The run's id.
@@ -286,6 +274,11 @@ class Workbench:
     def compare(self, round_id: str) -> dict[str, int]:
         """Voxels by segment id that differ between that round and now. Raises RoundError."""
         return self._desk.rounds.compare(self._here().segmentation, round_id)
+
+    def export_rounds(self, path: Path) -> None:
+        """Write prompts and applied rounds as JSON, without any name, for `memseg3d segment --rounds`. RoundError."""
+        here = self._here()
+        write_rounds(path, self._controller.history(here.segmentation).past(), spacing=volume_spacing(here.volume))
 
     def recoverable(self) -> list[Recoverable]:
         """What a crash has left for the segmentations of the scene, or for a scene that was never saved."""

@@ -230,7 +230,7 @@ def test_a_worker_that_forgets_in_mid_round_gets_that_round_again(
 def test_a_worker_that_stays_away_fails_the_run_and_leaves_the_segments_alone(
     a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("MemSeg3DLib.worker_link.PAUSES", (0.05, 0.05))
+    monkeypatch.setattr("MemSeg3DLib.followed_round.PAUSES", (0.05, 0.05))
     proxy = DroppingProxy(a_worker.url)
     with RunController(RemoteWorker(proxy.url, a_worker.token)) as controller:
         outcome = Outcome(controller)

@@ -1,0 +1,33 @@
+"""The rounds of every segmentation in the scene: read when they are first asked for, let go with their node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from MemSeg3DLib.recovery import journal_of
+from MemSeg3DLib.rounds import RoundHistory
+
+
+class Histories:
+    """One RoundHistory for each segmentation node. journal_folder: of recovery journals; None: none is kept."""
+
+    def __init__(self, journal_folder: Path | None) -> None:
+        self._folder = journal_folder
+        self._known: dict[str, tuple[Any, RoundHistory]] = {}
+
+    def of(self, segmentation_node: Any) -> RoundHistory:
+        """The rounds of a segmentation. Raises RoundError where those in the scene are damaged."""
+        key = segmentation_node.GetID()
+        known = self._known.get(key)
+        # A closed scene gives its ids away again.
+        if known is None or known[0] is not segmentation_node:
+            journal = journal_of(segmentation_node, self._folder)
+            known = (segmentation_node, RoundHistory(segmentation_node, journal))
+            self._known[key] = known
+        return known[1]
+
+    def alive(self) -> list[tuple[Any, RoundHistory]]:
+        """Every segmentation that was asked for and is still in a scene, with its rounds."""
+        self._known = {key: one for key, one in self._known.items() if one[0].GetScene() is not None}
+        return list(self._known.values())
