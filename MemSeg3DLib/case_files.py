@@ -9,11 +9,14 @@ from typing import Any
 
 import slicer
 
-from MemSeg3DLib.errors import ExportError, SceneError
+from MemSeg3DLib.errors import ExportError, RoundError, SceneError
 from MemSeg3DLib.export_seg_nrrd import SegNrrdJob, UnusualSegmentation, prepare_seg_nrrd, write_seg_nrrd
 from MemSeg3DLib.grids import content_stamp
 from MemSeg3DLib.output_files import FileSet, write_text
+from MemSeg3DLib.round_record import RoundRecord
 from MemSeg3DLib.rounds import ROLE
+from MemSeg3DLib.rounds_json import rounds_to_json
+from MemSeg3DLib.scene import volume_spacing
 
 PREFIX = "MemSeg3D."
 """Attributes of a segmentation node that belong to its rounds: approved slices, the journal's name."""
@@ -46,30 +49,59 @@ class CaseFiles:
 class CaseSave:
     """A case as it was when it was copied out of the scene; `write` may run on any thread.
 
-    segmentation: None where Slicer's own writer has to write it, and has done so.
+    segmentation: None where Slicer's own writer has to write it, and has done so. rounds: as the scene stores them.
+    kept: attributes of the segmentation. spacing: (k, j, i) in mm of the volume.
     """
 
     files: CaseFiles
     segmentation: SegNrrdJob | None
-    history: str
+    rounds: str
+    kept: dict[str, str]
+    spacing: tuple[float, float, float]
 
-    def write(self) -> None:
-        """Write everything; ExportError where the disk does not take it, and then the earlier save is still there."""
+    def write(self) -> str | None:
+        """Write everything; ExportError where the disk does not take it, and then the earlier save is still there.
+
+        Returns a sentence where the rounds cannot be run again elsewhere; all that going on needs is saved nevertheless.
+        """
         if self.segmentation is not None:
             self.segmentation.write()
+        replayable, remark = self._replayable()
         with FileSet(overwrite=True) as files:
-            write_text(files.add(self.files.history), self.history)
+            history = json.dumps({"version": 1, "rounds": self.rounds, "kept": self.kept})
+            write_text(files.add(self.files.history), history)
+            if replayable is not None:
+                write_text(files.add(self.files.rounds), replayable)
+        if replayable is None:
+            # Those of an earlier save are no longer what is in the segments.
+            self.files.rounds.unlink(missing_ok=True)
+        return remark
+
+    def _replayable(self) -> tuple[str | None, str | None]:
+        """The applied rounds as a document of their own, or None and why not."""
+        if not self.rounds:
+            return None, None
+        try:
+            stored = json.loads(self.rounds)
+            applied = [RoundRecord.from_json(one) for one in stored["rounds"][: stored["applied"]]]
+            if not applied:
+                return None, None
+            return json.dumps(rounds_to_json(applied, spacing=self.spacing), indent=1) + "\n", None
+        except (ValueError, KeyError, TypeError):
+            return None, f"{self.files.name}: the rounds stored in the scene cannot be read."
+        except RoundError as error:
+            return None, f"{self.files.name}: {error}"
 
 
-def prepare_save(segmentation_node: Any, files: CaseFiles) -> CaseSave:
+def prepare_save(segmentation_node: Any, volume_node: Any, files: CaseFiles) -> CaseSave:
     """Copy a case out of the scene; main thread."""
-    history = json.dumps({"version": 1, "rounds": _rounds_text(segmentation_node), "kept": _kept(segmentation_node)})
     try:
         job: SegNrrdJob | None = prepare_seg_nrrd(segmentation_node, files.segmentation, overwrite=True)
     except UnusualSegmentation:
         write_seg_nrrd(segmentation_node, files.segmentation)
         job = None
-    return CaseSave(files, job, history)
+    spacing = volume_spacing(volume_node)
+    return CaseSave(files, job, _rounds_text(segmentation_node), _kept(segmentation_node), spacing)
 
 
 def state_stamp(segmentation_node: Any) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from MemSeg3DLib.case_files import CaseFiles, load_saved
 from MemSeg3DLib.case_list import Case
 from MemSeg3DLib.case_template import CaseTemplate, apply_template
 from MemSeg3DLib.errors import MemSeg3DError, SceneError
+from MemSeg3DLib.prompt_markups import SEGMENTATION_ROLE
 from MemSeg3DLib.rounds import ROLE
 from MemSeg3DLib.scene import add_segmentation, load_volume
 
@@ -56,11 +57,22 @@ def load_case(scene: Any, case: Case, files: CaseFiles, template: CaseTemplate |
 
 
 def remove_with_parts(scene: Any, node: Any) -> None:
-    """Remove a node with its display and storage nodes and its rounds, which would stay behind."""
-    parts = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
-    parts += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    """Remove a node with its display and storage nodes, its rounds and its prompts, which would stay behind."""
+    parts = [
+        prompts
+        for prompts in _nodes_of(scene, "vtkMRMLMarkupsNode")
+        if prompts.GetNodeReference(SEGMENTATION_ROLE) is node
+    ]
+    if node.IsA("vtkMRMLStorableNode"):
+        parts += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    if node.IsA("vtkMRMLDisplayableNode"):
+        parts += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
     parts.append(node.GetNodeReference(ROLE))
     scene.RemoveNode(node)
     for part in parts:
         if part is not None:
-            scene.RemoveNode(part)
+            remove_with_parts(scene, part)
+
+
+def _nodes_of(scene: Any, kind: str) -> list[Any]:
+    return [scene.GetNthNodeByClass(n, kind) for n in range(scene.GetNumberOfNodesByClass(kind))]

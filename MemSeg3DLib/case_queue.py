@@ -15,7 +15,6 @@ from MemSeg3DLib.case_nodes import OpenedCase, load_case, remove_with_parts
 from MemSeg3DLib.case_template import CaseTemplate
 from MemSeg3DLib.errors import SceneError
 from MemSeg3DLib.export import ExportFormat, ExportJob, ExportRequest, prepare_export
-from MemSeg3DLib.rounds import ROLE
 from MemSeg3DLib.signals import Signal
 
 
@@ -28,9 +27,6 @@ class CaseWorkbench(Protocol):
 
     def select(self, volume_node: Any, segmentation_node: Any, segment_id: str | None) -> None:
         """What prompts belong to from now on."""
-
-    def export_rounds(self, path: Path) -> None:
-        """Write the prompts and rounds of what is selected."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,8 @@ class CaseQueue:
         """Entries, or the open case, have changed."""
         self.skipped: Signal[CaseEntry] = Signal()
         """A case could not be opened and was passed over."""
+        self.remarked: Signal[str] = Signal()
+        """A sentence about the case that was saved; nothing of it is lost."""
         self._scene = scene
         self._cases = {case.name: case for case in cases}
         self._output = Path(output)
@@ -145,21 +143,20 @@ class CaseQueue:
         if not self.is_changed:
             return
         place, prepared, stamp = self._prepare_save()
-        self._order.write(place, prepared)
-        self._write_rounds()
+        self._remark(self._order.write(place, prepared))
         # Only now: where the disk was full, the case still counts as changed.
         self._saved_stamp = stamp
 
-    def save_task(self) -> Task[None] | None:
+    def save_task(self) -> Task[str | None] | None:
         """The same on a thread of its own, for saving while the user goes on; None where nothing is to be saved."""
         if not self.is_changed:
             return None
         place, prepared, stamp = self._prepare_save()
         name, task = self._current, Task(lambda control: self._order.write(place, prepared), "memseg3d-autosave")
 
-        def finished(_nothing: None) -> None:
+        def finished(remark: str | None) -> None:
+            self._remark(remark)
             if self._current == name:
-                self._write_rounds()
                 self._saved_stamp = stamp
 
         task.finished.connect(finished)
@@ -228,24 +225,28 @@ class CaseQueue:
     def _open_saved(self, name: str) -> None:
         """The present case has been saved."""
         opened = load_case(self._scene, self._cases[name], CaseFiles(self._output, name), self._template)
+        # First the new case: the prompts that go with the old one's nodes are then no longer anybody's to run.
+        if self._workbench is not None:
+            self._workbench.select(opened.volume, opened.segmentation, opened.first_segment)
         self._remove_nodes()
         self._current, self._opened = name, opened
         self._saved_stamp = state_stamp(opened.segmentation)
         self._problems.pop(name, None)
-        if self._workbench is not None:
-            self._workbench.select(opened.volume, opened.segmentation, opened.first_segment)
         self._remember(QueueState(self._state.done, name))
 
     def _prepare_save(self) -> tuple[int, CaseSave, tuple[object, ...]]:
         assert self._current is not None
         node = self.segmentation_node
-        return self._order.next(), prepare_save(node, CaseFiles(self._output, self._current)), state_stamp(node)
+        return self._order.next(), self._copy_of(node), state_stamp(node)
 
-    def _write_rounds(self) -> None:
-        node = self.segmentation_node
-        has_rounds = node is not None and node.GetNodeReference(ROLE) is not None
-        if self._workbench is not None and self._current is not None and has_rounds:
-            self._workbench.export_rounds(CaseFiles(self._output, self._current).rounds)
+    def _copy_of(self, node: Any) -> CaseSave:
+        assert self._current is not None
+        assert self._opened is not None
+        return prepare_save(node, self._opened.volume, CaseFiles(self._output, self._current))
+
+    def _remark(self, sentence: str | None) -> None:
+        if sentence is not None:
+            self.remarked.emit(sentence)
 
     def _pass_over(self, name: str, error: SceneError) -> None:
         self._problems[name] = str(error)
@@ -285,9 +286,11 @@ class _WriteOrder:
         self._prepared += 1
         return self._prepared
 
-    def write(self, place: int, save: CaseSave) -> None:
-        """Write, unless a newer save of the same case has been written; any thread."""
+    def write(self, place: int, save: CaseSave) -> str | None:
+        """Write, unless a newer save of the same case has been written; any thread. Returns what `write` remarks."""
         with self._lock:
-            if place > self._written.get(save.files.name, 0):
-                save.write()
-                self._written[save.files.name] = place
+            if place < self._written.get(save.files.name, 0):
+                return None
+            remark = save.write()
+            self._written[save.files.name] = place
+            return remark

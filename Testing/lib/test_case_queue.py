@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_tools import geometry_of, small_phantom, unpacked
+from lib.benches import box_on, run_bench
 from lib.scenes import a_ball, write_ball
 
 from demo.phantom_dicom import write_phantom_series
@@ -23,10 +24,12 @@ from MemSeg3DLib.case_template import CaseTemplate, apply_template, read_templat
 from MemSeg3DLib.case_template import write_template as write_template_file
 from MemSeg3DLib.errors import ExportError, SceneError
 from MemSeg3DLib.export import ExportFormat
-from MemSeg3DLib.scene import volume_array
+from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.scene import add_segmentation, volume_array
 from MemSeg3DLib.segment_writer import SegmentWriter
 from MemSeg3DLib.terminology import LabelsError
 from MemSeg3DLib.volume_masks import segment_on_volume
+from MemSeg3DLib.workbench import Workbench
 
 SHAPE = (6, 12, 14)
 TEMPLATE = template_of_names(["liver", "tumour"])
@@ -236,9 +239,6 @@ class ABusyWorkbench:
     def select(self, volume_node: Any, segmentation_node: Any, segment_id: str | None) -> None:
         self.selected = segment_id
 
-    def export_rounds(self, path: Path) -> None:
-        raise AssertionError("there are no rounds")
-
 
 def test_nobody_leaves_a_case_in_mid_round(scene: Any, a_folder: Path, tmp_path: Path) -> None:
     workbench = ABusyWorkbench()
@@ -368,3 +368,57 @@ def test_a_queue_needs_a_folder_that_takes_files(scene: Any, a_folder: Path, tmp
     with pytest.raises(SceneError, match="no case"):
         CaseQueue(scene, [], tmp_path / "out")
     shutil.rmtree(a_folder)
+
+
+@pytest.fixture
+def a_bench(scene: Any, a_worker: LocalWorker, tmp_path: Path) -> Iterator[Workbench]:
+    bench = Workbench(scene, a_worker, tmp_path / "journals")
+    yield bench
+    bench.close()
+
+
+def test_rounds_go_on_after_the_case_was_left(scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path) -> None:
+    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
+    queue.next()
+    for index in (2, 3):
+        a_bench.add(box_on(queue.volume_node, str(a_bench.segment_id), index, 3, 9))
+        run_bench(a_bench)
+    chosen = str(a_bench.segment_id)
+    a_bench.approve(chosen, 0, 4)
+    after_two = drawn(queue)
+    assert after_two.any()
+    rounds = [one.id for one in a_bench.rounds()]
+    markups = scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode")
+    assert markups > 0
+    queue.next()
+    assert a_bench.rounds() == []
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 0, "prompts of the case that was left are gone"
+    document = json.loads((tmp_path / "out" / "a.rounds.json").read_text("utf-8"))
+    assert [one["id"] for one in document["rounds"]] == rounds
+    queue.previous()
+    assert [one.id for one in a_bench.rounds()] == rounds
+    assert a_bench.approved(chosen) == frozenset({(0, 4)})
+    assert np.array_equal(drawn(queue), after_two)
+    a_bench.unapprove(chosen, 0, 4)
+    a_bench.undo()
+    run_bench(a_bench)
+    a_bench.undo()
+    run_bench(a_bench)
+    assert not drawn(queue).any()
+    queue.next()
+    assert not (tmp_path / "out" / "a.rounds.json").exists(), "no round is applied any more"
+    queue.previous()
+    assert a_bench.can_redo
+
+
+def test_rounds_of_a_case_do_not_hang_on_what_is_selected(
+    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
+) -> None:
+    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
+    queue.next()
+    a_bench.add(box_on(queue.volume_node, str(a_bench.segment_id), 2, 3, 9))
+    run_bench(a_bench)
+    other = add_segmentation(scene, queue.volume_node, "the user's own")
+    a_bench.select(queue.volume_node, other, None)
+    queue.next()
+    assert len(json.loads((tmp_path / "out" / "a.rounds.json").read_text("utf-8"))["rounds"]) == 1
