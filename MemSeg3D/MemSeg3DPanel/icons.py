@@ -14,6 +14,9 @@ def tool_icon(tool: str, palette: Any) -> Any:
     icon = qt.QIcon()
     icon.addPixmap(_drawn(tool, palette.color(qt.QPalette.ButtonText)), qt.QIcon.Normal, qt.QIcon.Off)
     icon.addPixmap(_drawn(tool, palette.color(qt.QPalette.HighlightedText)), qt.QIcon.Normal, qt.QIcon.On)
+    faint = palette.color(qt.QPalette.Disabled, qt.QPalette.ButtonText)
+    for state in (qt.QIcon.Off, qt.QIcon.On):
+        icon.addPixmap(_drawn(tool, faint), qt.QIcon.Disabled, state)
     return icon
 
 

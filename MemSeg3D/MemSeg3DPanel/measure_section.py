@@ -19,7 +19,7 @@ class MeasureSection(Section):
 
     def __init__(self, context: Context, host: Any) -> None:
         super().__init__(context, "Measure.ui", host)
-        titles = [_("Segment"), _("mL"), _("Longest mm"), _("Perp. mm"), _("Slice"), _("Mean"), _("SD"), _("Unit")]
+        titles = [_("Segment"), _("mL"), _("Long mm"), _("Perp mm"), _("Slice"), _("Mean"), _("SD"), _("Unit")]
         self._rows = Rows(self.ui.measureTree, titles)
         self._button = host.parentWidget()
         self._task: Task[list[SegmentMeasurement]] | None = None

@@ -23,16 +23,12 @@ class WorkerSection(Section):
         super().__init__(context, "Worker.ui", host)
         self._choice = context.application.choice
         self._changed = changed
+        self._filled: tuple[str, str, str, bool] | None = None
         self._report: ConnectionReport | None = None
         self.tested: Signal[ConnectionReport] = Signal()
         self._line = TaskLine(context.application, self.ui, "connection", context.say)
         self.environment = EnvironmentPart(context, self.ui)
-        plan = self._choice.plan
-        self.ui.urlEdit.setText(plan.url)
-        self.ui.tokenEdit.setText(plan.token)
-        self.ui.caEdit.setText(plan.ca_file)
-        self.ui.plainBox.setChecked(plan.allows_plain_text)
-        self.ui.rememberBox.setChecked(self._choice.remembers_token)
+        self._fill()
         self.on(self.ui.noneRadio, "clicked()", lambda: self.choose("none"))
         self.on(self.ui.localRadio, "clicked()", lambda: self.choose("local"))
         self.on(self.ui.remoteRadio, "clicked()", lambda: self.choose("remote"))
@@ -89,7 +85,21 @@ class WorkerSection(Section):
         self._choice.confirm_host(host)
         return True
 
+    def _fill(self) -> None:
+        """Show the remote worker of the plan; what is being typed stays as long as that is the same."""
+        plan = self._choice.plan
+        told = (plan.url, plan.token, plan.ca_file, plan.allows_plain_text)
+        if told == self._filled:
+            return
+        self._filled = told
+        self.ui.urlEdit.setText(plan.url)
+        self.ui.tokenEdit.setText(plan.token)
+        self.ui.caEdit.setText(plan.ca_file)
+        self.ui.plainBox.setChecked(plan.allows_plain_text)
+        self.ui.rememberBox.setChecked(self._choice.remembers_token)
+
     def _told(self, _plan: object) -> None:
+        self._fill()
         self._changed()
 
     def _use_remote(self) -> None:
