@@ -62,7 +62,7 @@ class CaseSave:
     def write(self) -> str | None:
         """Write everything; ExportError where the disk does not take it, and then the earlier save is still there.
 
-        Returns a sentence where the rounds cannot be run again elsewhere; all that going on needs is saved nevertheless.
+        Returns a sentence where the rounds cannot be run again elsewhere; all that going on needs is saved even so.
         """
         if self.segmentation is not None:
             self.segmentation.write()
