@@ -144,6 +144,45 @@ def test_a_stroke_on_another_view_holds_on_every_slice_that_it_crosses(a_segment
         assert not after[index][under].any()
 
 
+def test_a_negative_stroke_in_the_first_round_leaves_out_without_a_guess_of_its_own(a_session: Session) -> None:
+    """Slices that only it touches are tracked from the box as without it, and it cuts what it covers."""
+    box = BoxPrompt(1, 0, (12, 7, 7), (12, 33, 37))
+    stroke = scribble((6, 20, 22), (18, 20, 22), axis=2, positive=False)
+    done, _ = finish(a_session.begin("1", [box, stroke]))
+    assert [each.index for each in done if each.prompted] == [12]
+    found, cover = a_session.labelmap(1), np.zeros(SHAPE, bool)
+    for index in stroke.cover.slices(0):
+        cover[index] = stroke.cover.on(0, index)
+    assert not (found & cover).any()
+    assert (found & BALL).sum() > 0.97 * (BALL & ~cover).sum()
+
+
+def test_what_a_stroke_cuts_off_does_not_come_back_behind_it() -> None:
+    """A wall across a slice ends the object there: the next slice follows the mask that was left."""
+    volume = Volume(np.where(LONG, 100, 10).astype(np.int16), (2.0, 1.0, 1.0))
+    session = Session(volume, ThresholdNetwork(follows="memory"), Options(window=(0.0, 110.0)))
+    mask = MaskPrompt(1, 0, 20, LONG[20])
+    wall = scribble((26, 20, 0), (26, 20, 43), radius=30.0, positive=False, shape=LONG.shape)
+    finish(session.begin("1", [mask, wall]))
+    assert slices(session) == list(range(26))
+
+
+def test_a_negative_stroke_beside_the_object_changes_nothing(a_segmented_ball: Session) -> None:
+    before = a_segmented_ball.objects
+    done, _ = finish(a_segmented_ball.begin("2", [scribble((2, 4, 4), (2, 9, 9), positive=False)]))
+    assert (a_segmented_ball.objects, done) == (before, [])
+
+
+def test_a_stroke_on_another_view_may_reach_beyond_the_sessions_limits(a_ball: Volume) -> None:
+    session = Session(a_ball, ThresholdNetwork(), Options(window=(0.0, 110.0), first=8, last=16))
+    finish(session.begin("1", [BoxPrompt(1, 0, (12, 7, 7), (12, 33, 37))]))
+    finish(session.begin("2", [scribble((2, 20, 22), (22, 20, 22), axis=2, positive=False)]))
+    assert slices(session) == list(range(8, 17))
+    assert not session.labelmap(1)[8:17, 20, 22].any()
+    with pytest.raises(PromptError, match="beyond the session's limits"):
+        session.begin("3", [scribble((2, 20, 22), (5, 20, 22), axis=2, positive=False)])
+
+
 def test_a_stroke_alone_is_propagated_across_the_view_that_it_was_drawn_on(a_session: Session) -> None:
     finish(a_session.begin("1", [scribble((8, 20, 22), (16, 20, 22), axis=1)]))
     assert a_session.qualities(1)[0] == 1

@@ -14,11 +14,22 @@ import torch
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.seam import Network, Prompts
+from memseg3d.propagation.covers import Cover
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.memory import BACKWARD, FORWARD
 from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
+from memseg3d.propagation.prompts import (
+    Box3DPrompt,
+    BoxPrompt,
+    ExtremePointsPrompt,
+    LassoPrompt,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    ScribblePrompt,
+    VoxelsPrompt,
+)
 from memseg3d.propagation.region_tracker import RegionTracker
 from memseg3d.propagation.regions import Extent, Region
 from memseg3d.propagation.session import Session
@@ -49,6 +60,17 @@ def play(session: Session) -> None:
         [BoxPrompt(1, 0, (12, 7, 7), (12, 33, 37)), PointPrompt(2, (11.0, 20.0, 22.0))],
         [PointPrompt(1, (15.0, 20.0, 30.0), False), MaskPrompt(2, 0, 8, BALL[8])],
         [BoxPrompt(1, 1, (6, 20, 9), (18, 20, 34))],
+        [
+            Box3DPrompt(3, 0, (9, 8, 8), (16, 32, 36)),
+            ScribblePrompt(3, 2, ((2, 20, 22), (19, 24, 22)), (1, 1, 1), BALL.shape, False),
+            LassoPrompt(4, 0, ((13, 8, 8), (13, 8, 36), (13, 32, 30)), BALL.shape),
+            ScribblePrompt(5, 0, ((12, 20, 12), (12, 22, 30)), (1, 2, 2), BALL.shape),
+        ],
+        [
+            ExtremePointsPrompt(4, 0, ((12, 8, 22), (12, 32, 22), (12, 20, 8), (12, 20, 36), (17, 20, 22))),
+            MaskPrompt(5, 0, 15, np.zeros(BALL.shape[1:], bool)),
+            VoxelsPrompt(3, 0, Cover(BALL.shape, (10, 15, 20), np.ones((4, 3, 3), bool))),
+        ],
     ]
     for place, prompts in enumerate(rounds):
         finish(session.begin(str(place), prompts))
@@ -62,11 +84,13 @@ def test_every_kind_of_prompt_runs_and_repeats_itself(a_ball: Volume, a_network:
         play(session)
     assert sessions[0].objects == sessions[1].objects
     assert sessions[0].objects[2].voxels > 0
+    assert sessions[0].labelmap(3)[10:14, 15:18, 20:23].all()
+    assert not sessions[0].labelmap(5)[15:].any()
     np.testing.assert_array_equal(sessions[0].labelmap(2)[8], BALL[8])
     new = Session(a_ball, a_network, options)
     new.restore(sessions[0].records())
     assert new.objects == sessions[0].objects
-    for _ in range(3):
+    for _ in range(5):
         new.undo()
     assert new.objects == {}
 

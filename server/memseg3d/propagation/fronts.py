@@ -35,7 +35,7 @@ class Front:
     """Walks through `interval` in `direction`, beginning beside the conditioning slice it starts from.
 
     priors: gives a slice's last result, or None. is_alone: no other front comes from the far end, so that the object
-    may end on the way.
+    may end on the way. bound: what of a found mask (rows, columns) may stay on a slice.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Front:
         region: Region,
         priors: Callable[[int], SliceLogits | None],
         is_alone: bool,
+        bound: Callable[[int, np.ndarray], np.ndarray] = lambda _, mask: mask,
     ) -> None:
         self.interval = interval
         self.direction = direction
@@ -53,6 +54,7 @@ class Front:
         self.region = region
         self.is_alone = is_alone
         self._priors = priors
+        self._bound = bound
         first, last = (interval.first, interval.last) if direction == FORWARD else (interval.last, interval.first)
         self.path = range(first, last + direction, direction)
         self.remaining = len(self.path)
@@ -62,7 +64,11 @@ class Front:
         absent = 0
         for place, index in enumerate(self.path):
             result = self.tracker.track(index, self.region, self.direction, self._priors(index))
-            mask = result.mask(self.tracker.view.slice_shape)
+            found = result.mask(self.tracker.view.slice_shape)
+            mask = self._bound(index, found)
+            if not np.array_equal(mask, found):
+                self.tracker.correct(index, self.region, mask)
+                result = SliceLogits.of_mask(mask, result.quality)
             extent = Extent.of_mask(mask)
             self.region = self.tracker.view.framing.following(self.region, extent)
             absent = absent + 1 if extent is None else 0

@@ -15,7 +15,7 @@ from memseg3d.propagation.labelmaps import LabelVolume
 from memseg3d.propagation.options import BankMode
 from memseg3d.propagation.parts import lasso_prior, obeyed
 from memseg3d.propagation.plan import Interval, Plan
-from memseg3d.propagation.prompts import MaskPrompt, PointPrompt, Prompt, in_plane, is_drawing, sign_of
+from memseg3d.propagation.prompts import MaskPrompt, PointPrompt, Prompt, in_plane, is_drawing, is_positive, sign_of
 from memseg3d.propagation.region_tracker import RegionTracker
 from memseg3d.propagation.regions import Extent, Region
 from memseg3d.propagation.slice_logits import SliceLogits, blended
@@ -84,6 +84,9 @@ class ObjectRun:
         for index in self.plan.anchors:
             self._adopt(index)
         for index in self.plan.decode:
+            if not any(is_positive(prompt) for prompt in slices[index]) and not self._tracker.conditioning:
+                # What only takes away needs to know the object: the slices decoded just now tell.
+                self._tracker.remember_prompted()
             result = yield from self._decoded(index, list(slices[index]))
             result = self._obeyed(index, result)
             self._logits[index] = result
@@ -102,7 +105,7 @@ class ObjectRun:
             for direction, start in starts.items():
                 tracker = self._tracker.clone() if shared is None else shared
                 region, alone = self._start_region(start), len(starts) == 1
-                self._fronts.append(Front(interval, direction, tracker, region, self._prior, alone))
+                self._fronts.append(Front(interval, direction, tracker, region, self._prior, alone, self._left_out))
         for step in alternating(self._fronts) if shared is None else one_after_the_other(self._fronts):
             yield self._done(step)
         self._steps_left = 0
@@ -171,6 +174,11 @@ class ObjectRun:
             return result
         self._tracker.adopt(index, self._tracker.region_of(index), mask)
         return SliceLogits.of_mask(mask, result.quality)
+
+    def _left_out(self, index: int, mask: np.ndarray) -> np.ndarray:
+        """A tracked slice's mask without what the strokes of this slice leave out."""
+        prompts = self.plan.held.get(index)
+        return mask if prompts is None else obeyed(mask, prompts, self.view.axis, index)
 
     def _decoded(self, index: int, prompts: list[Prompt]) -> Generator[list[SliceDone], None, SliceLogits]:
         """Decode one slice; where clicks alone leave the region open, one step for each region that is tried."""
@@ -252,6 +260,7 @@ class ObjectRun:
 
     def _finished(self, index: int, mask: np.ndarray, quality: float, prompted: bool) -> SliceDone:
         before = self._labels.slice(self.view.axis, index)
+        mask = self._left_out(index, mask)
         mask = bounded(self._edit, before, mask)
         if self.plan.limits is not None:
             mask = self.plan.limits.kept(before, mask, self.view.axis, index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from memseg3d.propagation.limits import SliceLimits
 from memseg3d.propagation.prompts import Prompt
@@ -39,6 +39,8 @@ class Plan:
     """First and last slice between which the object may lie at all; None: anywhere."""
     limits: SliceLimits | None = None
     """Outside of them the round changes no voxel."""
+    held: Slices = field(default_factory=dict)
+    """Strokes on slices that are not conditioning: what they leave out is left out of what propagation finds there."""
     anchors: tuple[int, ...] = ()
     """Slices just outside the limits, with a conditioning slice beyond them: propagation goes on from their masks."""
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from memseg3d.propagation.prompt_checks import check_prompt
-from memseg3d.propagation.prompts import MaskPrompt, Prompt, PromptError, is_drawing, is_positive, slices_of
+from memseg3d.propagation.prompts import (
+    MaskPrompt,
+    Prompt,
+    PromptError,
+    StrokePrompt,
+    is_drawing,
+    is_positive,
+    slices_of,
+)
 
 PromptSet = dict[str, Prompt]
 """Prompts by id, in the order in which they were given."""
@@ -73,13 +81,31 @@ def by_slice(prompts: Sequence[Prompt], axis: int) -> dict[int, list[Prompt]]:
     return result
 
 
-def check_limits(slices: Mapping[int, Sequence[Prompt]], limits: tuple[int, int]) -> None:
-    """Raise `PromptError` where a prompted slice lies beyond the session's first and last slice."""
-    for index in slices:
-        if not limits[0] <= index <= limits[1]:
+def within_limits(slices: Mapping[int, list[Prompt]], limits: tuple[int, int]) -> dict[int, list[Prompt]]:
+    """The prompted slices without what a stroke on another view says beyond the session's first and last slice.
+
+    Raises `PromptError` where all that a prompt says lies beyond them.
+    """
+    kept = {index: prompts for index, prompts in slices.items() if limits[0] <= index <= limits[1]}
+    inside = {prompt.id for prompts in kept.values() for prompt in prompts}
+    for index in sorted(slices.keys() - kept.keys()):
+        if any(prompt.id not in inside for prompt in slices[index]):
             raise PromptError(
                 f"Slice {index} lies beyond the session's limits {limits[0]} to {limits[1]}; prompt within them."
             )
+    return kept
+
+
+def held_only(slices: Mapping[int, Sequence[Prompt]], has_content: Callable[[int], bool]) -> set[int]:
+    """Slices with nothing but negative strokes where the object is not yet: these tell what to leave out there, and not
+    how the object looks.
+    """
+    return {
+        index
+        for index, prompts in slices.items()
+        if all(isinstance(prompt, StrokePrompt) and not prompt.positive for prompt in prompts)
+        and not has_content(index)
+    }
 
 
 def check_seen(added: Sequence[Prompt], axis: int) -> None:

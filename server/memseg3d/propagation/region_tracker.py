@@ -101,6 +101,17 @@ class RegionTracker:
                 self.tracker.forget([behind])
         return _chosen(decoded, region)
 
+    @torch.no_grad()
+    def correct(self, index: int, region: Region, mask: np.ndarray) -> None:
+        """Remember a tracked slice with another mask (rows, columns) than was found: later slices follow that one."""
+        logits = self._prior(SliceLogits.of_mask(mask), region)
+        self.tracker.replace_entry(index, self.view.features(index, region), logits, region)
+
+    @torch.no_grad()
+    def remember_prompted(self) -> None:
+        """Make memory of the slices that were prompted since the last tracking, so that others can read it."""
+        self.tracker.remember_prompted()
+
     def forget(self, indices: Iterable[int]) -> None:
         """Drop those slices, prompted or tracked."""
         self.tracker.forget(indices)

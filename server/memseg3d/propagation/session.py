@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,21 +14,13 @@ from memseg3d.propagation.events import ObjectSummary, RoundDone, SliceDone, Sug
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.labelmaps import LabelVolume, verify
-from memseg3d.propagation.limits import SliceLimits, confinement
+from memseg3d.propagation.limits import SliceLimits
+from memseg3d.propagation.object_plan import plan_object
 from memseg3d.propagation.object_run import LiveObject, ObjectRun
 from memseg3d.propagation.options import Options
-from memseg3d.propagation.plan import limited, plan_round
-from memseg3d.propagation.prompt_sets import (
-    by_object,
-    by_slice,
-    check_limits,
-    check_seen,
-    named,
-    propagation_axis,
-    updated,
-)
+from memseg3d.propagation.plan import Slices
+from memseg3d.propagation.prompt_sets import by_object, check_seen, named, propagation_axis, updated
 from memseg3d.propagation.prompts import Prompt
-from memseg3d.propagation.reach import within_reach
 from memseg3d.propagation.records import ObjectChange, RoundRecord
 from memseg3d.propagation.run import Run
 from memseg3d.propagation.states import ObjectState, prompts_after, states_after
@@ -196,28 +187,15 @@ class Session:
         """Plan one object's part of a round whose prompts then are `prompts`."""
         state = self._states.get(number)
         axis = self._axis(number, {number: prompts})
-        slices = by_slice(prompts, axis)
-        limits = self.options.limits(self.volume.shape[axis])
-        check_limits(slices, limits)
         same_axis = state is not None and state.axis == axis and bool(state.prompts)
-        limits = within_reach(slices, limits, axis, self.options.reach, self.volume)
-        count = self.volume.shape[axis]
-        confined = confinement(prompts, axis, count)
-        ends_moved = same_axis and state is not None and confinement(state.prompts, axis, count) != confined
-        if confined is not None:
-            limits = max(limits[0], confined[0]), min(limits[1], confined[1])
-        before = state.slices if state and same_axis else {}
-        plan = plan_round(before, slices, limits, afresh=not same_axis, ends_moved=ends_moved)
-        plan = replace(plan, confined=confined)
-        live = self._live.get(number) if same_axis else None
         labels = self._labels.get(number) or LabelVolume(self.volume.shape)
-        if bounds is not None:
-            content = set(labels.slices_with_content(axis).tolist())
-            plan = limited(plan, bounds, axis, content.__contains__)
-        view = live.tracker.view if live else self._view(axis, slices, state)
+        before = state if same_axis else None
+        plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
+        live = self._live.get(number) if same_axis else None
+        view = live.tracker.view if live else self._view(axis, plan.slices, state)
         return ObjectRun(number, view, plan, labels, live, self.options.bidirectional)
 
-    def _view(self, axis: int, slices: Mapping[int, list[Prompt]], state: ObjectState | None) -> View:
+    def _view(self, axis: int, slices: Slices, state: ObjectState | None) -> View:
         info = self._network.info
         crop = self.options.region == "crop" or (self.options.region == "auto" and info.prefers_crop)
         framing = Framing(self.volume.slice_shape(axis), self.volume.slice_spacing(axis), info.image_size, crop)
@@ -227,7 +205,7 @@ class Session:
             windows.append(own or self._object_window(axis, slices, framing) or self.window)
         return View(self.volume, axis, framing, tuple(windows), self.store)
 
-    def _object_window(self, axis: int, slices: Mapping[int, list[Prompt]], framing: Framing) -> Window | None:
+    def _object_window(self, axis: int, slices: Slices, framing: Framing) -> Window | None:
         for index, prompts in slices.items():
             region, _ = first_region(framing, axis, index, prompts, None)
             window = window_of_object(self.volume, axis, index, prompts, region)

@@ -1,0 +1,49 @@
+"""One object's plan for a round: its prompts, the session's options, boxes in space and the round's limits together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from memseg3d.propagation.labelmaps import LabelVolume
+from memseg3d.propagation.limits import SliceLimits, confinement
+from memseg3d.propagation.options import Options
+from memseg3d.propagation.plan import Plan, limited, plan_round
+from memseg3d.propagation.prompt_sets import by_slice, held_only, within_limits
+from memseg3d.propagation.prompts import Prompt
+from memseg3d.propagation.reach import within_reach
+from memseg3d.propagation.states import ObjectState
+from memseg3d.propagation.volume import Volume
+
+
+def plan_object(
+    prompts: Sequence[Prompt],
+    axis: int,
+    before: ObjectState | None,
+    labels: LabelVolume,
+    volume: Volume,
+    options: Options,
+    bounds: SliceLimits | None,
+) -> Plan:
+    """What the round computes of an object whose prompts then are `prompts`, propagated along `axis`.
+
+    before: the object as the last round left it along the same axis, None where it is computed afresh; labels: its
+    labelmap; bounds: the round's limits. Raises `PromptError`.
+    """
+    whole = options.limits(volume.shape[axis])
+    said = within_limits(by_slice(prompts, axis), whole)
+    content = set() if before is None else set(labels.slices_with_content(axis).tolist())
+    held = held_only(said, content.__contains__)
+    slices = {index: each for index, each in said.items() if index not in held}
+    known = {} if before is None else within_limits(before.slices, whole)
+    known = {index: each for index, each in known.items() if index not in held or each != said[index]}
+    limits = within_reach(slices, whole, axis, options.reach, volume)
+    confined = confinement(prompts, axis, volume.shape[axis])
+    moved = before is not None and confinement(before.prompts, axis, volume.shape[axis]) != confined
+    if confined is not None:
+        limits = max(limits[0], confined[0]), min(limits[1], confined[1])
+    plan = plan_round(known, slices, limits, afresh=before is None, ends_moved=moved)
+    plan = replace(plan, confined=confined, held={index: said[index] for index in held})
+    if bounds is None:
+        return plan
+    return limited(plan, bounds, axis, lambda index: bool(labels.slice(axis, index).any()))
