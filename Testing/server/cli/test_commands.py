@@ -140,3 +140,32 @@ def test_training_on_a_device_that_is_not_there_is_explained(memseg3d: Command, 
     result = memseg3d("train", "nano", "--folder", tmp_path / "run", "--device", "abacus")
     assert result.exit_code == 2
     assert "abacus cannot be used here" in words(result)
+
+
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+def test_baselines_and_advice_come_out_of_one_command(memseg3d: Command, a_data_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("slicer", reason="slicer-core is not installed.")
+    out, pictures = tmp_path / "out", tmp_path / "pictures"
+    ways = ("--advice", "truth", "--advice", "quality", "--advice", "random")
+    result = memseg3d(
+        *("evaluate", "rounds", "--data", a_data_folder, "--out", out, "--corrections", "1", "--baselines"),
+        *("--pictures", pictures, *ways),
+    )
+    assert result.exit_code == 0, result.output
+    figures = json.loads((out / "rounds.json").read_text())
+    assert set(figures["advice"]) == {"truth", "quality", "random"}
+    assert set(figures["best_baselines"]["CT"]["box"]["means"]) == {"A_growcut", "B_random_walker"}
+    assert figures["best_baselines"]["CT"]["box"]["best"] > 0.8
+    assert (pictures / "curves.png").is_file()
+    assert len(list((out / "targets").iterdir())) == 5
+
+
+def test_a_grow_cut_program_that_is_not_there_is_explained(
+    memseg3d: Command, a_data_folder: Path, tmp_path: Path
+) -> None:
+    result = memseg3d(
+        *("evaluate", "rounds", "--data", a_data_folder, "--out", tmp_path / "out", "--corrections", "0"),
+        *("--baselines", "--grow-cut", tmp_path / "nothing.py"),
+    )
+    assert result.exit_code == 2
+    assert "Testing/benchmarks/grow_cut.py" in words(result)

@@ -6,6 +6,7 @@ larger side; seeds are an ellipse in the box's middle, everything outside the re
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -75,29 +76,26 @@ class ClassicalSegmenter:
         image = np.asarray(self._volume.voxels[crop], np.float64)
         mask = np.zeros(shape, bool)
         mask[crop] = self._method(Question(image, marks, self._volume.spacing))
-        inside = np.zeros(shape, bool)
-        inside[_slices(low, high)] = True
-        return Answer(mask & inside, time.perf_counter() - started, None, 1)
+        return Answer(mask, time.perf_counter() - started, None, 1)
 
 
 def region(box: Box, clicks: Sequence[Click], volume: Volume) -> tuple[list[int], list[int]]:
     """Corners (k, j, i), inclusive, of where the object may be; object clicks outside the box's reach widen it."""
     axis, spacing = box.axis, volume.spacing
     larger = max((box.upper[a] - box.lower[a] + 1) * spacing[a] for a in range(3) if a != axis)
-    low, high = [float(n) for n in box.lower], [float(n) for n in box.upper]
-    low[axis], high[axis] = box.index - DEPTH * larger / spacing[axis], box.index + DEPTH * larger / spacing[axis]
+    low, high, reach = list(box.lower), list(box.upper), DEPTH * larger / spacing[axis]
+    low[axis] = max(0, round(box.index - reach))
+    high[axis] = min(volume.shape[axis] - 1, round(box.index + reach))
     for click in clicks:
         if not click.positive:
             continue
         for a, at in enumerate(click.position):
-            beyond = BEYOND_CLICK * larger / spacing[a]
+            beyond = math.ceil(BEYOND_CLICK * larger / spacing[a])
             if at < low[a]:
-                low[a] = at - beyond
+                low[a] = max(0, at - beyond)
             elif at > high[a]:
-                high[a] = at + beyond
-    first = [max(0, round(value)) for value in low]
-    last = [min(n - 1, round(value)) for value, n in zip(high, volume.shape, strict=True)]
-    return first, last
+                high[a] = min(volume.shape[a] - 1, at + beyond)
+    return low, high
 
 
 def seeds(

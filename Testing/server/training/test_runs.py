@@ -1,0 +1,334 @@
+"""Runs that are cut, shared out or kept small: resumed ones equal uninterrupted ones, processes agree, states fit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from memseg3d.network.nano import NanoConfig
+from memseg3d.training import logs
+from memseg3d.training.checkpoints import load_state
+from memseg3d.training.clip_cache import CachedClips
+from memseg3d.training.clip_stream import ClipStream, Position, StreamSettings, starting_positions
+from memseg3d.training.clips import Clip, ClipSettings, SyntheticClips
+from memseg3d.training.loop import Trainer
+from memseg3d.training.release import ReleaseError, command, release
+from memseg3d.training.settings import TrainSettings
+
+CONFIG = NanoConfig(image_size=32, widths=(8, 8, 16, 16), key_width=16)
+CLIPS = ClipSettings(image_size=32, length=3, canvas=48, slices=4, clips_per_volume=3)
+SETTINGS = TrainSettings(
+    steps=6,
+    single_steps=2,
+    decay_steps=1,
+    batch=2,
+    single_batch=3,
+    warmup=1,
+    threads=1,
+    workers=0,
+    tensorboard=False,
+    clips=CLIPS,
+)
+STREAM = StreamSettings(seed=3, batch=4, clips_per_volume=3)
+
+
+def a_run(folder: Path, **changes: object) -> Trainer:
+    """A finished run of a tiny network."""
+    trainer = Trainer(folder, CONFIG, replace(SETTINGS, **changes))  # type: ignore[arg-type]
+    trainer.run()
+    return trainer
+
+
+def differing(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> list[str]:
+    return [name for name in one if not torch.equal(one[name], two[name])]
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, stop: int) -> None:
+    whole = a_run(tmp_path / "whole", decay_steps=1)
+    # Stopped by hand in mid-run: the schedule is that of all six steps.
+    cut = Trainer(tmp_path / "cut", CONFIG, SETTINGS)
+    stream = cut._stream()
+    batches = iter(stream)
+    for _ in range(stop):
+        cut._learn(batches, defaultdict(list))
+    cut._save(stream)
+    resumed = Trainer(tmp_path / "cut", CONFIG, SETTINGS)
+    assert resumed.step == stop
+    resumed.run()
+    assert differing(whole.network.state_dict(), resumed.network.state_dict()) == []
+    assert differing(whole.average.weights, resumed.average.weights) == []
+
+
+@pytest.fixture
+def some_clips() -> SyntheticClips:
+    return SyntheticClips(3, 1000, CLIPS)
+
+
+def batches_of(data: SyntheticClips, position: Position, count: int, world: int = 1) -> list[list[Clip]]:
+    return list(islice(ClipStream(data, STREAM, position, world), count))
+
+
+def same(one: list[list[Clip]], two: list[list[Clip]]) -> bool:
+    pairs = [(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True)]
+    return all(torch.equal(a.images, b.images) and torch.equal(a.masks, b.masks) for a, b in pairs)
+
+
+def test_a_stream_goes_on_from_any_position(some_clips: SyntheticClips) -> None:
+    everything = batches_of(some_clips, Position(0, 0), 11)
+    stream = ClipStream(some_clips, STREAM, Position(0, 0))
+    list(islice(stream, 4))
+    assert same(everything[4:], batches_of(some_clips, stream.position, 7))
+
+
+def test_processes_see_different_clips(some_clips: SyntheticClips) -> None:
+    first, second = starting_positions([], STREAM, 2, same=True)
+    one, two = batches_of(some_clips, first, 2, world=2), batches_of(some_clips, second, 2, world=2)
+    assert not same(one, two)
+    assert first.volume + STREAM.group == second.volume
+
+
+def test_a_run_by_more_processes_begins_behind_what_was_seen() -> None:
+    positions = starting_positions([Position(24, 3)], STREAM, 2, same=True)
+    assert positions == [Position(24 + STREAM.group, 0), Position(24 + 2 * STREAM.group, 0)]
+
+
+def test_large_batches_are_dealt_from_large_groups() -> None:
+    assert StreamSettings(1, 96, 6).group * 6 >= 4 * 96
+
+
+AVERAGING = """
+import sys
+import torch
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_runs import CONFIG, SETTINGS
+from memseg3d.training.loop import Trainer
+
+trainer = Trainer(Path(sys.argv[1]), CONFIG, SETTINGS)
+trainer.run()
+torch.save(trainer.network.state_dict(), Path(sys.argv[1]) / f"rank{trainer.processes.rank}.pt")
+"""
+
+
+def torchrun(script: Path, *arguments: object, processes: int = 2) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
+        + [str(word) for word in (script, *arguments)],
+        check=True,
+        env=environment,
+        timeout=300,
+    )
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="This torch was built without torch.distributed.")
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(AVERAGING)
+    torchrun(script, tmp_path / "run", Path(__file__).resolve().parent)
+    ranks = [torch.load(tmp_path / "run" / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert differing(*ranks) == []
+    state = load_state(tmp_path / "run" / "state.pt")
+    assert differing(state["network"], ranks[0]) == []
+    assert len({tuple(position) for position in state["positions"]}) == 2
+    # It is another network than one process alone makes: the second's clips count too.
+    assert differing(ranks[0], a_run(tmp_path / "alone").network.state_dict())
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 1
+
+
+MEANS = """
+import sys
+import torch
+from torch import nn
+from memseg3d.training.parallel import Processes
+
+processes = Processes(torch.device("cpu"))
+used, half, never = (nn.Parameter(torch.zeros(2, 3)) for _ in range(3))
+used.grad = torch.full((2, 3), float(processes.rank))
+if processes.rank == 1:
+    half.grad = torch.full((2, 3), 4.0)
+processes.average_gradients([used, half, never])
+assert torch.equal(used.grad, torch.full((2, 3), 0.5)), used.grad
+assert torch.equal(half.grad, torch.full((2, 3), 2.0)), half.grad
+assert never.grad is None
+assert processes.decided(processes.rank == 0) and not processes.decided(processes.rank == 1)
+processes.leave()
+"""
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="This torch was built without torch.distributed.")
+def test_gradients_are_averaged_over_processes(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(MEANS)
+    torchrun(script)
+
+
+def test_gathered_gradients_are_those_of_one_larger_batch(tmp_path: Path) -> None:
+    together = a_run(tmp_path / "parts", accumulate=2, steps=3, decay_steps=1)
+    apart = a_run(tmp_path / "one", steps=3, decay_steps=1)
+    assert together.positions[0].batch == 2 * apart.positions[0].batch
+    assert differing(together.network.state_dict(), apart.network.state_dict())
+
+
+def test_both_precisions_train(tmp_path: Path) -> None:
+    half, full = a_run(tmp_path / "bf16"), a_run(tmp_path / "fp32", precision="fp32")
+    assert differing(half.network.state_dict(), full.network.state_dict())
+    assert all(tensor.isfinite().all() for tensor in full.network.state_dict().values())
+
+
+def a_state_of_full_size(folder: Path, light: bool) -> int:
+    """Bytes of the state of the embedded network, the optimiser's moments gathered."""
+    trainer = Trainer(folder, NanoConfig(), replace(SETTINGS, light_state=light))
+    for parameter in trainer.network.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    trainer.optimiser.step()
+    trainer._save(trainer._stream())
+    return (folder / "state.pt").stat().st_size
+
+
+def test_states_are_small_enough_to_move(tmp_path: Path) -> None:
+    assert a_state_of_full_size(tmp_path / "whole", light=False) < 100e6
+    assert a_state_of_full_size(tmp_path / "light", light=True) < 16 * 2**20
+
+
+def test_a_light_state_goes_on_with_its_weights(tmp_path: Path) -> None:
+    before = a_run(tmp_path, light_state=True)
+    after = Trainer(tmp_path, CONFIG, replace(SETTINGS, steps=8, light_state=True))
+    assert (after.step, after.warm_from) == (6, 6)
+    for name, tensor in before.network.state_dict().items():
+        torch.testing.assert_close(after.network.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
+    after.run()
+    assert after.step == 8
+
+
+def test_a_state_of_an_older_version_is_resumed(tmp_path: Path) -> None:
+    a_run(tmp_path)
+    state = load_state(tmp_path / "state.pt")
+    for name in ("positions", "group", "warm_from", "history"):
+        del state[name]
+    torch.save({**state, "volumes": 40}, tmp_path / "state.pt")
+    resumed = Trainer(tmp_path, CONFIG, replace(SETTINGS, steps=7))
+    assert resumed.step == 6
+    assert resumed.positions[0].volume > 40
+
+
+def test_curves_are_written_where_tensorboard_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    a_run(tmp_path, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    (point,) = events.Scalars("validation/prompted")
+    assert point.step == 6
+    assert point.value == pytest.approx(last["validation"]["prompted"])
+
+
+def test_training_does_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> ModuleSpec | None:
+        return None if name == "tensorboard" else ModuleSpec(name, None)
+
+    monkeypatch.setattr(logs, "find_spec", absent)
+    a_run(tmp_path, tensorboard=True)
+    assert not (tmp_path / "tensorboard").exists()
+    assert json.loads((tmp_path / "log.jsonl").read_text())["finished"]
+
+
+def test_cached_clips_are_those_that_were_made(some_clips: SyntheticClips, tmp_path: Path) -> None:
+    cached = CachedClips(some_clips, tmp_path, volumes=2)
+    for made, kept in zip(some_clips[1], cached[1], strict=True):
+        assert torch.equal(made.masks, kept.masks)
+        assert (made.images.float() - kept.images.float()).abs().max() < 1 / 255
+    (file,) = tmp_path.glob("*/*.npz")
+    stamp = file.stat().st_mtime_ns
+    assert same([cached[1]], [CachedClips(some_clips, tmp_path, volumes=2)[1]])
+    assert file.stat().st_mtime_ns == stamp
+
+
+def test_cached_clips_come_back_changed_and_always_alike(some_clips: SyntheticClips, tmp_path: Path) -> None:
+    cached = CachedClips(some_clips, tmp_path, volumes=2)
+    first, second, third = cached[1], cached[3], cached[5]
+    assert not same([first], [second])
+    assert not same([second], [third])
+    assert same([second], [cached[3]])
+    for before, after in zip(first, second, strict=True):
+        assert before.masks.sum((1, 2)).tolist() == after.masks.sum((1, 2)).tolist()
+        assert after.images.min() >= 0
+        assert after.images.max() <= 1
+
+
+def test_a_cached_file_that_was_cut_is_made_again(some_clips: SyntheticClips, tmp_path: Path) -> None:
+    cached = CachedClips(some_clips, tmp_path, volumes=2)
+    whole = cached[0]
+    (file,) = tmp_path.glob("*/*.npz")
+    file.write_bytes(file.read_bytes()[:200])
+    assert same([whole], [cached[0]])
+
+
+def test_a_run_from_a_cache_is_resumed_like_any_other(tmp_path: Path) -> None:
+    trainer = a_run(tmp_path, cache_volumes=5)
+    assert len(list((tmp_path / "clips").glob("*/*.npz"))) == 5
+    assert trainer.step == 6
+
+
+def test_the_card_names_a_command_that_makes_such_weights(tmp_path: Path) -> None:
+    from memseg3d.cli.main import app
+    from typer.testing import CliRunner
+
+    a_run(tmp_path / "run", precision="fp32", accumulate=2, steps=2)
+    card = json.loads(release(tmp_path / "run", tmp_path / "models").read_text())
+    words = card["command"].split()
+    assert words[:3] == ["memseg3d", "train", "nano"]
+    assert "--precision fp32" in card["command"]
+    assert "--accumulate 2" in card["command"]
+    # The command line knows every option that the card names.
+    told = CliRunner().invoke(app, [*words[1:], "--help"], env={"COLUMNS": "200"})
+    assert told.exit_code == 0, told.output
+    assert not [option for option in words if option.startswith("--") and option not in told.output]
+
+
+def test_the_usual_settings_make_a_short_command() -> None:
+    from dataclasses import asdict
+
+    assert command(asdict(TrainSettings())) == (
+        "memseg3d train nano --steps 6000 --single-steps 1200 --decay-steps 1500 --learning-rate 0.0008 --seed 1 "
+        "--batch 6"
+    )
+
+
+def test_the_card_tells_every_chapter_of_a_run(tmp_path: Path) -> None:
+    a_run(tmp_path / "run", steps=2)
+    a_run(tmp_path / "run", steps=4, learning_rate=1e-4)
+    card = json.loads(release(tmp_path / "run", tmp_path / "models").read_text())
+    assert card["in_one_piece"] is False
+    chapters = card["training"]["history"]
+    assert [(c["from_step"], c["settings"]["learning_rate"]) for c in chapters] == [(0, 8e-4), (2, 1e-4)]
+    assert len(chapters[0]["made_by"]["sources_sha256"]) == 64
+    assert (tmp_path / "models" / "LICENSE").read_text().lstrip().startswith("Apache License")
+
+
+def test_results_of_other_weights_do_not_get_into_the_card(tmp_path: Path) -> None:
+    a_run(tmp_path / "run", steps=1)
+    results = tmp_path / "rounds.json"
+    figures = {"all": {"targets": 3, "dice": [0.5, 0.6], "nsd": [0.4, 0.5], "prompted_dice": [0.8, 0.9]}}
+    results.write_text(json.dumps({"figures": figures, "protocol": {"model_sha256": "another"}}))
+    with pytest.raises(ReleaseError, match="other weights"):
+        release(tmp_path / "run", tmp_path / "models", hold_out=results)
+    sha256 = json.loads(release(tmp_path / "run", tmp_path / "models").read_text())["sha256"]
+    results.write_text(json.dumps({"figures": figures, "protocol": {"model_sha256": sha256}}))
+    card = json.loads(release(tmp_path / "run", tmp_path / "models", hold_out=results).read_text())
+    assert card["synthetic_hold_out_volumes"]["dice"] == [0.5, 0.6]
+    results.write_text("{}")
+    with pytest.raises(ReleaseError, match=r"no rounds\.json"):
+        release(tmp_path / "run", tmp_path / "models", hold_out=results)
