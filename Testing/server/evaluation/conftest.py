@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 from memseg3d.network.seam import (
     NEGATIVE,
     POSITIVE,
@@ -21,8 +24,6 @@ from memseg3d.network.seam import (
     NetworkInfo,
     Prompts,
 )
-from torch import Tensor
-from torch.nn import functional as F
 
 SIDE = 48
 CLICK = 4.0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from memseg3d.evaluation.baselines import BaselineRow, agreement, find_baselines, read_all_baselines, rows_of
 from memseg3d.evaluation.classical import (
     BACKGROUND,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from memseg3d.evaluation.baselines import find_baselines, read_baselines
 from memseg3d.evaluation.metrics import dice, surface_dice, tolerance_for
 from memseg3d.evaluation.robot import Box, choose_axis, draw_box

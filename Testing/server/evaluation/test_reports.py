@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from memseg3d.evaluation.bars import bars
 from memseg3d.evaluation.baselines import BaselineRow, rows_of
 from memseg3d.evaluation.reliability import reliability

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from memseg3d.evaluation.baselines import find_baselines, read_baselines
 from memseg3d.evaluation.robot import Box, choose_axis, choose_click, choose_slice, draw_box
 from memseg3d.evaluation.targets import choose_labels, find_cases, read_case

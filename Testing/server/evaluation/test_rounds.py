@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from memseg3d.evaluation.baselines import read_baselines
 from memseg3d.evaluation.metrics import dice
 from memseg3d.evaluation.report import Evaluation, write_report

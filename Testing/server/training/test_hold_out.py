@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from memseg3d.evaluation.targets import find_cases, read_case, read_traits
 from memseg3d.training import hold_out, sheet
 from memseg3d.training.hold_out import make_hold_out
@@ -92,8 +93,9 @@ def test_a_page_of_examples_shows_every_kind(tmp_path: Path, monkeypatch: pytest
 
 
 def test_training_refuses_the_seed_of_the_hold_out(tmp_path: Path) -> None:
-    from memseg3d.cli.main import app
     from typer.testing import CliRunner
+
+    from memseg3d.cli.main import app
 
     result = CliRunner().invoke(app, ["train", "nano", "--folder", str(tmp_path), "--seed", str(hold_out.SEED)])
     assert result.exit_code == 2

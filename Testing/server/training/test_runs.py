@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from memseg3d.network.nano import NanoConfig
 from memseg3d.training import logs
 from memseg3d.training.checkpoints import load_state
@@ -283,8 +284,9 @@ def test_a_run_from_a_cache_is_resumed_like_any_other(tmp_path: Path) -> None:
 
 
 def test_the_card_names_a_command_that_makes_such_weights(tmp_path: Path) -> None:
-    from memseg3d.cli.main import app
     from typer.testing import CliRunner
+
+    from memseg3d.cli.main import app
 
     a_run(tmp_path / "run", precision="fp32", accumulate=2, steps=2)
     card = json.loads(release(tmp_path / "run", tmp_path / "models").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from memseg3d.training.clips import ClipSettings, SyntheticClips
 from memseg3d.training.synthetic.fields import Stack, gaussian_blur, smooth_field, spline_matrix
 from memseg3d.training.synthetic.library import make_world

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from memseg3d.network.loading import load_network
 from memseg3d.network.models import describe_model
 from memseg3d.network.nano import NanoConfig, NanoNetwork
