@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from MemSeg3DLib.errors import SceneError
 from MemSeg3DLib.export import Exported, ExportFormat, export_task
 from MemSeg3DPanel.dialogs import ask_folder, ask_open_file
 from MemSeg3DPanel.rows import Row, Rows
-from MemSeg3DPanel.section import Context, Section
+from MemSeg3DPanel.section import Context, Section, guarded
 from MemSeg3DPanel.segments_section import SegmentsSection
 from MemSeg3DPanel.task_line import TaskLine
 
@@ -31,6 +32,7 @@ class CasesSection(Section):
         self._segments = segments
         self._queue: CaseQueue | None = None
         self._autosave_is_due = False
+        self._put_off: Callable[[], object] | None = None
         self._rows = Rows(self.ui.caseTree, [_("Case"), _("State")])
         self._line = TaskLine(context.application, self.ui, "case", context.say)
         settings = context.application.settings
@@ -44,11 +46,15 @@ class CasesSection(Section):
         self.on(self.ui.outputButton, "clicked()", lambda: self._choose_folder(self.ui.outputEdit))
         self.on(self.ui.templateButton, "clicked()", self._choose_template)
         self.on(self.ui.openQueueButton, "clicked()", self.open_queue)
-        self.on(self.ui.caseTree, "itemDoubleClicked(QTreeWidgetItem*,int)", lambda *_item: self._open_selected())
-        self.on(self.ui.previousButton, "clicked()", self._previous)
-        self.on(self.ui.nextCaseButton, "clicked()", self._next)
-        self.on(self.ui.saveCaseButton, "clicked()", self._save)
-        self.on(self.ui.exportCaseButton, "clicked()", self._export)
+        self.on(
+            self.ui.caseTree,
+            "itemDoubleClicked(QTreeWidgetItem*,int)",
+            lambda *_item: self._once_free(self._open_selected),
+        )
+        self.on(self.ui.previousButton, "clicked()", lambda: self._once_free(self._previous))
+        self.on(self.ui.nextCaseButton, "clicked()", lambda: self._once_free(self._next))
+        self.on(self.ui.saveCaseButton, "clicked()", lambda: self._once_free(self._save))
+        self.on(self.ui.exportCaseButton, "clicked()", lambda: self._once_free(self._export))
         self._stop_listening = self.workbench.round_finished.connect(self._round_finished)
         self.show()
 
@@ -64,7 +70,7 @@ class CasesSection(Section):
             self.ui.saveCaseButton,
             self.ui.exportCaseButton,
         ):
-            button.setEnabled(is_open and free)
+            button.setEnabled(is_open)
         self.ui.openQueueButton.setEnabled(free)
 
     def tick(self) -> None:
@@ -73,6 +79,9 @@ class CasesSection(Section):
         self._line.tick()
         if was_busy != self._line.is_busy:
             self.show()
+        if self._put_off is not None and not self._line.is_busy:
+            action, self._put_off = self._put_off, None
+            guarded(self.context.say, action)()
         if self._autosave_is_due and not self._line.is_busy and not self.workbench.busy and self._queue is not None:
             self._autosave_is_due = False
             task = self._queue.save_task()
@@ -118,6 +127,13 @@ class CasesSection(Section):
         if self._queue is not None and self._queue.volume_node is not None:
             self._segments.open(self._queue.volume_node, self._queue.segmentation_node)
         self.show()
+
+    def _once_free(self, action: Callable[[], object]) -> None:
+        """Do it now, or when the autosave is through: should that fail, the case must still be here."""
+        if self._line.is_busy:
+            self._put_off = action
+        else:
+            action()
 
     def _next(self) -> None:
         queue = self._opened()

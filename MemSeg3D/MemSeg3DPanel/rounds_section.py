@@ -12,7 +12,7 @@ from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.workbench import Recoverable
 from MemSeg3DPanel.dialogs import ask_save_file
 from MemSeg3DPanel.rows import Row, Rows
-from MemSeg3DPanel.section import Context, Section
+from MemSeg3DPanel.section import Context, Section, guarded
 from MemSeg3DPanel.segments_section import SegmentsSection
 
 
@@ -24,6 +24,7 @@ class RoundsSection(Section):
         self._segments = segments
         self._button = host.parentWidget()
         self._left: list[Recoverable] = []
+        self._asked_for: Any = None
         self._rows = Rows(self.ui.roundTree, [_("Round"), _("Time"), _("Segments"), _("State")], stretch=2)
         self.ui.recoveryFrame.setVisible(False)
         self.on(self.ui.undoButton, "clicked()", self.undo)
@@ -57,10 +58,16 @@ class RoundsSection(Section):
 
     def enter(self) -> None:
         """Offer what a crash has left."""
+        self._asked_for = self.workbench.volume_node
         self._left = list(self.workbench.recoverable())
         self._show_recovery()
         if self._left:
             self._button.collapsed = False
+
+    def tick(self) -> None:
+        """A journal of a scene that was never saved can be offered once its volume is chosen."""
+        if self.workbench.volume_node is not self._asked_for:
+            guarded(self.context.say, self.enter)()
 
     def undo(self) -> None:
         """Take the last round back."""
