@@ -1,4 +1,4 @@
-"""The user of the stories: opens the module, loads a volume, draws, waits, looks. Acts on widgets, views and keys alone."""
+"""The user of the stories: opens the module, loads a volume, draws, waits, looks; by widgets, views and keys alone."""
 
 from __future__ import annotations
 

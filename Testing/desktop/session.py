@@ -23,7 +23,7 @@ if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import slicer
-from desktop.standin import application, errors, scripted_effect, stock_modules, themes, util
+from desktop.standin import application, effect_factory, errors, stock_modules, themes, util
 from desktop.standin.generated import emit, stand_in
 from desktop.standin.installed import Installed
 from desktop.standin.views import ras_to_xyz
@@ -72,6 +72,7 @@ class Session:
         self.app = application.the_application(self.folder)
         self._installed.install()
         self.scene = open_scene()
+        self._let_scenes_be_read()
         self.app._scene = self.scene
         self._add_interaction_node()
         self.app._layouts = stand_in("qSlicerLayoutManager")()
@@ -80,7 +81,7 @@ class Session:
         self.window = util.make_window()
         self._util = util.Util(self.app, self.window, self.dialogs, self.show_module)
         self._util.install()
-        scripted_effect.new_factory()
+        effect_factory.new_factory()
         self.window.resize(900, 900)
         self.window.show()
         self.window.activateWindow()
@@ -112,6 +113,15 @@ class Session:
             for name in [one for one in set(sys.modules) - self._modules_before if self._is_ours(one)]:
                 del sys.modules[name]
             sys.path[:] = self._path_before
+
+    def _let_scenes_be_read(self) -> None:
+        """A .mrb file is unpacked in the application's cache."""
+        cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+        (self.folder / "cache").mkdir(exist_ok=True)
+        cache.SetRemoteCacheDirectory(str(self.folder / "cache"))
+        manager.SetCacheManager(cache)
+        self.scene.SetCacheManager(cache)
+        self.scene.SetDataIOManager(manager)
 
     def _add_interaction_node(self) -> None:
         logic = slicer.modules.memseg3d_application

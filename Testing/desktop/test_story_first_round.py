@@ -32,6 +32,7 @@ def test_a_correction_is_a_second_round_and_each_can_be_undone(clinician: Clinic
     clinician.box(60)
     clinician.wait()
     after_one = clinician.voxels()
+    clinician.tool("point")
     clinician.widget("negativeButton").click()
     clinician.point(60, 16, 16)
     clinician.wait()

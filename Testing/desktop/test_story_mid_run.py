@@ -1,4 +1,4 @@
-"""What a user may do while a run goes on: cancel, undo, click again, paint, go elsewhere. Nothing is lost or disturbed."""
+"""What a user may do while a run goes on: cancel, undo, click again, paint, go elsewhere. Nothing is lost."""
 
 from __future__ import annotations
 

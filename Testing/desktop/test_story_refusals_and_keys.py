@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from desktop.clinician import Clinician
-from desktop.standin.segment_editor import OWN_KEYS
+from desktop.standin.segment_editor_input import OWN_KEYS
 
 
 def test_a_click_in_3d_is_refused_with_a_sentence(clinician: Clinician) -> None:
@@ -15,9 +15,7 @@ def test_a_click_in_3d_is_refused_with_a_sentence(clinician: Clinician) -> None:
 
 
 def test_a_click_outside_the_volume_is_refused_with_a_sentence(clinician: Clinician) -> None:
-    clinician.tool("point")
-    clinician.session.go_to("Red", clinician.ras(60, 16, 16))
-    clinician.session.click("Red", xy=(3, 3))
+    clinician.point(60, -20, 16)
     assert "outside" in clinician.texts("warning")
     assert clinician.bench.prompts() == []
     assert not clinician.bench.busy
@@ -72,6 +70,7 @@ def test_keys_are_dead_in_other_modules(clinician: Clinician) -> None:
 
 def test_no_key_is_one_of_the_segment_editors(clinician: Clinician) -> None:
     import qt
+
     from MemSeg3DPanel.shortcuts import keys
 
     ours = {qt.QKeySequence(key.sequence).toString() for key in keys()}

@@ -55,13 +55,14 @@ def test_after_a_crash_the_rounds_are_offered_and_come_back(tmp_path: Path, a_wo
         user = Clinician(session)
         user.use(a_worker)
         user.load()
-        left = user.bench.recoverable()
-        assert len(left) == 1
-        assert user.bench.recover(left[0]) == 1
+        # Told by the timer, within a few ticks.
+        session.pump(0.5)
+        assert user.widget("recoveryFrame").visible, "what was lost is offered as soon as its volume is there"
+        user.widget("recoverButton").click()
         session.pump(0.1)
-        names = [node.GetName() for node in session.scene.GetNodesByClass("vtkMRMLSegmentationNode")]
-        assert names
-        assert (user.voxels() == before).all()
+        assert (user.voxels() == before).all(), "and the user is shown what came back"
+        assert [entry.kind for entry in user.bench.prompts()] == ["box"]
+        assert not user.widget("recoveryFrame").visible
 
 
 def _one_round(session: Session, worker: LocalWorker) -> object:

@@ -1,4 +1,4 @@
-"""The worker on this computer is killed, before and in the middle of a round: the session goes on, no prompt is lost."""
+"""The worker on this computer is killed, before and in the middle of a round: the session goes on."""
 
 from __future__ import annotations
 

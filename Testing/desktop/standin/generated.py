@@ -12,7 +12,9 @@ from desktop.standin import errors, pythonqt
 from desktop.standin.contract import ClassFacts, PropertyFacts, contract
 from PySide6 import QtCore, QtWidgets
 
-VIRTUALS = {"paintEvent", "sizeHint", "minimumSizeHint", "eventFilter", "resizeEvent", "showEvent", "hideEvent", "childEvent"}
+VIRTUALS = {
+    "paintEvent", "sizeHint", "minimumSizeHint", "eventFilter", "resizeEvent", "showEvent", "hideEvent", "childEvent",
+}  # fmt: skip
 _behaviours: dict[str, type] = {}
 _made: dict[str, type] = {}
 _DEFAULTS: dict[str, Callable[[], Any]] = {

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import slicer
 from desktop.standin import (  # noqa: F401  (they register what they stand for)
     ctk_widgets,
+    effect_factory,
     node_widgets,
     scripted_effect,
     segment_editor,

@@ -9,17 +9,12 @@ import vtk
 from desktop.standin import errors, scripted_effect
 from desktop.standin.generated import behaves, emit, stand_in
 from desktop.standin.node_widgets import Observing
-from PySide6 import QtCore, QtGui, QtWidgets
-
-OWN_KEYS = (
-    *(str(digit) for digit in range(10)), *(f"Shift+{digit}" for digit in range(10)), "Esc", "Space", "Z", "Y",
-    "Ctrl+Z", "Ctrl+Y", "Q", "W", "`", ",", ".", "/", "*", "<", ">", "I",
-)  # fmt: skip
-"""The keys that the editor takes once installKeyboardShortcuts was called."""
+from desktop.standin.segment_editor_input import SegmentEditorInput
+from PySide6 import QtCore, QtWidgets
 
 
 @behaves("qMRMLSegmentEditorWidget")
-class SegmentEditorWidget(Observing):
+class SegmentEditorWidget(Observing, SegmentEditorInput):
     """Clones of the registered effects, one editor node, one history."""
 
     def _begin(self: Any) -> None:
@@ -308,65 +303,6 @@ class SegmentEditorWidget(Observing):
     def rotateSliceViewsToSegmentation(self: Any) -> None:  # noqa: N802
         for name in slicer.app.layoutManager().sliceViewNames():
             slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode().RotateToVolumePlane(self._volume)
-
-    # Views and keys.
-
-    def setupViewObservations(self: Any) -> None:  # noqa: N802
-        self.removeViewObservations()
-        layouts = slicer.app.layoutManager()
-        views = [layouts.sliceWidget(name) for name in layouts.sliceViewNames()]
-        for view in views:
-            self._observe_view(view, view.sliceView().interactor(), scripted_effect.EVENTS_2D)
-        three_d = layouts.threeDWidget(0)
-        self._observe_view(three_d, three_d.threeDView().interactor(), scripted_effect.EVENTS_3D)
-
-    def _observe_view(self: Any, view: Any, interactor: Any, names: tuple[str, ...]) -> None:
-        for name in names:
-            held: list[int] = []
-
-            def on_event(caller: Any, event: str, held: list[int] = held) -> None:
-                if self._active is None:
-                    return
-                taken = self._active._call("processInteractionEvents", caller, scripted_effect.event_id(event), view)
-                if taken is not None and not isinstance(taken, bool):
-                    errors.note(f"processInteractionEvents returned {taken!r}, not a bool")
-                if taken is True:
-                    caller.GetCommand(held[0]).SetAbortFlag(1)
-
-            held.append(interactor.AddObserver(name, on_event, 1.0))
-            self._view_observers.append((interactor, held[0]))
-        node, event = view.mrmlAbstractViewNode(), vtk.vtkCommand.ModifiedEvent
-
-        def on_node(caller: Any, _: str) -> None:
-            if self._active is not None:
-                self._active._call("processViewNodeEvents", caller, int(event), view)
-
-        self._view_observers.append((node, node.AddObserver(event, on_node)))
-
-    def removeViewObservations(self: Any) -> None:  # noqa: N802
-        for target, tag in self._view_observers:
-            target.RemoveObserver(tag)
-        self._view_observers = []
-
-    def installKeyboardShortcuts(self: Any, parent: Any = None) -> None:  # noqa: N802
-        self.uninstallKeyboardShortcuts()
-        actions = {"Esc": lambda: self.setActiveEffect(None), "Z": self.undo, "Ctrl+Z": self.undo, "Y": self.redo}
-        actions |= {
-            "Ctrl+Y": self.redo,
-            "Space": lambda: self.setActiveEffectByName("" if self._active else self._last),
-        }
-        for key in OWN_KEYS:
-            shortcut = QtGui.QShortcut(parent or self)
-            shortcut.setKey(QtGui.QKeySequence(key))
-            shortcut.connect("activated()", actions.get(key, lambda: None))
-            self._keys.append(shortcut)
-
-    def uninstallKeyboardShortcuts(self: Any) -> None:  # noqa: N802
-        for shortcut in self._keys:
-            shortcut.setEnabled(False)
-            shortcut.setParent(None)
-            shortcut.deleteLater()
-        self._keys = []
 
     def sizeHint(self: Any) -> QtCore.QSize:  # noqa: N802
         return QtCore.QSize(360, 240)
