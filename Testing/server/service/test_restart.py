@@ -149,3 +149,45 @@ def test_a_round_that_ended_the_worker_three_times_is_given_up(
     assert line["type"] == "error"
     assert "3 times" in line["message"]
     assert worker.run(session, [a_box])[-1]["status"] == "closed"
+
+
+def test_a_round_with_limits_is_computed_anew_within_them(
+    serve_here: Callable[..., WorkerHere], tmp_path: Path, a_volume: np.ndarray, a_box: Words
+) -> None:
+    worker, name = serve_here(), str(uuid.uuid4())
+    session = worker.open_session(worker.upload(a_volume))
+    worker.stop()
+    journal, _ = Journal.open(tmp_path / "data" / "sessions" / session / "journal.ndjson")
+    limits = {"1": {"axis": 0, "first": 8, "last": 12}}
+    request = {"id": name, "prompts": [a_box], "removed": [], "limits": limits}
+    journal.append({"type": "begun", "round": name, "request": request, "time": 0.0})
+
+    worker = serve_here()
+    lines = follow(worker, session, name)
+    assert lines[-1]["status"] == "closed"
+    assert {line["index"] for line in lines if line["type"] == "slice"} == {8, 9, 10, 11, 12}
+
+
+def test_a_journal_of_a_worker_that_knew_no_limits_is_restored(
+    serve_here: Callable[..., WorkerHere], tmp_path: Path, a_volume: np.ndarray, a_box: Words, a_click: Words
+) -> None:
+    worker = serve_here()
+    session = worker.open_session(worker.upload(a_volume))
+    for prompts in ([a_box], [a_click]):
+        worker.run(session, prompts)
+    expected, mask = worker.answer("GET", f"/sessions/{session}"), worker.mask(session, a_volume.shape)
+    worker.stop()
+    path = tmp_path / "data" / "sessions" / session / "journal.ndjson"
+    _, (first, *records) = Journal.open(path)
+    path.unlink()
+    journal = Journal.create(path, first)
+    for record in records:
+        removed = record.get("request", record.get("record", {})).pop("limits", None)
+        assert (removed is None) == (record["type"] not in ("begun", "closed"))
+        journal.append(record)
+
+    worker = serve_here()
+    assert worker.answer("GET", f"/sessions/{session}") == expected
+    assert np.array_equal(worker.mask(session, a_volume.shape), mask)
+    worker.answer("POST", f"/sessions/{session}/undo")
+    assert worker.answer("POST", f"/sessions/{session}/redo")["objects"] == expected["objects"]
