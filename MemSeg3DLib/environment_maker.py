@@ -15,6 +15,7 @@ from MemSeg3DLib.errors import SetupError
 from MemSeg3DLib.file_lock import held
 from MemSeg3DLib.installed_files import damaged_packages, site_packages
 from MemSeg3DLib.local_stores import free_bytes, remove_all
+from MemSeg3DLib.offline_bundle import unpack
 from MemSeg3DLib.processes import run_command
 from MemSeg3DLib.uv import Uv
 from MemSeg3DLib.worker_command import About, handshake, python_command
@@ -33,8 +34,15 @@ class EnvironmentMaker:
     All raise SetupError with a sentence, and TaskCancelled; what was fetched before is kept and not fetched again.
     """
 
-    def __init__(self, environment: WorkerEnvironment, machine: Machine | None = None) -> None:
+    def __init__(
+        self,
+        environment: WorkerEnvironment,
+        machine: Machine | None = None,
+        stop_worker: Callable[[], None] = lambda: None,
+    ) -> None:
+        """stop_worker: ends the worker that runs from the environment; called off the main thread before a change."""
         self._environment = environment
+        self._stop_worker = stop_worker
         self._home = environment.home
         self._packaged = environment.packaged
         self._machine = machine or Machine.this()
@@ -59,6 +67,11 @@ class EnvironmentMaker:
                 remove_all([path] if path.exists() else [])
                 self._make_python(path, recipe, request, runner, control)
             return self._finish(path, recipe, runner, control)
+
+    def make_from_bundle(self, folder: Path, control: TaskControl) -> About:
+        """Make it from an offline bundle, without a network; the bundle's models are added too."""
+        uv, recipe = unpack(folder, self._home, self._packaged, control)
+        return self.make(uv, recipe, control)
 
     def repair(self, uv: Path, recipe: Recipe | None, control: TaskControl) -> About:
         """Find what is broken, fetch that anew and prove that it works. recipe: by default the last one made."""
@@ -96,12 +109,16 @@ class EnvironmentMaker:
         """`make` on a thread of its own."""
         return Task(lambda control: self.make(uv, recipe, control), "memseg3d-environment")
 
+    def task_bundle(self, folder: Path) -> Task[About]:
+        """`make_from_bundle` on a thread of its own."""
+        return Task(lambda control: self.make_from_bundle(folder, control), "memseg3d-environment")
+
     def task_repair(self, uv: Path, recipe: Recipe | None = None) -> Task[About]:
         """`repair` on a thread of its own."""
         return Task(lambda control: self.repair(uv, recipe, control), "memseg3d-environment")
 
     def task_remove(self) -> Task[None]:
-        """`remove` on a thread of its own; the local worker must have been stopped."""
+        """`remove` on a thread of its own."""
         return Task(self.remove, "memseg3d-environment")
 
     def _make_python(self, path: Path, recipe: Recipe, request: str, runner: Uv, control: TaskControl) -> None:
@@ -170,6 +187,7 @@ class EnvironmentMaker:
             with held(self._home.lock) as is_ours:
                 if not is_ours:
                     raise SetupError("Another Slicer is installing or repairing the worker right now: wait for it.")
+                self._stop_worker()
                 self.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 handle = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 with os.fdopen(handle, "a", encoding="utf-8", buffering=1) as file:

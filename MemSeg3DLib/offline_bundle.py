@@ -23,6 +23,11 @@ PYTHON, WHEELS, MODELS = "python.tar.gz", "wheels", "models"
 _FORMAT = 1
 
 
+def is_bundle(folder: Path) -> bool:
+    """True where the folder says that it is a bundle; `Bundle.read` tells whether it is a good one."""
+    return (folder / LIST).is_file()
+
+
 def uv_name() -> str:
     """The file name of uv on this system."""
     return "uv.exe" if os.name == "nt" else "uv"

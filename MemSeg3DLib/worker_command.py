@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.background import TaskControl
+from MemSeg3DLib.background import Task, TaskControl
 from MemSeg3DLib.child_environment import worker_environment
 from MemSeg3DLib.client import PROTOCOLS
 from MemSeg3DLib.connection_errors import protocol_sentence
@@ -93,6 +93,11 @@ def handshake(command: list[str], control: TaskControl) -> About:
     if not set(about.protocols) & set(PROTOCOLS):
         raise SetupError(protocol_sentence(command[0], list(about.protocols), PROTOCOLS))
     return about
+
+
+def verify_task(path: Path) -> Task[About]:
+    """Find the worker of an environment that somebody else has made and prove it, on a thread of its own."""
+    return Task(lambda control: handshake(installed_command(path), control), "memseg3d-handshake")
 
 
 def _last_object(lines: list[str]) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from MemSeg3DLib.environment_maker import EnvironmentMaker
 from MemSeg3DLib.errors import SetupError
+from MemSeg3DLib.offline_bundle import is_bundle
 from MemSeg3DLib.uv import find_uv
 from MemSeg3DLib.worker_command import About
 from MemSeg3DLib.worker_environment import EnvironmentState
@@ -31,7 +32,7 @@ class EnvironmentPart:
         self._context = context
         self._ui = ui
         self._choice = context.application.choice
-        self._maker = EnvironmentMaker(self._choice.environment)
+        self._maker = EnvironmentMaker(self._choice.environment, stop_worker=context.application.source.restart)
         self._backends = {
             _("PyTorch: automatic"): "auto",
             _("PyTorch: processor only (small)"): "cpu",
@@ -39,9 +40,10 @@ class EnvironmentPart:
         }
         for title in self._backends:
             ui.backendSelector.addItem(title)
-        self._about: About | None = None
+        stamp = self._choice.environment.stamp()
+        self._about: About | None = stamp.about if stamp else None
         self._devices: list[str] = []
-        self._offer_devices([])
+        self._offer_devices([(one.name, one.description) for one in self._about.devices] if self._about else [])
         ui.wheelEdit.setText(context.application.settings.get(_WHEELS))
         ui.installedEdit.setText(str(self._choice.plan.installed or ""))
         self._line = TaskLine(context.application, ui, "environment", context.say)
@@ -86,19 +88,23 @@ class EnvironmentPart:
 
     def install(self) -> None:
         """Make the environment; the only place where something is fetched from the network."""
+        folder = Path(self._ui.wheelEdit.text.strip())
+        if is_bundle(folder):
+            self._context.application.settings.set(_WHEELS, str(folder))
+            self._line.start(self._maker.task_bundle(folder), self._installed)
+            self.show()
+            return
         recipe = self._recipe()
         recipe.check()
         self._line.start(self._maker.task_make(self._uv(), recipe), self._installed)
         self.show()
 
     def _repair(self) -> None:
-        self._context.application.source.restart()
         self._line.start(self._maker.task_repair(self._uv(), None), self._installed)
         self.show()
 
     def _remove(self) -> None:
         if ask(_("Remove the environment"), _("Delete the worker's environment from this computer?")):
-            self._context.application.source.restart()
             self._line.start(
                 self._maker.task_remove(),
                 lambda _nothing: self._context.say("info", _("The environment is removed.")),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lib.test_local_worker import wait_until_gone
+from lib.test_local_worker import wait_for
 
 from MemSeg3DLib.background import Task, TaskProgress
 from MemSeg3DLib.chosen_worker import ChosenWorker
@@ -29,13 +29,15 @@ from MemSeg3DLib.environment_stamp import Stamp
 from MemSeg3DLib.errors import MemSeg3DError
 from MemSeg3DLib.home import Home
 from MemSeg3DLib.installed_files import site_packages
-from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.local_worker import Fate, LocalWorker
+from MemSeg3DLib.offline_bundle import Bundle, file_hash, is_bundle
 from MemSeg3DLib.packaged import Packaged
 from MemSeg3DLib.packing import volume_id, wire_voxels
 from MemSeg3DLib.uv import find_uv
 from MemSeg3DLib.worker_choice import MemoryStore, WorkerChoice
+from MemSeg3DLib.worker_command import About, verify_task
 from MemSeg3DLib.worker_environment import EnvironmentState, WorkerEnvironment
-from MemSeg3DLib.worker_recipe import Machine, Recipe
+from MemSeg3DLib.worker_recipe import Machine, Recipe, lock_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACING = (2.0, 1.0, 1.0)
@@ -181,8 +183,8 @@ def test_from_the_click_to_the_removal(
     worker = chosen._source
     assert isinstance(worker, LocalWorker)
     os.kill(worker.process_id, 9)
-    assert wait_until_gone(worker.process_id)
-    chosen.revive()
+    wait_for(lambda: not worker.is_alive)
+    assert chosen.revive() is Fate.RESTARTED
     assert segment(chosen.connect()) == before, "what was computed outlived the process"
     chosen.close()
 
@@ -221,17 +223,16 @@ def test_a_bundle_of_another_computer_is_used_without_a_network(
     assert told.returncode == 0, told.stdout[-2000:] + told.stderr
     assert "is whole" in told.stdout
 
-    from MemSeg3DLib.offline_bundle import unpack
-
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    uv_of_bundle, recipe = follow(Task(lambda control: unpack(bundle, a_place.home, Packaged(), control)))  # type: ignore[misc]
-    assert uv_of_bundle.is_relative_to(a_place.home.root)
-    assert recipe.offline
-    assert recipe.python.is_relative_to(a_place.home.root)
     a_place.home.cache.unlink()
-    end = follow(a_place.maker.task_make(uv_of_bundle, recipe))
+    end = follow(a_place.maker.task_bundle(bundle))
     assert not isinstance(end, MemSeg3DError), str(end)
+    stamp = a_place.environment.stamp()
+    assert stamp is not None
+    assert stamp.recipe.offline
+    assert stamp.recipe.python is not None
+    assert stamp.recipe.python.is_relative_to(a_place.home.root)
     command = a_place.environment.command()
     listed = subprocess.run(
         [*command, "models", "--json", "--models", str(a_place.home.models)], capture_output=True, text=True, check=True
@@ -380,8 +381,6 @@ def test_after_an_update_the_environment_is_outdated_or_only_pointed_elsewhere(t
     about = {
         "version": "0", "protocols": [1], "python": "3", "torch": "2", "machine": platform.machine(), "devices": [],
     }  # fmt: skip
-    from MemSeg3DLib.worker_command import About
-
     Stamp.of(Packaged(), recipe, About.from_json(about)).write(path)
     assert WorkerEnvironment(home, Packaged()).state() is EnvironmentState.READY
 
@@ -408,3 +407,79 @@ def test_a_stamp_that_is_damaged_counts_as_none(tmp_path: Path) -> None:
     for text in ("", "[]", "{", '{"format": 1}', '{"format": 99}'):
         (folder / "memseg3d.json").write_text(text)
         assert WorkerEnvironment(home, Packaged()).state() is EnvironmentState.UNFINISHED
+
+
+def a_bundle(folder: Path, **changes: object) -> Path:
+    """A bundle for this computer with words alone; one of its parts changed."""
+    folder.mkdir()
+    (folder / "uv").write_text("uv")
+    (folder / "uv.exe").write_text("uv")
+    machine, digest = Machine.this(), file_hash(folder / "uv")
+    words = {
+        "system": machine.system,
+        "processor": machine.processor,
+        "lock": lock_hash(Packaged()),
+        "torch": "cpu",
+        "python": "bin/python3",
+        "python_sha256": "0" * 64,
+        "uv_sha256": digest,
+    }
+    Bundle(**{**words, **changes}).write(folder)  # type: ignore[arg-type]
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"processor": "sparc"}, "make one on a computer of this kind"),
+        ({"lock": "0" * 64}, "make it with the version installed here"),
+        ({"uv_sha256": "0" * 64}, "copy the whole bundle anew"),
+        ({}, "python.tar.gz of the bundle is missing"),
+    ],
+)
+def test_a_bundle_that_does_not_fit_or_is_damaged_is_told(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    place = Place(Home(tmp_path / "home"))
+    end = follow(place.maker.task_bundle(a_bundle(tmp_path / "bundle", **changes)))
+    assert said in str(end)
+    assert place.environment.state() is EnvironmentState.MISSING
+
+
+def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path) -> None:
+    place = Place(Home(tmp_path / "home"))
+    assert not is_bundle(tmp_path)
+    assert "choose the folder that holds bundle.json" in str(follow(place.maker.task_bundle(tmp_path)))
+    for text in ("[]", '{"format": 1}', '{"format": 9}'):
+        (tmp_path / "bundle.json").write_text(text)
+        end = str(follow(place.maker.task_bundle(tmp_path)))
+        assert end.endswith(("choose the folder that holds bundle.json.", "make it anew."))
+
+
+def test_the_worker_is_stopped_before_its_files_change(tmp_path: Path) -> None:
+    home, stopped = Home(tmp_path / "home"), []
+    folder = home.environment("12345678")
+    folder.mkdir(parents=True)
+    environment = WorkerEnvironment(home, Packaged())
+    maker = EnvironmentMaker(environment, stop_worker=lambda: stopped.append(folder.is_dir()))
+    assert follow(maker.task_remove()) is None
+    assert stopped == [True], "while its files were still there"
+    assert not folder.exists()
+
+
+def test_an_environment_that_it_installed_is_verified_before_use(tmp_path: Path) -> None:
+    about = follow(verify_task(Path(sys.prefix)))
+    assert isinstance(about, About)
+    assert about.devices[-1].name == "cpu"
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    assert "has no MemSeg3D worker that works" in str(follow(verify_task(bare)))
+    for words, said in {
+        '{"name": "memseg3d", "protocols": [1]}': "of another kind",
+        '{"name": "memseg3d", "version": "9", "protocols": [9], "python": "3", "torch": "9", "machine": "x", '
+        '"devices": []}': "update MemSeg3D in the Extensions Manager",
+    }.items():
+        script = tmp_path / "memseg3d"
+        script.write_text(f"#!/bin/sh\necho 'a warning'\necho '{words}'\n")
+        script.chmod(0o755)
+        assert said in str(follow(verify_task(script)))
