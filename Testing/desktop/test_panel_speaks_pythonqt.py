@@ -1,4 +1,4 @@
-"""Read from the source of MemSeg3D/: idioms that PySide takes and PythonQt does not, which no stand-in sees at run time."""
+"""Read from the source of MemSeg3D/: idioms that PySide takes and PythonQt does not, unseen at run time."""
 
 from __future__ import annotations
 
