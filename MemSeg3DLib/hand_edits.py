@@ -34,7 +34,7 @@ class HandEdits:
     def edited(self, segment_id: str, axis: int) -> list[MaskPrompt]:
         """The slices across `axis` that others changed since the last round, as they are now; an emptied one is empty.
 
-        None for a segment that has no round yet: what it holds is then no edit of one.
+        What a segment holds that has no round yet is no edit of one.
         """
         if not self._history.contents.knows(segment_id):
             return []

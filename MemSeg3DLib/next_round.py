@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from MemSeg3DLib.hand_edits import APPROVED, EDITED, GIVEN, HandEdits
-from MemSeg3DLib.prompts import MaskPrompt, Prompt
+from MemSeg3DLib.packing import extent_shape, unpack_bits
+from MemSeg3DLib.prompts import Box3DPrompt, BoxPrompt, ExtremePointsPrompt, LassoPrompt, MaskPrompt, Prompt
 from MemSeg3DLib.round_record import RoundRecord
 from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.slice_locks import SliceLocks
@@ -16,11 +17,16 @@ from MemSeg3DLib.worker_sessions import standing_prompts
 
 @dataclass
 class Asked:
-    """Prompts to send and ids, as they travelled, of those that no longer count. segments: whose slices may change."""
+    """Prompts to send and ids, as they travelled, of those that no longer count.
+
+    segments: whose slices may change. later: prompts for the round after this one, since a round propagates a segment
+    along one axis.
+    """
 
     prompts: list[Prompt] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     segments: list[str] = field(default_factory=list)
+    later: list[Prompt] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.prompts or self.removed)
@@ -56,11 +62,35 @@ class Standing:
             if name.startswith(kinds) and self.segment_of(name) == segment_id
         }
 
-    def axis_of(self, segment_id: str) -> int | None:
-        """The axis that a segment is propagated along; None where it has no prompt yet."""
-        return next(
-            (int(words["axis"]) for name, words in self.wire.items() if self.segment_of(name) == segment_id), None
-        )
+    def axis_of(self, segment_id: str, default: int | None = None) -> int | None:
+        """The axis that a segment is propagated along: of its newest outline, else `default`, else its first prompt's.
+
+        None where it has no prompt yet.
+        """
+        own = [words for name, words in self.wire.items() if self.segment_of(name) == segment_id]
+        drawn = [words for words in own if _outlines(words)]
+        if drawn:
+            return int(drawn[-1]["axis"])
+        return int(own[0]["axis"]) if default is None and own else default
+
+
+def is_outline(prompt: Prompt) -> bool:
+    """True for what outlines the object on its slice, and so decides along which axis it is propagated."""
+    if isinstance(prompt, MaskPrompt):
+        return bool(prompt.mask.any())
+    if isinstance(prompt, LassoPrompt):
+        return prompt.positive
+    return isinstance(prompt, BoxPrompt | Box3DPrompt | ExtremePointsPrompt)
+
+
+def _outlines(words: Mapping[str, Any]) -> bool:
+    """`is_outline` of a prompt as it travelled."""
+    if words["type"] == "mask":
+        (k0, k1), (j0, j1), (i0, i1) = words["extent"]
+        return bool(unpack_bits(words["bits"], extent_shape(((k0, k1), (j0, j1), (i0, i1)))).any())
+    if words["type"] == "lasso":
+        return bool(words.get("positive", True))
+    return words["type"] in ("box", "box3d", "extreme_points")
 
 
 def drawn_ids(records: Iterable[RoundRecord]) -> set[str]:
@@ -85,7 +115,15 @@ def ask(
     session that is not among them is removed, as are the masks in `dropped`. present: ids of the segments that exist.
     also: a segment whose edits count although it has no new prompt.
     """
-    asked = Asked([one for one in pending if one.segment_id in present])
+    asked = Asked()
+    outlined: dict[str, int] = {}
+    for one in pending:
+        if one.segment_id not in present:
+            continue
+        if is_outline(one) and outlined.setdefault(one.segment_id, one.axis) != one.axis:
+            asked.later.append(one)
+        else:
+            asked.prompts.append(one)
     for wire_id in standing.wire:
         segment = standing.segment_of(wire_id)
         drawn = standing.drawn_of(wire_id)
@@ -97,7 +135,7 @@ def ask(
     if also is not None and also in present:
         touched[also] = None
     for segment in touched:
-        axis = options.get("axis", standing.axis_of(segment))
+        axis = outlined.get(segment, standing.axis_of(segment, options.get("axis")))
         if axis is None:
             axis = next((one.axis for one in asked.prompts if one.segment_id == segment), 0)
         _add_masks(asked, segment, int(axis), standing, edits, locks)
@@ -107,8 +145,11 @@ def ask(
 
 
 def _add_masks(asked: Asked, segment: str, axis: int, standing: Standing, edits: HandEdits, locks: SliceLocks) -> None:
-    """Edited and approved slices of one segment; a newer mask of a slice takes the older one's place."""
-    approved = locks.approved(segment)
+    """Edited and approved slices of one segment; a newer mask of a slice takes the older one's place.
+
+    Masks across another axis than the segment is propagated along would turn the propagation: they are not sent.
+    """
+    approved = frozenset(place for place in locks.approved(segment) if place[0] == axis)
     given = {(one.axis, one.index) for one in asked.prompts if isinstance(one, MaskPrompt)}
     fresh = [
         one
@@ -119,7 +160,7 @@ def _add_masks(asked: Asked, segment: str, axis: int, standing: Standing, edits:
     places = {(one.axis, one.index) for one in fresh} | given
     for name, words in standing.masks(segment, EDITED, APPROVED, GIVEN).items():
         place = (words["axis"], words["extent"][words["axis"]][0])
-        is_open = name.startswith(APPROVED) and place not in approved
+        is_open = name.startswith(APPROVED) and place not in locks.approved(segment)
         if is_open or place in places:
             asked.removed.append(name)
     asked.prompts += fresh

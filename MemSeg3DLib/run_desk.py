@@ -115,6 +115,8 @@ class RunDesk:
         self.quality.forget_run()
         self._running = place
         run = self.controller.start(request)
+        if asked.later:
+            self.put_off(place)
         self.changed.emit(None)
         return run
 
@@ -211,7 +213,10 @@ class RunDesk:
         self.changed.emit(None)
 
     def _on_stopped(self, stopped: RunStopped) -> None:
-        self._running = None
+        place, self._running = self._running, None
+        if place is not None:
+            # The ground under the run has changed: what was clicked on it meanwhile waits for the user.
+            self.due = [one for one in self.due if not one.is_place_of(place)]
         self.quality.forget_run()
         text = stopped.reason or "Cancelled: the segments are as before the run."
         self.message.emit(Message("warning" if stopped.reason else "info", text))

@@ -21,8 +21,10 @@ from MemSeg3DLib.left_rounds import LeftRounds
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.next_round import Standing
 from MemSeg3DLib.prompt_entries import entries
+from MemSeg3DLib.prompt_markups import Stored
 from MemSeg3DLib.prompts import MaskPrompt, Prompt, all_to_wire
 from MemSeg3DLib.quality import QualityCurve
+from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.rounds_json import write_rounds
 from MemSeg3DLib.run_desk import RunDesk
 from MemSeg3DLib.run_state import RoundResult, RunProgress, SliceLimits, SliceWritten, Suggestion
@@ -140,6 +142,10 @@ class Workbench:
         running, dropped = self._controller.running_prompts, self._desk.dropped
         found = entries(self._desk.store.of(node), masks, standing, running, dropped)
         return [one for one in found if segment_id in (None, one.segment_id)]
+
+    def stored(self, segmentation_node: Any) -> list[Stored]:
+        """The drawn prompts of a segmentation as they lie now, with their markups."""
+        return self._desk.store.of(segmentation_node)
 
     def clear_pending(self) -> None:
         """Delete the prompts that no round holds and no run has taken."""
@@ -266,6 +272,10 @@ class Workbench:
         """The rounds of the selected segmentation, oldest first, undone ones last."""
         node = self.segmentation_node
         return [] if node is None else self._desk.rounds.infos(node)
+
+    def history(self, segmentation_node: Any) -> RoundHistory:
+        """The rounds of a segmentation as they are kept."""
+        return self._controller.history(segmentation_node)
 
     def restore(self, round_id: str) -> None:
         """Go to a round: undo or redo until it is the last one in the segments. Raises RoundError."""

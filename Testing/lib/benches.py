@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import slicer
+from vtk.util.numpy_support import vtk_to_numpy
+
 from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
 from MemSeg3DLib.run_state import RoundResult, SliceWritten
 from MemSeg3DLib.scene import ijk_to_world
@@ -59,3 +63,22 @@ def run_bench(bench: Workbench, seconds: float = 60.0) -> None:
     """Poll until nothing runs or waits."""
     bench.poll()
     poll_bench(bench, lambda: not bench.busy and not bench.waiting, seconds)
+
+
+def hand_edit(segmentation: Any, volume: Any, segment_id: str, mask: np.ndarray, erase: bool = False) -> None:
+    """Paint or erase through a segment editor of the user's own; mask: boolean over the whole volume (k, j, i)."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    node.SetAndObserveSegmentationNode(segmentation)
+    node.SetAndObserveSourceVolumeNode(volume)
+    node.SetSelectedSegmentID(segment_id)
+    node.SetOverwriteMode(node.OverwriteNone)
+    logic = slicer.vtkSlicerSegmentEditorLogic()
+    logic.SetMRMLScene(slicer.mrmlScene)
+    logic.SetSegmentEditorNode(node)
+    logic.ResetModifierLabelmapToDefault()
+    modifier = logic.GetModifierLabelmap()
+    vtk_to_numpy(modifier.GetPointData().GetScalars()).reshape(mask.shape)[:] = mask
+    mode = logic.ModificationModeRemove if erase else logic.ModificationModeAdd
+    logic.ModifySegmentByLabelmap(segmentation, segment_id, modifier, mode, True, False)
+    logic.SetSegmentEditorNode(None)
+    slicer.mrmlScene.RemoveNode(node)
