@@ -13,7 +13,7 @@ from MemSeg3DLib.environment_maker import EnvironmentMaker
 from MemSeg3DLib.errors import SetupError
 from MemSeg3DLib.offline_bundle import is_bundle
 from MemSeg3DLib.uv import find_uv
-from MemSeg3DLib.worker_command import About
+from MemSeg3DLib.worker_command import About, verify_task
 from MemSeg3DLib.worker_environment import EnvironmentState
 from MemSeg3DLib.worker_plan import AUTOMATIC
 from MemSeg3DLib.worker_recipe import Recipe
@@ -160,13 +160,28 @@ class EnvironmentPart:
         self._ui.deviceSelector.setCurrentIndex(self._devices.index(device) if device in self._devices else 0)
 
     def _use_installed(self) -> None:
-        path = self._ui.installedEdit.text.strip()
+        """Take the device, and the environment of IT's: a new one only once its worker has proved itself."""
+        text = self._ui.installedEdit.text.strip()
+        path = Path(text) if text else None
+        if path is None or path == self._choice.plan.installed:
+            self._take(path)
+        else:
+            self._line.start(verify_task(path), lambda about: self._verified(path, about))
+        self.show()
+
+    def _verified(self, path: Path, about: About) -> None:
+        self._about = about
+        self._offer_devices([(one.name, one.description) for one in about.devices])
+        self._take(path)
+        self._context.say("info", _("The environment that IT has installed is used."))
+
+    def _take(self, installed: Path | None) -> None:
         plan = self._choice.plan
         self._choice.set_local(
             device=self._devices[max(self._ui.deviceSelector.currentIndex, 0)],
             model=plan.model,
             threads=plan.threads,
-            installed=Path(path) if path else None,
+            installed=installed,
         )
         self.show()
 
