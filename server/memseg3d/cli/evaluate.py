@@ -209,7 +209,7 @@ def _copy_pictures(out: Path, folder: Path | None) -> None:
 
 def _require_extra(baselines: bool = False) -> None:
     """The metrics and the robot need packages that a worker does without."""
-    wanted = ["scipy", "surface_distance", *(["skimage"] if baselines else [])]
+    wanted = ["scipy", "surface_distance", *(["skimage", "pyamg"] if baselines else [])]
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
         typer.echo(f"memseg3d evaluate needs {' and '.join(missing)}: pip install 'memseg3d[evaluate]'.", err=True)
