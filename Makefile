@@ -53,6 +53,7 @@ test: debian lint
 lint: $(VENV)/test.stamp
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	MYPYPATH=MemSeg3D $(RUN) -m mypy --explicit-package-bases MemSeg3D
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis
