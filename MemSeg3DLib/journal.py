@@ -20,13 +20,14 @@ class RecoveryJournal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def append(self, line: dict[str, Any]) -> None:
         """Add a line and wait until it is on the disk. Raises RoundError where the disk does not take it."""
         body = json.dumps(line, separators=(",", ":"))
         data = f"{hashlib.sha256(body.encode('utf-8')).hexdigest()} {body}\n".encode()
         try:
+            # Made here and not before: without a place for it, work goes on and is told of it after each round.
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(handle, "ab") as file:
                 # A crash may have torn the last line: the next one must not grow onto it.
@@ -40,11 +41,17 @@ class RecoveryJournal:
             ) from error
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every whole line; one that a crash tore apart is left out."""
+        """Every whole line; one that a crash tore apart is left out. Raises RoundError where it cannot be read."""
         result: list[dict[str, Any]] = []
         if not self.path.is_file():
             return result
-        for raw in self.path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            text = self.path.read_text("utf-8", errors="replace")
+        except OSError as error:
+            raise RoundError(
+                f"The recovery journal cannot be read ({error.strerror}): see who may read {self.path.parent}."
+            ) from error
+        for raw in text.splitlines():
             checksum, _, body = raw.partition(" ")
             if hashlib.sha256(body.encode("utf-8")).hexdigest() != checksum:
                 continue
@@ -72,5 +79,10 @@ class RecoveryJournal:
             return file.read(1)
 
     def delete(self) -> None:
-        """Remove the file."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file. Raises RoundError where it stays."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RoundError(
+                f"The recovery journal cannot be deleted ({error.strerror}): close other Slicers, then try again."
+            ) from error

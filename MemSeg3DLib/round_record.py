@@ -51,13 +51,16 @@ class RoundRecord(PastRound):
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RoundRecord:
-        """The inverse of `to_json`. Raises RoundError where the checksum does not agree."""
+        """The inverse of `to_json`. Raises RoundError where the checksum does not agree, or another version wrote it."""
         values = {name: item for name, item in value.items() if name != "sha256"}
         if _checksum(values) != value.get("sha256"):
             raise RoundError("A stored round is damaged: its checksum does not agree. The segments are as they are.")
-        for name in _CHANGES:
-            values[name] = [SegmentChange.from_json(one) for one in values.get(name, [])]
-        return cls(**values)
+        try:
+            for name in _CHANGES:
+                values[name] = [SegmentChange.from_json(one) for one in values.get(name, [])]
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RoundError("A stored round was written by another version of MemSeg3D: update this one.") from error
 
 
 def _checksum(values: dict[str, Any]) -> str:

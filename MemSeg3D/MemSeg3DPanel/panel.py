@@ -157,4 +157,4 @@ class Panel:
 
     def _tick(self, _value: object) -> None:
         for section, _button in self.sections:
-            section.tick()
+            self._guarded(section.tick)()

@@ -34,8 +34,13 @@ class QualitySection(Section):
         volume, segment = self.workbench.volume_node, self.workbench.segment_id
         if volume is None or volume.GetImageData() is None or segment is None:
             self._show_data(StripData())
-        else:
+            return
+        try:
             self._show_data(self._data(volume, segment))
+        except SceneError:
+            # The strip of another volume must not stay beside one that cannot be used.
+            self._show_data(StripData())
+            raise
 
     def tick(self) -> None:
         """Follow the slice on screen, which moves without anybody telling."""
