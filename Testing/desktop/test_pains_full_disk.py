@@ -1,4 +1,4 @@
-"""A disk that takes no more, a folder that cannot be made, names of every script: told in a sentence, nothing is lost."""
+"""A full disk, a folder that cannot be made, names of every script: told in a sentence, and nothing is lost."""
 
 from __future__ import annotations
 

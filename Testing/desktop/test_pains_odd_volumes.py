@@ -104,7 +104,9 @@ def test_one_slice_is_segmented_or_refused_in_a_sentence(clinician: Clinician, s
     else:
         clinician.box(0)
     clinician.wait()
-    assert clinician.voxels().any() or clinician.texts("error") + clinician.texts("warning"), "neither mask nor sentence"
+    assert clinician.voxels().any() or clinician.texts("error") + clinician.texts("warning"), (
+        "neither mask nor sentence"
+    )
     if clinician.voxels().any():
         clinician.widget("undoButton").click()
         clinician.session.pump(0.1)
