@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from MemSeg3DLib.rounds import same_place
 from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.scene import add_segmentation
 from MemSeg3DLib.workbench_words import Recoverable
+
+log = logging.getLogger(__name__)
 
 
 class LeftRounds:
@@ -36,12 +39,17 @@ class LeftRounds:
         found = []
         for journal in self._journals():
             owner = owners.get(journal.path.stem)
-            if owner is not None:
-                missing = missing_rounds(self._controller.history(owner), journal)
-            else:
-                missing = [RoundRecord.from_json(one) for one in journal.rounds()]
-                if volume_node is None or not missing or not same_place(missing[-1], volume_node):
-                    continue
+            try:
+                if owner is not None:
+                    missing = missing_rounds(self._controller.history(owner), journal)
+                else:
+                    missing = [RoundRecord.from_json(one) for one in journal.rounds()]
+            except RoundError as error:
+                # One file that cannot be read must not hide what the others hold.
+                log.warning("a recovery journal is left out: %s", error)
+                continue
+            if owner is None and (volume_node is None or not missing or not same_place(missing[-1], volume_node)):
+                continue
             if missing:
                 segments = {change.segment_id for record in missing for change in record.changes}
                 owner_id = "" if owner is None else str(owner.GetID())

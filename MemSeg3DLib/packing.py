@@ -69,7 +69,7 @@ def unpack_bits(text: str, shape: Sequence[int]) -> np.ndarray:
         raise ValueError(f"The bits of a mask cannot be unpacked: {error}.") from error
     if len(raw) != (count + 7) // 8:
         raise ValueError(f"A mask of {tuple(shape)} needs {(count + 7) // 8} bytes, not {len(raw)}.")
-    return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=count).astype(bool).reshape(tuple(shape))
+    return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=count).view(bool).reshape(tuple(shape))
 
 
 def bounding_extent(mask: np.ndarray) -> Extent | None:

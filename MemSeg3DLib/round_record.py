@@ -51,7 +51,7 @@ class RoundRecord(PastRound):
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RoundRecord:
-        """The inverse of `to_json`. Raises RoundError where the checksum does not agree, or another version wrote it."""
+        """The inverse of `to_json`. Raises RoundError where the checksum does not agree, or the version is another."""
         values = {name: item for name, item in value.items() if name != "sha256"}
         if _checksum(values) != value.get("sha256"):
             raise RoundError("A stored round is damaged: its checksum does not agree. The segments are as they are.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from MemSeg3DLib.changes import SegmentChange, apply_change, is_in_state
+from MemSeg3DLib.changes import EMPTY, SegmentChange, apply_change, is_in_state
 from MemSeg3DLib.contents import Contents, difference, undone_of
 from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.grids import Grid, content_stamp, segmentation_grid
@@ -81,7 +81,9 @@ class RoundHistory:
         grid = segmentation_grid(self._node, volume_node)
         known = {one.segment_id for one in record.edits}
         others = [
-            one for one in record.changes if one.segment_id not in known and not self.contents.knows(one.segment_id)
+            one
+            for one in record.changes
+            if one.segment_id not in known and one.before != EMPTY and not self.contents.knows(one.segment_id)
         ]
         return [held for one in others if (held := undone_of(self._node, one, grid)) is not None]
 

@@ -1,4 +1,4 @@
-"""A worker that is killed again and again loses no prompt and no closed round; a hundred: Testing/benchmarks/kills.py."""
+"""A worker that is killed again and again loses no prompt and no closed round (a hundred: benchmarks/kills.py)."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import slicer
 from lib.benches import Seen, box_on, click_on, hand_edit, poll_bench, run_bench
 from lib.scenes import SHAPE, direction_matrix, make_volume, shift_by, users_editor, voxels_of
 
+from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.prompts import Box3DPrompt, ExtremePointsPrompt, LassoPrompt, PointPrompt, Prompt, ScribblePrompt
 from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, volume_array, world_to_ijk
@@ -342,6 +343,17 @@ def test_rounds_of_a_scene_that_was_never_saved_come_back_as_a_new_segmentation(
     assert len(again.rounds()) == 3
     again.close()
     bench.close()
+
+
+def test_a_journal_that_cannot_be_read_hides_no_other(
+    a_bench: Workbench, an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], scene: Any, tmp_path: Path
+) -> None:
+    a_bench.add(box_on(an_oblique_volume, segment_ids[0]))
+    run_bench(a_bench)
+    scene.RemoveNode(a_segmentation)
+    other = RecoveryJournal(tmp_path / "journals" / "another.journal")
+    other.append({"type": "round", "round": {"id": "of a version to come", "sha256": "0"}})
+    assert [one.rounds for one in a_bench.recoverable()] == [1]
 
 
 def test_what_a_crash_left_can_be_forgotten(
