@@ -121,7 +121,11 @@ class EnvironmentPart:
     def _installed(self, about: About) -> None:
         self._about = about
         self._offer_devices([(one.name, one.description) for one in about.devices])
-        self._context.say("info", _("The worker is installed. Draw a box to start."))
+        # The first one is what the automatic choice takes: a GPU that is not named here is not used.
+        device = about.devices[0].description if about.devices else _("the processor")
+        self._context.say(
+            "info", _("The worker is installed and computes on: {device}. Draw a box to start.").format(device=device)
+        )
 
     def _recipe(self) -> Recipe:
         wheels = self._ui.wheelEdit.text.strip()
