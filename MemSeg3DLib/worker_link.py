@@ -32,6 +32,11 @@ class WorkerLink:
         self._thread = threading.Thread(target=self._work, daemon=True, name="memseg3d-link")
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """False once the thread has ended."""
+        return self._thread.is_alive()
+
     def submit(self, job: RoundJob | AlignJob) -> None:
         """Queue a job; jobs run one after the other. A round brings its session to the scene's rounds by itself."""
         self._supersede()

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lib.workers import DroppingProxy, Outcome, Proxied, poll_until, run_to_end,
 
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.errors import WorkerError
+from MemSeg3DLib.jobs import AlignJob
 from MemSeg3DLib.local_worker import LocalWorker, RemoteWorker
 from MemSeg3DLib.packing import pack_bits
 from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
@@ -25,6 +27,7 @@ from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.run_state import RoundRequest, RunState
 from MemSeg3DLib.scene import ijk_to_world
 from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.worker_link import WorkerLink
 
 SHAPE = (120, 24, 24)
 
@@ -292,3 +295,28 @@ def test_rounds_that_had_to_move_to_a_new_session_are_not_computed_a_third_time(
 def other_click() -> list[dict[str, Any]]:
     """A prompt of a round that the scene knows nothing of, as it travels."""
     return [{"type": "point", "object": 1, "position": [70, 12, 12], "positive": False, "axis": 0}]
+
+
+def test_rounds_that_are_run_again_for_an_undo_alone_hold_nobody_up(
+    a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any
+) -> None:
+    with RunController(a_worker) as controller:
+        controller.start(a_request(a_long_volume, a_long_segmentation))
+        run_to_end(controller)
+        (record,) = controller.history(a_long_segmentation).applied
+    client = a_worker.connect()
+    # A session that knows none of the rounds yet: both would have to be run there again.
+    session = str(uuid.uuid4())
+    client.create_session(record.volume, {}, session)
+    past = [replace(record, session=session), replace(record, session=session, id=str(uuid.uuid4()), prompts=[])]
+    link = WorkerLink(a_worker)
+    link.submit(AlignJob(session, list(past)))
+    deadline = time.monotonic() + 30
+    while client.session(session)["running"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    link.close(30)
+    assert not link.is_alive
+    assert client.session(session)["running"] == record.id, "the thread has ended before the round has"
+    client.delete_session(session)
+    client.close()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from lib.scenes import users_editor
+from lib.scenes import users_editor, voxels_of
 from lib.workers import Outcome, run_to_end
 
 from MemSeg3DLib import jobs
@@ -112,6 +112,27 @@ def test_an_undo_that_the_journal_cannot_take_is_told_once_and_saved_in_the_scen
         assert [str(one.error) for one in outcome.failed] == ["The disk is full."]
         assert not controller.busy
         assert not RoundHistory(a_segmentation).applied, "the scene's own list has followed"
+
+
+def test_an_undo_that_the_journal_refuses_is_done_and_shown_and_told(
+    a_worker: LocalWorker,
+    an_oblique_volume: Any,
+    a_segmentation: Any,
+    segment_ids: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    with RunController(a_worker, tmp_path) as controller:
+        outcome, changed = Outcome(controller), []
+        controller.history_changed.connect(changed.append)
+        controller.start(a_request(an_oblique_volume, a_segmentation, segment_ids[0]))
+        run_to_end(controller)
+        monkeypatch.setattr(RecoveryJournal, "append", refuse)
+        controller.undo(a_segmentation)
+        assert changed == [a_segmentation]
+        assert [str(one.error) for one in outcome.failed] == ["The disk is full."]
+        assert not RoundHistory(a_segmentation).applied
+        assert not voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]).any()
 
 
 def refuse(*_: object) -> None:
