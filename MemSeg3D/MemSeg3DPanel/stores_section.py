@@ -26,6 +26,7 @@ class StoresSection(Section):
         self._rows = Rows(self.ui.storeTree, [_("What"), _("MB"), _("Images")])
         self._stores: list[Store] = []
         self._task: Task[list[Store]] | None = None
+        self._purging: Task[bool] | None = None
         plan = context.application.choice.plan
         self.ui.hoursBox.setValue(round(plan.retention_hours))
         self.ui.deleteBox.setChecked(plan.deletes_on_close)
@@ -45,6 +46,8 @@ class StoresSection(Section):
         """Look whether the sizes are known."""
         if self._task is not None and not self._task.poll():
             self._task = None
+        if self._purging is not None and not self._purging.poll():
+            self._purging = None
 
     def close(self) -> None:
         """Nobody waits for it any more."""
@@ -96,9 +99,22 @@ class StoresSection(Section):
     def _purge_worker(self) -> None:
         if self.workbench.busy:
             raise SceneError(_("A run is going on: wait for it, or cancel it first."))
+        if self._purging is not None:
+            raise SceneError(_("The data are being deleted: wait for it."))
+        self._purging = Task(lambda _control: self._delete_worker_data(), "memseg3d-purge")
+        self._purging.finished.connect(self._purged)
+        self._purging.failed.connect(lambda error: self.context.say("error", str(error)))
+        self.context.application.hurry()
+
+    def _delete_worker_data(self) -> bool:
+        """True where another worker still uses its data. On a thread: a worker takes seconds to end."""
         self.context.application.source.restart()
-        if purge_worker_data(self._home):
+        return bool(purge_worker_data(self._home))
+
+    def _purged(self, in_use: bool) -> None:
+        if in_use:
             self.context.say("warning", _("Another Slicer's worker still uses its data: close it, and delete again."))
+        self._look()
 
     def _purge_journals(self) -> None:
         purge_journals(self._home)

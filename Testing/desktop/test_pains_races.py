@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
 from desktop.clinician import Clinician
+from desktop.session import Session
 from lib.scenes import make_volume, voxels_of
 
 from MemSeg3DLib.local_worker import LocalWorker
@@ -201,3 +207,38 @@ def test_undo_redo_click_and_cancel_in_any_order_break_nothing(clinician: Clinic
     clinician.point(60, 16, 16)
     clinician.wait()
     assert clinician.bench.rounds()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process is held up by a signal")
+def test_deleting_stored_data_does_not_wait_for_the_worker_to_end(
+    slicer_session: Session, a_tiny_model: Path, tmp_path: Path
+) -> None:
+    user = Clinician(slicer_session)
+    user.use_this_computer(Path(sys.prefix), a_tiny_model)
+    user.load()
+    user.box(60)
+    user.wait(180)
+    home = user.application.choice.home
+    assert [path for folder in home.worker_data() for path in folder.rglob("*") if path.is_file()]
+    user.widget("storesButton").collapsed = False
+    slicer_session.pump(0.2)
+    # The worker that has to end first is held up, as by an antivirus: the window must not be.
+    worker = user.application.source._source
+    os.kill(worker.process_id, signal.SIGSTOP)
+    try:
+        start = time.perf_counter()
+        user.widget("purgeAllButton").click()
+        took = time.perf_counter() - start
+    finally:
+        os.kill(worker.process_id, signal.SIGCONT)
+    assert took < 1.0
+
+    def left() -> list[Path]:
+        files = [path for folder in home.worker_data() for path in folder.rglob("*") if path.is_file()]
+        return [path for path in files if path.suffix != ".lock"]
+
+    user.wait_until(lambda: not left(), 60)
+    user.point(60, 16, 16)
+    user.wait(180)
+    assert {one.state for one in user.bench.prompts()} == {"sent"}, "what was deleted is sent again when it is needed"
+    assert user.texts("error") == ""
