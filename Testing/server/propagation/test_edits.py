@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from memseg3d.propagation.edits import Edit, bounded, denied, edit_of
+from memseg3d.propagation.denial import denied
+from memseg3d.propagation.edits import Edit, bounded, edit_of
 from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.session import Session
 
@@ -75,6 +76,30 @@ def test_single_pixels_can_be_denied() -> None:
     mask = np.zeros((5, 5), bool)
     mask[2, 3] = True
     assert denied(mask, [(2.2, 2.9)], (1.0, 2.0)).tolist() == mask.tolist()
+
+
+def test_a_click_in_a_leak_takes_the_leak_and_leaves_the_object() -> None:
+    # A disc with its leak into a second one of another grey value, joined by a neck.
+    rows, columns = np.ogrid[:60, :90]
+    body = (rows - 30) ** 2 + (columns - 25) ** 2 <= 18**2
+    leak = (rows - 30) ** 2 + (columns - 60) ** 2 <= 20**2
+    pixels = np.where(leak & ~body, 40.0, 100.0) + np.random.default_rng(0).normal(0, 3, (60, 90))
+    lost = denied(body | leak, [(30, 62)], (1.0, 1.0), body, pixels)
+    assert (lost & leak).sum() > 0.9 * (leak & ~body).sum()
+    assert (lost & body).sum() < 0.05 * body.sum()
+
+
+def test_a_click_in_the_heart_of_all_that_is_known_says_that_the_object_has_ended() -> None:
+    rows, columns = np.ogrid[:60, :60]
+    mask = (rows - 30) ** 2 + (columns - 30) ** 2 <= 18**2
+    lost = denied(mask, [(31, 30)], (1.0, 1.0), mask, np.zeros((60, 60)))
+    assert np.array_equal(lost, mask)
+
+
+def test_a_click_on_a_part_that_lies_elsewhere_takes_the_part() -> None:
+    mask, known = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    mask[5:15, 5:35] = known[25:35, 5:35] = True
+    assert np.array_equal(denied(mask, [(6, 6)], (1.0, 1.0), known, np.zeros((40, 40))), mask)
 
 
 def test_negative_clicks_add_nothing_anywhere(a_segmented_ball: Session) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from memseg3d.propagation.edits import bounded, denied, edit_of
+from memseg3d.propagation.denial import denied
+from memseg3d.propagation.edits import bounded, edit_of
 from memseg3d.propagation.events import SliceDone
 from memseg3d.propagation.framing import ZOOM_STEPS
 from memseg3d.propagation.fronts import Front, FrontStep, alternating, directions, one_after_the_other
@@ -168,12 +169,19 @@ class ObjectRun:
         if len(points) == len(self.plan.slices[index]) and not any(point.positive for point in points):
             fresh = [point for point in points if point in self.plan.added]
             clicks = [in_plane(point.position, axis) for point in fresh]
-            mask &= ~denied(before, clicks, self.view.framing.spacing)
+            if clicks:
+                pixels = np.asarray(self.view.volume.slice(axis, index))
+                mask &= ~denied(before, clicks, self.view.framing.spacing, self._known_near(index), pixels)
         mask = obeyed(mask, self.plan.slices[index], axis, index)
         if np.array_equal(mask, found):
             return result
         self._tracker.adopt(index, self._tracker.region_of(index), mask)
         return SliceLogits.of_mask(mask, result.quality)
+
+    def _known_near(self, index: int) -> np.ndarray | None:
+        """The mask on the nearest other conditioning slice that shows the object; None where there is none."""
+        others = [at for at in self._tracker.conditioning if at != index and self._mask(at).any()]
+        return self._mask(min(others, key=lambda at: abs(at - index))) if others else None
 
     def _left_out(self, index: int, mask: np.ndarray) -> np.ndarray:
         """A tracked slice's mask without what the strokes of this slice leave out."""
