@@ -45,6 +45,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._shortcuts = Shortcuts()
         self._observed: tuple[Any, int] | None = None
         self._last_segment: str | None = None
+        self._obstacle: Obstacle | None = None
         desk = Desk(
             tool=self._tool,
             is_negative=self._is_negative,
@@ -209,6 +210,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._show_obstacle(None)
 
     def _show_obstacle(self, obstacle: Obstacle | None) -> None:
+        if obstacle != self._obstacle:
+            self._obstacle = obstacle
+            # Nodes change without telling the Workbench; the panel offers the remedy only when it looks again.
+            self._bench().changed.emit(None)
         if self._options is not None:
             self._options.offer_remedy(obstacle is not None and obstacle.other_transform)
 
