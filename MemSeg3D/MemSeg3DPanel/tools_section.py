@@ -195,6 +195,8 @@ class ToolsSection(Section):
 
     def _fill_mask_menu(self) -> None:
         self._mask_menu.clear()
+        if self.workbench.segmentation_node is None:
+            raise SceneError(_("Choose a volume and a segment first."))
         segmentation = self.workbench.segmentation_node.GetSegmentation()
         for segment_id in segmentation.GetSegmentIDs():
             action = self._mask_menu.addAction(segmentation.GetSegment(segment_id).GetName())

@@ -103,3 +103,32 @@ def test_slicer_quits_at_any_time(tmp_path: Path, a_worker: LocalWorker, running
             user.wait()
         assert isinstance(session, Session)
         assert np.any(user.voxels())
+
+
+@pytest.mark.parametrize("gone", ["segmentation", "volume"])
+def test_every_button_and_key_without_anything_to_work_on(clinician: Clinician, gone: str) -> None:
+    """Widgets may be stale for a moment: what they are asked for then is refused in a sentence, or does nothing."""
+    if gone == "volume":
+        clinician.session.scene.RemoveNode(clinician.volume)
+    clinician.editor.setSegmentationNode(None)
+    clinician.session.pump(0.2)
+    clinician.session.click("Red", xy=(150, 150))
+    for key in ("R", "X", "N", "A", "F", "T", "S", "B", "P", "C", "L", "U", "Y"):
+        clinician.session.key(f"Shift+{key}")
+    for name in ("export", "measure", "rounds", "prompts", "cases", "models", "stores", "worker"):
+        clinician.widget(f"{name}Button").collapsed = False
+    clinician.session.pump(0.3)
+    for name in ("undo", "redo", "restore", "compare", "exportRounds", "measureNow", "copy", "run", "approve", "next"):
+        button = clinician.widget(f"{name}Button")
+        button.setEnabled(True)
+        button.click()
+    clinician.panel.export.ui.exportButton.setEnabled(True)
+    clinician.panel.export.ui.exportButton.click()
+    clinician.panel.tools._mask_menu.aboutToShow.emit()
+    clinician.session.pump(0.3)
+    assert not clinician.bench.busy
+    assert clinician.ui.messageLabel.text
+    clinician.load()
+    clinician.box(60)
+    clinician.wait()
+    assert clinician.voxels().any(), "and work goes on with the next volume"
