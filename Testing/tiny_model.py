@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import torch
-from memseg3d.network.nano import NanoConfig, NanoNetwork
 from safetensors.torch import save_file
+
+from memseg3d.network.nano import NanoConfig, NanoNetwork
 
 
 def write_tiny_model(path: Path) -> Path:

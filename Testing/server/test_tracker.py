@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor
+
 from memseg3d.network.nano import NanoConfig, NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.seam import Decoded, Features, Memory, MemoryRead, Network, Prompts
 from memseg3d.propagation.memory import BACKWARD, FORWARD, MemoryBank, MemoryEntry, NeighbourPolicy, Sam2Policy
 from memseg3d.propagation.tracker import Tracker, TrackerError
-from torch import Tensor
 
 SLICES = 9
 CLICK = Prompts(torch.tensor([[[30.0, 25.0]]]), torch.tensor([[1]]))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from memseg3d.files import Geometry, read_volume, write_labelmap
 
 FORMATS = ["nii.gz", "nrrd"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from memseg3d.files import UnreadableFile, VolumeFile, nifti, read_volume
 
 SUFFIXES = ["nii", "nii.gz", "nrrd", "mha"]

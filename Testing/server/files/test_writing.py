@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from memseg3d.files import Geometry, UnwritableLabelmap, read_volume, write_labelmap
 
 GEOMETRY = Geometry.regular((3, 4, 5), (1.0, 1.0, 1.0))

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from memseg3d.network.loading import load_network
 from memseg3d.network.sam2 import Sam2Network
 from memseg3d.network.seam import Features
-from torch import Tensor
 
 from .references import (
     IMAGE_SIZE,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from memseg3d.network.sam2.hugging_face import official_name
 from memseg3d.network.sam2.network import IMAGE_MEAN, IMAGE_STD
-from torch import Tensor
 
 IMAGE_SIZE = 256
 SUFFIX = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from memseg3d.network.seam import BOX_END, BOX_START, Features, Network, Prompts
 from memseg3d.propagation.memory import MemoryPolicy
 from memseg3d.propagation.tracker import Tracker
-from torch import Tensor
 
 from .references import normalised
 

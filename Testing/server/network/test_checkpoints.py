@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
 from memseg3d.network.loading import UnknownCheckpoint, load_network
 from memseg3d.network.nano import NanoConfig, NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.seam import Network
-from safetensors.torch import save_file
-from torch import Tensor
 
 State = dict[str, Tensor]
 

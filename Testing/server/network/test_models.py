@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from memseg3d.network import models
 from memseg3d.network.models import ModelDamaged, ModelNotFound, describe_model, find_model, list_models
 

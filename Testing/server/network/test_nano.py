@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors import safe_open
+
 from memseg3d.network.nano import NanoConfig, NanoNetwork, from_state
 from memseg3d.network.nano.guidance import prompt_maps
 from memseg3d.network.precision import fastest_dtype
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, MemoryRead, Network, Prompts
 from memseg3d.training.checkpoints import save_weights
-from safetensors import safe_open
 
 SIZE = 32
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+
 from memseg3d.propagation.memory import Sam2Policy
 
 from .conftest import LONG

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.testing import assert_close
+
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.sam2.config import Size
 from memseg3d.network.sam2.mask_decoder import stable_or_best
 from memseg3d.network.seam import Conditioned, Features, Memory, MemoryRead, Prompts
-from torch import Tensor
-from torch.testing import assert_close
 
 from .conftest import Pair
 from .references import grey_slices, normalised, official_predictor

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from memseg3d.network.loading import load_network
 from memseg3d.network.sam2 import Sam2Network
-from safetensors.torch import save_file
 
 from .conftest import Pair
 from .references import IMAGE_SIZE, OCCLUDED, hugging_face_model, hugging_face_state, set_object_score

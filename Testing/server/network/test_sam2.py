@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch.testing import assert_close
+
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.seam import Features, Memory, MemoryRead, Network, Prompts
-from torch.testing import assert_close
 
 POINTS = torch.tensor([[[10.0, 20.0]], [[50.0, 40.0]]])
 LABELS = torch.tensor([[1], [0]])
