@@ -17,14 +17,15 @@ _MEGABYTE = 1_000_000
 class StatusSection:
     """The status line, the progress bar with Cancel, and the last message.
 
-    An error stays until it is put away or a newer one comes; a note never displaces it. What was said before is in the
-    tool tip of the message line.
+    An error stays until it is put away or a newer one comes; the newest note stands below it. What was said before is
+    in the tool tip of the message line.
     """
 
     def __init__(self, workbench: Workbench, ui: Any) -> None:
         self._workbench = workbench
         self._ui = ui
         self._level = ""
+        self._error = ""
         self._said: deque[str] = deque(maxlen=KEPT_MESSAGES)
         ui.messageFrame.setVisible(False)
         ui.progressBar.setVisible(False)
@@ -39,10 +40,13 @@ class StatusSection:
         """Show a message: level "info", "warning" or "error"."""
         self._said.append(text)
         if self._level == "error" and level == "info":
+            # What was tried again and has worked must be seen too, or the user would do it once more.
+            self._ui.messageLabel.setText(f"{self._error}\n{text}")
             self._tell_history()
             return
         self._level = level
         mark = {"info": "", "warning": _("Please note: "), "error": _("Not done: ")}[level]
+        self._error = mark + text
         self._ui.messageLabel.setText(mark + text)
         self._ui.messageFrame.setVisible(True)
         self._tell_history()
