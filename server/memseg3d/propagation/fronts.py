@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memseg3d.propagation.ending import HasEnded
 from memseg3d.propagation.memory import BACKWARD, FORWARD
 from memseg3d.propagation.plan import Interval
 from memseg3d.propagation.region_tracker import RegionTracker
@@ -35,7 +36,8 @@ class Front:
     """Walks through `interval` in `direction`, beginning beside the conditioning slice it starts from.
 
     priors: gives a slice's last result, or None. is_alone: no other front comes from the far end, so that the object
-    may end on the way. bound: what of a found mask (rows, columns) may stay on a slice.
+    may end on the way. bound: what of a found mask (rows, columns) may stay on a slice. has_ended: whether a slice lies
+    beyond the object's end, whatever was found on it.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Front:
         priors: Callable[[int], SliceLogits | None],
         is_alone: bool,
         bound: Callable[[int, np.ndarray], np.ndarray] = lambda _, mask: mask,
+        has_ended: HasEnded = lambda index, mask, quality: False,
     ) -> None:
         self.interval = interval
         self.direction = direction
@@ -55,6 +58,7 @@ class Front:
         self.is_alone = is_alone
         self._priors = priors
         self._bound = bound
+        self._has_ended = has_ended
         first, last = (interval.first, interval.last) if direction == FORWARD else (interval.last, interval.first)
         self.path = range(first, last + direction, direction)
         self.remaining = len(self.path)
@@ -69,10 +73,14 @@ class Front:
             if not np.array_equal(mask, found):
                 self.tracker.correct(index, self.region, mask)
                 result = SliceLogits.of_mask(mask, result.quality)
+            is_beyond = self.is_alone and bool(mask.any()) and self._has_ended(index, mask, result.quality)
+            if is_beyond:
+                mask = np.zeros_like(mask)
+                result = SliceLogits.of_mask(mask, result.quality)
             extent = Extent.of_mask(mask)
             self.region = self.tracker.view.framing.following(self.region, extent)
             absent = absent + 1 if extent is None else 0
-            has_ended = self.is_alone and absent >= ABSENT_SLICES
+            has_ended = is_beyond or (self.is_alone and absent >= ABSENT_SLICES)
             self.remaining = 0 if has_ended else len(self.path) - place - 1
             yield FrontStep(self, index, result, mask, self.path[place + 1 :] if has_ended else range(0))
             if has_ended:

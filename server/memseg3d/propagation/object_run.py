@@ -9,6 +9,7 @@ import numpy as np
 
 from memseg3d.propagation.denial import denied
 from memseg3d.propagation.edits import bounded, edit_of
+from memseg3d.propagation.ending import HasEnded, never_ends, tissue_ends
 from memseg3d.propagation.events import SliceDone
 from memseg3d.propagation.framing import ZOOM_STEPS
 from memseg3d.propagation.fronts import Front, FrontStep, alternating, directions, one_after_the_other
@@ -106,7 +107,9 @@ class ObjectRun:
             for direction, start in starts.items():
                 tracker = self._tracker.clone() if shared is None else shared
                 region, alone = self._start_region(start), len(starts) == 1
-                self._fronts.append(Front(interval, direction, tracker, region, self._prior, alone, self._left_out))
+                ending = self._ending(start) if alone else never_ends
+                front = Front(interval, direction, tracker, region, self._prior, alone, self._left_out, ending)
+                self._fronts.append(front)
         for step in alternating(self._fronts) if shared is None else one_after_the_other(self._fronts):
             yield self._done(step)
         self._steps_left = 0
@@ -177,6 +180,13 @@ class ObjectRun:
             return result
         self._tracker.adopt(index, self._tracker.region_of(index), mask)
         return SliceLogits.of_mask(mask, result.quality)
+
+    def _ending(self, start: int) -> HasEnded:
+        """Judges whether a slice lies beyond the object's end, seen from conditioning slice `start`."""
+        view, weights = self.view, self.view.store.network.info.ending
+        if weights is None:
+            return never_ends
+        return tissue_ends(weights, self._mask(start), start, lambda at: view.volume.slice(view.axis, at))
 
     def _known_near(self, index: int) -> np.ndarray | None:
         """The mask on the nearest other conditioning slice that shows the object; None where there is none."""

@@ -21,6 +21,9 @@ class NanoConfig:
     memory_slots: int = 4
     """Conditioning slot plus three recent slices: the adjacent one carries most, and each one read costs time."""
 
+    ending: tuple[float, float, float] | None = None
+    """The rule for an object's end that was fitted to the trained quality head (`NetworkInfo.ending`)."""
+
     def __post_init__(self) -> None:
         if self.image_size % 16:
             raise ValueError(f"image_size must be a multiple of 16, not {self.image_size}.")
@@ -38,4 +41,6 @@ class NanoConfig:
         if values.pop("kind", None) != "nano":
             raise ValueError("This checkpoint's configuration is not that of the embedded network.")
         values["widths"] = tuple(values["widths"])
+        ending = values.get("ending")
+        values["ending"] = None if ending is None else tuple(ending)
         return cls(**values)

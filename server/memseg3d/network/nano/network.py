@@ -143,6 +143,7 @@ class NanoNetwork(nn.Module):
             channels=CHANNELS,
             tracks_with_prior=False,
             corrects_with_prior=False,
+            ending=self.config.ending,
             sha256=sha256,
             licence="Apache-2.0",
         )

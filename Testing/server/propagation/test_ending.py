@@ -1,0 +1,46 @@
+"""Propagation stops where the tissue under the mask is another one and the network trusts its mask little."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from memseg3d.propagation.ending import Tissue, never_ends, probability_of_end, tissue_ends
+
+WEIGHTS = (4.2, -6.1, 2.1)
+MASK = np.ones((20, 20), bool)
+
+
+@pytest.fixture
+def slices() -> np.ndarray:
+    """(4, 20, 20): two slices of one tissue, two of another."""
+    noise = np.random.default_rng(0).normal(0, 5, (4, 20, 20))
+    return noise + np.array([100, 100, 160, 160])[:, None, None]
+
+
+def test_the_same_tissue_is_near_and_another_one_far(slices: np.ndarray) -> None:
+    tissue = Tissue.of(slices[0][MASK])
+    assert tissue.distance(slices[1][MASK]) < 0.15
+    assert tissue.distance(slices[2][MASK]) > 0.9
+
+
+def test_the_object_ends_where_tissue_and_quality_say_so(slices: np.ndarray) -> None:
+    has_ended = tissue_ends(WEIGHTS, MASK, 0, lambda index: slices[index])
+    assert not has_ended(1, MASK, 0.6)
+    assert has_ended(2, MASK, 0.6)
+    # A mask that the network trusts goes on, as through a lesion.
+    assert not has_ended(2, MASK, 0.95)
+
+
+def test_constant_tissue_is_no_obstacle() -> None:
+    has_ended = tissue_ends(WEIGHTS, MASK, 0, lambda _: np.full((20, 20), 7.0))
+    assert not has_ended(1, MASK, 0.6)
+
+
+def test_probability_rises_with_distance_and_falls_with_quality() -> None:
+    assert probability_of_end(WEIGHTS, 0.8, 0.5) > probability_of_end(WEIGHTS, 0.2, 0.5)
+    assert probability_of_end(WEIGHTS, 0.5, 0.9) < probability_of_end(WEIGHTS, 0.5, 0.3)
+
+
+def test_without_a_rule_nothing_ends() -> None:
+    assert not never_ends(3, MASK, 0.0)

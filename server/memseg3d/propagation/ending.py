@@ -1,0 +1,72 @@
+"""Where an object ends: the tissue under the mask is no longer that of the prompted slice, and quality is low.
+
+A mask that has slid into a neighbour agrees with the slice before it, so memory alone does not see the end. A logistic
+rule over two figures does: the Kolmogorov-Smirnov distance between the grey values under the mask and those on the
+slice that propagation started from, and the predicted quality. A checkpoint carries the rule that fits its own quality
+head (`Testing/benchmarks/fit_ending.py`, synthetic volumes alone); one without it never ends an object this way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+BINS = 24
+LIKELY = 0.6
+"""Probability of being beyond the object's end from which propagation stops."""
+
+HasEnded = Callable[[int, np.ndarray, float], bool]
+"""Slice, its mask (rows, columns) and predicted quality -> whether the object has ended before it."""
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """The grey values of an object on one slice, as a cumulative histogram over their widened range."""
+
+    low: float
+    high: float
+    cumulative: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Tissue:
+        """values: 1D grey values, at least one."""
+        low, high = (float(edge) for edge in np.percentile(values, (1, 99)))
+        half = max(high - low, 1e-3) / 2
+        return cls(low - half, high + half, _cumulative(values, low - half, high + half))
+
+    def distance(self, values: np.ndarray) -> float:
+        """Kolmogorov-Smirnov distance to other grey values, 0 to 1."""
+        return float(np.abs(_cumulative(values, self.low, self.high) - self.cumulative).max())
+
+
+def never_ends(_index: int, _mask: np.ndarray, _quality: float) -> bool:
+    """For networks whose quality head no rule was fitted to."""
+    return False
+
+
+def tissue_ends(
+    weights: tuple[float, float, float], mask: np.ndarray, start: int, pixels: Callable[[int], np.ndarray]
+) -> HasEnded:
+    """The rule for one direction from slice `start` with its mask (rows, columns), not empty. pixels: slice -> grey
+    values (rows, columns).
+    """
+    tissue = Tissue.of(np.asarray(pixels(start))[mask])
+
+    def has_ended(index: int, found: np.ndarray, quality: float) -> bool:
+        distance = tissue.distance(np.asarray(pixels(index))[found])
+        return probability_of_end(weights, distance, quality) > LIKELY
+
+    return has_ended
+
+
+def probability_of_end(weights: tuple[float, float, float], distance: float, quality: float) -> float:
+    """Probability that a slice lies beyond the object's end. weights: of distance and quality, and the constant."""
+    return 1.0 / (1.0 + math.exp(-(weights[0] * distance + weights[1] * quality + weights[2])))
+
+
+def _cumulative(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    counts, _ = np.histogram(np.clip(values.astype(np.float32), low, high), bins=BINS, range=(low, high))
+    return np.asarray(np.cumsum(counts) / max(len(values), 1))
