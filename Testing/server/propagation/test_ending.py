@@ -7,7 +7,7 @@ import pytest
 
 from memseg3d.propagation.ending import Tissue, never_ends, probability_of_end, tissue_ends
 
-WEIGHTS = (4.2, -6.1, 2.1)
+WEIGHTS = (4.2, -6.1, 1.5)
 MASK = np.ones((20, 20), bool)
 
 
