@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from MemSeg3DLib.client import WorkerClient
+from MemSeg3DLib.connection import device_in_words
 from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.local_stores import purge_worker_data
 from MemSeg3DLib.local_worker import Fate, LocalWorker, WorkerSource
 from MemSeg3DLib.worker_choice import WorkerChoice
 from MemSeg3DLib.worker_plan import WorkerPlan
+
+log = logging.getLogger(__name__)
 
 
 class ChosenWorker:
@@ -25,6 +29,9 @@ class ChosenWorker:
         self._source: WorkerSource | None = None
         self._plan: WorkerPlan | None = None
         self._is_closed = False
+        # One value, so that a plan is never seen with the device of another.
+        self._device: tuple[WorkerPlan, str] | None = None
+        self._asking: threading.Thread | None = None
 
     @property
     def running_here(self) -> bool:
@@ -33,12 +40,21 @@ class ChosenWorker:
         return isinstance(source, LocalWorker) and source.is_alive
 
     def describe(self) -> str:
-        """Where it runs, in words: for the status line."""
-        return self._choice.describe()
+        """Where it runs, in words: for the status line; with the device in use as soon as the worker has told it."""
+        known, plan = self._device, self._choice.plan
+        return self._choice.describe(known[1] if known is not None and known[0] == plan else "")
+
+    def learn_device(self, plan: WorkerPlan, device: str) -> None:
+        """What the worker of this plan has told of the device that it computes on."""
+        if device:
+            self._device = (plan, device)
 
     def connect(self) -> WorkerClient:
         """A client of the worker that is chosen now. Raises WorkerError."""
-        return self._current().connect()
+        source, plan = self._current()
+        client = source.connect()
+        self._ask_for_device(plan, client)
+        return client
 
     def revive(self) -> Fate:
         """Start the local worker again where it has died."""
@@ -61,7 +77,7 @@ class ChosenWorker:
         if self._choice.plan.deletes_on_close:
             purge_worker_data(self._choice.home)
 
-    def _current(self) -> WorkerSource:
+    def _current(self) -> tuple[WorkerSource, WorkerPlan]:
         with self._lock:
             if self._is_closed:
                 raise WorkerError("not_started", "MemSeg3D is closing.")
@@ -69,7 +85,28 @@ class ChosenWorker:
             if self._source is None or plan != self._plan:
                 self._drop()
                 self._source, self._plan = self._choice.source(), plan
-            return self._source
+            return self._source, plan
+
+    def _ask_for_device(self, plan: WorkerPlan, client: WorkerClient) -> None:
+        """Ask once per plan, on a thread of its own: no run waits for words of the status line."""
+        with self._lock:
+            is_known = self._device is not None and self._device[0] == plan
+            if is_known or (self._asking is not None and self._asking.is_alive()):
+                return
+            asked = threading.Thread(
+                target=self._take_device, args=(plan, client.clone()), daemon=True, name="memseg3d-device"
+            )
+            self._asking = asked
+            asked.start()
+
+    def _take_device(self, plan: WorkerPlan, client: WorkerClient) -> None:
+        try:
+            self.learn_device(plan, device_in_words(client.info()))
+        except WorkerError:
+            # The run meets the same error and tells of it; the next client asks again.
+            log.info("the worker has not told its device yet")
+        finally:
+            client.close()
 
     def _drop(self) -> None:
         if isinstance(self._source, LocalWorker):

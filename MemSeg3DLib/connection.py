@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from MemSeg3DLib.background import Task, TaskControl
 from MemSeg3DLib.client import WorkerClient
@@ -30,12 +31,22 @@ class ConnectionReport:
     image_size: int
     retention_hours: float
 
+    @property
+    def device_words(self) -> str:
+        """The device that the worker computes on, as it calls it."""
+        return device_in_words({"device": self.device, "device_name": self.device_name})
+
     def __str__(self) -> str:
-        device = self.device_name or self.device
         return (
-            f"{self.url}: MemSeg3D {self.version} (protocol {self.protocol}) on {device} with {self.model}, "
+            f"{self.url}: MemSeg3D {self.version} (protocol {self.protocol}) on {self.device_words} with {self.model}, "
             f"{self.round_trip_ms:.0f} ms; volumes are kept for {self.retention_hours:g} h."
         )
+
+
+def device_in_words(told: Mapping[str, Any]) -> str:
+    """The device in use, of what /v1/info tells; empty where it tells none."""
+    # Workers before `device_name` are still of use.
+    return str(told.get("device_name") or told.get("device") or "")
 
 
 def try_connection(client: WorkerClient, control: TaskControl | None = None) -> ConnectionReport:

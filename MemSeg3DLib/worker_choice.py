@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from MemSeg3DLib.addresses import Address, read_address
 from MemSeg3DLib.background import Task
+from MemSeg3DLib.client import is_loopback
 from MemSeg3DLib.connection import ConnectionReport, connection_task
 from MemSeg3DLib.errors import MemSeg3DError, WorkerError
 from MemSeg3DLib.home import ENVIRONMENT, Home
@@ -128,16 +130,16 @@ class WorkerChoice:
         """How long an idle volume stays on this computer, and whether everything goes when Slicer closes."""
         self._change(retention_hours=max(hours, 0.0), deletes_on_close=deletes_on_close)
 
-    def describe(self) -> str:
-        """Where images go, in words: for the status line."""
+    def describe(self, device: str = "") -> str:
+        """Where images go, in words: for the status line. device: what the worker told of it; empty: not known yet."""
         plan = self.plan
         if plan.mode is Mode.LOCAL:
-            device = "automatic device" if plan.device == AUTOMATIC else plan.device.upper().replace("CUDA", "GPU")
+            chosen = "automatic device" if plan.device == AUTOMATIC else plan.device.upper().replace("CUDA", "GPU")
             model = Path(plan.model).stem if Path(plan.model).is_absolute() else plan.model
-            return f"this computer, {device}, {model}"
+            return f"this computer, {device or chosen}, {model}"
         if plan.mode is Mode.REMOTE:
-            plain = " (not encrypted)" if plan.url.startswith("http://") else ""
-            return f"{plan.url or 'no address yet'}{plain}"
+            where = _place(plan.url)
+            return f"{where}, {device}" if device else where
         return "no worker chosen"
 
     def host_to_confirm(self) -> str | None:
@@ -220,6 +222,17 @@ class WorkerChoice:
         for name in values.keys() & set(_KEPT):
             self._settings.set(_PREFIX + name, _text(values[name]))
         self.changed.emit(self.plan)
+
+
+def _place(url: str) -> str:
+    """Where an address lies, in words."""
+    if not url:
+        return "no address yet"
+    if is_loopback(url):
+        # Nothing is readable on a network; the port tells several workers, or tunnels to them, apart.
+        port = urlsplit(url).port
+        return f"this computer, port {port}" if port else "this computer"
+    return f"{url} (not encrypted)" if url.startswith("http://") else url
 
 
 def _text(value: object) -> str:

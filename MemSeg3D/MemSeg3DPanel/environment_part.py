@@ -16,13 +16,12 @@ from MemSeg3DLib.uv import find_uv
 from MemSeg3DLib.worker_command import About, verify_task
 from MemSeg3DLib.worker_environment import EnvironmentState
 from MemSeg3DLib.worker_plan import AUTOMATIC
-from MemSeg3DLib.worker_recipe import Recipe
-from MemSeg3DPanel.dialogs import ask, ask_folder, ask_open_file
+from MemSeg3DPanel.dialogs import ask, ask_open_file
+from MemSeg3DPanel.environment_sources import EnvironmentSources
 from MemSeg3DPanel.section import Context, guarded
 from MemSeg3DPanel.task_line import TaskLine
 
 UV = "uv>=0.7.14"
-_WHEELS = "Environment/Wheelhouse"
 
 
 class EnvironmentPart:
@@ -33,25 +32,17 @@ class EnvironmentPart:
         self._ui = ui
         self._choice = context.application.choice
         self._maker = EnvironmentMaker(self._choice.environment, stop_worker=context.application.source.restart)
-        self._backends = {
-            _("PyTorch: automatic"): "auto",
-            _("PyTorch: processor only (small)"): "cpu",
-            _("PyTorch: NVIDIA GPU (CUDA)"): "cuda",
-        }
-        for title in self._backends:
-            ui.backendSelector.addItem(title)
+        self._sources = EnvironmentSources(context, ui)
         stamp = self._choice.environment.stamp()
         self._about: About | None = stamp.about if stamp else None
         self._devices: list[str] = []
         self._offer_devices([(one.name, one.description) for one in self._about.devices] if self._about else [])
-        ui.wheelEdit.setText(context.application.settings.get(_WHEELS))
         ui.installedEdit.setText(str(self._choice.plan.installed or ""))
         self._line = TaskLine(context.application, ui, "environment", context.say)
         for widget, signal, action in (
             (ui.installButton, "clicked()", self.install),
             (ui.repairButton, "clicked()", self._repair),
             (ui.removeButton, "clicked()", self._remove),
-            (ui.wheelButton, "clicked()", self._choose_wheels),
             (ui.installedButton, "clicked()", self._choose_installed),
             (ui.installedEdit, "editingFinished()", self._use_installed),
             (ui.deviceSelector, "activated(int)", lambda _index: self._use_installed()),
@@ -88,15 +79,14 @@ class EnvironmentPart:
 
     def install(self) -> None:
         """Make the environment; the only place where something is fetched from the network."""
-        folder = Path(self._ui.wheelEdit.text.strip())
-        if is_bundle(folder):
-            self._context.application.settings.set(_WHEELS, str(folder))
-            self._line.start(self._maker.task_bundle(folder), self._installed)
-            self.show()
-            return
-        recipe = self._recipe()
-        recipe.check()
-        self._line.start(self._maker.task_make(self._uv(), recipe), self._installed)
+        folder = self._sources.folder
+        if folder is not None and is_bundle(folder):
+            task = self._maker.task_bundle(folder)
+        else:
+            recipe = self._sources.recipe()
+            task = self._maker.task_make(self._uv(), recipe)
+        self._sources.keep()
+        self._line.start(task, self._installed)
         self.show()
 
     def _repair(self) -> None:
@@ -127,19 +117,10 @@ class EnvironmentPart:
             "info", _("The worker is installed and computes on: {device}. Draw a box to start.").format(device=device)
         )
 
-    def _recipe(self) -> Recipe:
-        wheels = self._ui.wheelEdit.text.strip()
-        self._context.application.settings.set(_WHEELS, wheels)
-        return Recipe(
-            torch=self._backends[self._ui.backendSelector.currentText],
-            wheelhouse=Path(wheels) if wheels else None,
-            offline=bool(wheels),
-        )
-
     def _uv(self) -> Path:
         """uv, installed into Slicer's Python where it is nowhere; Slicer asks the user first."""
-        wheels = self._ui.wheelEdit.text.strip()
-        folders = [Path(wheels), Path(wheels).parent] if wheels else []
+        wheels = self._sources.folder
+        folders = [wheels, wheels.parent] if wheels is not None else []
         found = find_uv(*folders)
         if found is None:
             try:
@@ -194,6 +175,3 @@ class EnvironmentPart:
         if path:
             self._ui.installedEdit.setText(path)
             self._use_installed()
-
-    def _choose_wheels(self) -> None:
-        self._ui.wheelEdit.setText(ask_folder(_("Folder of wheels")) or self._ui.wheelEdit.text)

@@ -12,6 +12,7 @@ from MemSeg3DLib.background import Task
 from MemSeg3DLib.connection import ConnectionReport
 from MemSeg3DLib.errors import SetupError
 from MemSeg3DLib.model_folder import ModelEntry, ModelFolder, remote_model
+from MemSeg3DLib.worker_plan import EMBEDDED_MODEL
 from MemSeg3DPanel.dialogs import ask, ask_open_file, open_folder
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section
@@ -58,9 +59,10 @@ class ModelsSection(Section):
         self._rows.show(rows)
         text = ""
         if remote:
-            text = _("The remote worker's administrator chooses its model. Test connection tells which it is.")
+            text = _("Its administrator chooses the model; Test connection tells which.")
         if self.ui.modelLabel.text != text:
             self.ui.modelLabel.setText(text)
+        self.ui.modelLabel.setVisible(bool(text))
         self._show_buttons()
 
     def tick(self) -> None:
@@ -98,11 +100,12 @@ class ModelsSection(Section):
     def _use(self) -> None:
         if self._choice.mode == "remote":
             raise SetupError(_("The remote worker's administrator chooses its model."))
-        plan = self._choice.plan
-        self._choice.set_local(
-            device=plan.device, model=self._selected(), threads=plan.threads, installed=plan.installed
-        )
+        self._take(self._selected())
         self.show()
+
+    def _take(self, model: str) -> None:
+        plan = self._choice.plan
+        self._choice.set_local(device=plan.device, model=model, threads=plan.threads, installed=plan.installed)
 
     def _add(self) -> None:
         path = ask_open_file(_("Add a model"), _("Checkpoints (*.safetensors *.pt *.pth)"))
@@ -122,6 +125,8 @@ class ModelsSection(Section):
         name = self._selected()
         if ask(_("Remove the model"), _("Delete {name} from this computer?").format(name=name)):
             self._folder.remove(name)
+            if self._choice.plan.model == name:
+                self._take(EMBEDDED_MODEL)
             self._look()
 
     def _open_folder(self) -> None:

@@ -75,6 +75,7 @@ class Panel:
         self._guarded = lambda action: guarded(self.status.say, action)
         ui.cancelButton.connect("clicked()", self._guarded(workbench.cancel))
         self._shortcuts = Shortcuts()
+        self._place = ""
         # Many changes in quick succession are shown once; the timer ends with the panel.
         self._later: Any = qt.QTimer()
         self._later.setSingleShot(True)
@@ -156,5 +157,9 @@ class Panel:
             self._later.start()
 
     def _tick(self, _value: object) -> None:
+        # The worker tells its device when it is reached, which no signal of the Workbench says.
+        if (place := self._application.source.describe()) != self._place:
+            self._place = place
+            self._stale()
         for section, _button in self.sections:
             self._guarded(section.tick)()
