@@ -22,7 +22,10 @@ def distance_to_line(points: np.ndarray, radii: tuple[float, float]) -> np.ndarr
     pixels = np.stack(np.indices(SHAPE), axis=-1) / radii
     nearest = np.min([np.hypot(*np.moveaxis(pixels - point, -1, 0)) for point in scaled], axis=0)
     for a, b in itertools.pairwise(scaled):
-        along = (b - a) / max(float(np.hypot(*(b - a))), 1e-12)
+        length = float(np.hypot(*(b - a)))
+        if length < 1e-9:
+            continue
+        along = (b - a) / length
         foot = (pixels - a) @ along
         across = np.abs((pixels - a) @ np.array([-along[1], along[0]]))
         nearest = np.where((foot > 0) & (foot < np.hypot(*(b - a))), np.minimum(nearest, across), nearest)

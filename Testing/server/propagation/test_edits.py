@@ -99,7 +99,8 @@ def test_a_click_in_the_heart_of_all_that_is_known_says_that_the_object_has_ende
 def test_a_click_on_a_part_that_lies_elsewhere_takes_the_part() -> None:
     mask, known = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
     mask[5:15, 5:35] = known[25:35, 5:35] = True
-    assert np.array_equal(denied(mask, [(6, 6)], (1.0, 1.0), known, np.zeros((40, 40))), mask)
+    assert np.array_equal(denied(mask, [(10, 20)], (1.0, 1.0), known, np.zeros((40, 40))), mask)
+    assert not denied(mask, [(6, 6)], (1.0, 1.0), known, np.zeros((40, 40))).any()
 
 
 def test_negative_clicks_add_nothing_anywhere(a_segmented_ball: Session) -> None:

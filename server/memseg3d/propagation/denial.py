@@ -34,7 +34,8 @@ def denied(
     before: the mask that the user saw; clicks: (row, column) of the slice; spacing: (row, column) mm. known: the
     object's mask on the nearest slice that the user prompted, and pixels: this slice's grey values, same shape; without
     them only a click in the heart of a part takes anything, the part. With them a watershed along the image's edges
-    divides the part between the click and what is known, unless too little would be left: then the object has ended.
+    divides the part between the click and what is known; where a click in the heart would leave too little, the object
+    has ended.
     """
     result = np.zeros(before.shape, bool)
     for click in clicks:
@@ -52,9 +53,10 @@ def denied(
         radius = float(np.sqrt(part.sum() * spacing[0] * spacing[1] / np.pi))
         kept = part & known & (away > max(CLEAR * radius, 2 * min(spacing)))
         left = float(_depth(kept, spacing).max()) if kept.any() else 0.0
-        if kept.sum() < FEWEST * part.sum() or (at_heart and left < REMNANT * depth[row, column]):
+        is_known = bool(kept.sum() >= FEWEST * part.sum())
+        if at_heart and (not is_known or left < REMNANT * depth[row, column]):
             result |= part
-        else:
+        elif is_known:
             result |= _divided(part, kept, away <= 1.6 * min(spacing), pixels, spacing)
     return result
 
