@@ -110,7 +110,7 @@ def fit(targets: list[Tracked]) -> tuple[float, float, float]:
         shown = [one for one in slices if one.found]
         rows += [[one.distance, one.quality, 1.0] for one in shown]
         ended += [float(2 * one.shared < HELD * (one.found + one.true)) for one in shown]
-        weights += [len(shown) ** -0.5] * len(shown)
+        weights += [max(1, len(shown)) ** -0.5] * len(shown)
     x, y, w = np.array(rows), np.array(ended), np.array(weights)
     theta = np.zeros(3)
     for _ in range(50):
