@@ -52,7 +52,7 @@ class SourceSection:
         self._ui.hereButton.setVisible(undecided)
         self._ui.elsewhereButton.setVisible(undecided)
         self._ui.whereButton.setVisible(not undecided)
-        self._ui.whereLabel.setText(_("Choose:") if undecided else self._context.application.source.describe())
+        self._ui.whereLabel.setText(_("Choose:") if undecided else choice.describe())
         self._ui.whereLabel.setToolTip(self._ui.whereLabel.text)
         for widget in (self._ui.windowSelector, self._ui.alignButton):
             widget.setEnabled(volume is not None)
