@@ -128,11 +128,14 @@ def test_the_status_line_says_where_images_go(a_choice: WorkerChoice) -> None:
     assert a_choice.describe() == "no worker chosen"
     a_choice.mode = "local"
     assert a_choice.describe() == "this computer, automatic device, memseg3d-nano"
+    assert a_choice.describe("NVIDIA H200") == "this computer, NVIDIA H200, memseg3d-nano", "once the worker told it"
     a_choice.set_local(device="cuda:1", model=str(Path("/models/sam2.1_tiny.pt").absolute()))
     assert a_choice.describe() == "this computer, GPU:1, sam2.1_tiny"
     a_choice.set_remote("http://10.0.0.7:8000", "", allows_plain_text=True)
     a_choice.mode = "remote"
     assert a_choice.describe() == "http://10.0.0.7:8000 (not encrypted)"
+    a_choice.set_remote("http://localhost:8000", "")
+    assert a_choice.describe() == "this computer, port 8000"
 
 
 def test_without_an_environment_the_local_worker_says_what_to_do(
