@@ -27,6 +27,11 @@ class Histories:
             self._known[key] = known
         return known[1]
 
+    def close_journals(self) -> None:
+        """The scene is closed, or Slicer quits, as the user wishes."""
+        for _, history in self.alive():
+            history.close_journal()
+
     def alive(self) -> list[tuple[Any, RoundHistory]]:
         """Every segmentation that was asked for and is still in a scene, with its rounds."""
         self._known = {key: one for key, one in self._known.items() if one[0].GetScene() is not None}

@@ -11,6 +11,14 @@ from typing import Any
 from MemSeg3DLib.errors import RoundError
 
 
+def _line(words: dict[str, Any]) -> bytes:
+    body = json.dumps(words, separators=(",", ":"))
+    return f"{hashlib.sha256(body.encode('utf-8')).hexdigest()} {body}\n".encode()
+
+
+_CLOSED = _line({"type": "closed"})
+
+
 class RecoveryJournal:
     """Lines of one segmentation's rounds in a file that its owner alone can read.
 
@@ -23,8 +31,7 @@ class RecoveryJournal:
 
     def append(self, line: dict[str, Any]) -> None:
         """Add a line and wait until it is on the disk. Raises RoundError where the disk does not take it."""
-        body = json.dumps(line, separators=(",", ":"))
-        data = f"{hashlib.sha256(body.encode('utf-8')).hexdigest()} {body}\n".encode()
+        data = _line(line)
         try:
             # Made here and not before: without a place for it, work goes on and is told of it after each round.
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -39,6 +46,21 @@ class RecoveryJournal:
             raise RoundError(
                 f"The recovery journal cannot be written ({error.strerror}): save the scene, and free some disk space."
             ) from error
+
+    def close(self) -> None:
+        """Say that the scene was closed, or Slicer quit, as the user wished. Raises RoundError as `append` does."""
+        if self.path.is_file() and not self.is_closed:
+            self.append({"type": "closed"})
+
+    @property
+    def is_closed(self) -> bool:
+        """True where the last line says so; a crash leaves no such line. Reads the end of the file alone."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - len(_CLOSED)))
+                return file.read() == _CLOSED
+        except OSError:
+            return False
 
     def lines(self) -> list[dict[str, Any]]:
         """Every whole line; one that a crash tore apart is left out. Raises RoundError where it cannot be read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,35 @@ from MemSeg3DLib.workbench_words import Recoverable
 
 log = logging.getLogger(__name__)
 
+CLOSED_DAYS, CRASHED_DAYS = 30, 90
+"""How long journals are kept after their last round."""
+
 
 class LeftRounds:
-    """The journals of a folder against the scene. Main thread only."""
+    """The journals of a folder against the scene. Main thread only.
+
+    Old journals are deleted when this is made: `CLOSED_DAYS` after the user closed them, `CRASHED_DAYS` after a crash.
+    """
 
     def __init__(self, scene: Any, controller: RunController, store: PromptStore, folder: Path | None) -> None:
         self._scene = scene
         self._controller = controller
         self._store = store
         self._folder = folder
+        self._expire(time.time())
 
     def found(self, volume_node: Any) -> list[Recoverable]:
         """Journals with rounds that the scene lacks: those of its segmentations, and those of none, on this volume.
 
-        A journal of no segmentation is offered where its rounds lie on the volume's own lattice.
+        A journal of no segmentation is offered where its rounds lie on the volume's own lattice, and where it was not
+        closed: what the user closed without saving was given up by the user.
         """
         owners = self._owners()
         found = []
         for journal in self._journals():
             owner = owners.get(journal.path.stem)
+            if owner is None and (volume_node is None or journal.is_closed):
+                continue
             try:
                 if owner is not None:
                     missing = missing_rounds(self._controller.history(owner), journal)
@@ -48,7 +59,7 @@ class LeftRounds:
                 # One file that cannot be read must not hide what the others hold.
                 log.warning("a recovery journal is left out: %s", error)
                 continue
-            if owner is None and (volume_node is None or not missing or not same_place(missing[-1], volume_node)):
+            if owner is None and (not missing or not same_place(missing[-1], volume_node)):
                 continue
             if missing:
                 segments = {change.segment_id for record in missing for change in record.changes}
@@ -86,6 +97,20 @@ class LeftRounds:
     def forget(self, left: Recoverable) -> None:
         """Delete a journal."""
         self._journal(left).delete()
+
+    def in_use(self) -> list[Path]:
+        """The journals of the segmentations in the scene."""
+        owners = self._owners()
+        return [journal.path for journal in self._journals() if journal.path.stem in owners]
+
+    def _expire(self, now: float) -> None:
+        for journal in self._journals():
+            days = CLOSED_DAYS if journal.is_closed else CRASHED_DAYS
+            try:
+                if now - journal.path.stat().st_mtime > days * 86_400:
+                    journal.delete()
+            except (OSError, RoundError) as error:
+                log.warning("an old recovery journal stays: %s", error)
 
     def _owners(self) -> dict[str, Any]:
         count = self._scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")

@@ -168,6 +168,15 @@ class RoundHistory:
         except RoundError as error:
             self._journal_error = error
 
+    def close_journal(self) -> None:
+        """The scene is closed, or Slicer quits, as the user wishes: nothing is to be recovered."""
+        if self._journal is not None:
+            try:
+                self._journal.close()
+            except RoundError as error:
+                # At worst the rounds are offered once more at the next start.
+                self._journal_error = error
+
     def take_journal_error(self) -> RoundError | None:
         """Why the journal lacks steps that were undone or redone; told once."""
         error, self._journal_error = self._journal_error, None

@@ -177,6 +177,10 @@ class RunController:
         self.cancel_all()
         self._link.close()
 
+    def close_journals(self) -> None:
+        """The scene is closed, or Slicer quits, as the user wishes: its journals are no crash's."""
+        self._histories.close_journals()
+
     @property
     def running_prompts(self) -> frozenset[str]:
         """Ids of the prompts of the present run and of those that wait."""

@@ -51,6 +51,7 @@ class Workbench:
         self._controller = self._desk.controller
         self._left = LeftRounds(scene, self._controller, self._desk.store, journal_folder)
         self._selection = Selection(None, None)
+        self._observed = scene.AddObserver(scene.StartCloseEvent, lambda *_: self._controller.close_journals())
         self.changed: Signal[None] = self._desk.changed
         self.message: Signal[Message] = self._desk.message
         self.progressed: Signal[RunProgress] = self._desk.progressed
@@ -301,6 +302,10 @@ class Workbench:
         self.changed.emit(None)
         return count
 
+    def journals(self) -> list[Path]:
+        """The recovery journals of the scene's segmentations: what follows is written on in them."""
+        return self._left.in_use()
+
     def forget(self, left: Recoverable) -> None:
         """Delete what a crash has left."""
         self._left.forget(left)
@@ -314,6 +319,8 @@ class Workbench:
 
     def close(self) -> None:
         """Cancel everything, end the worker's thread, let go of the scene."""
+        self._scene.RemoveObserver(self._observed)
+        self._controller.close_journals()
         self._desk.close()
 
     def _here(self) -> Selection:

@@ -117,7 +117,8 @@ class StoresSection(Section):
         self._look()
 
     def _purge_journals(self) -> None:
-        purge_journals(self._home)
+        # Later rounds of the open scene would lack those before them.
+        purge_journals(self._home, keep=self.workbench.journals())
 
     def _purge_logs(self) -> None:
         purge_logs(self._home)

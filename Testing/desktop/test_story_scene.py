@@ -50,7 +50,11 @@ def test_rounds_are_saved_with_the_scene_and_can_be_undone_after_loading(clinici
 def test_after_a_crash_the_rounds_are_offered_and_come_back(tmp_path: Path, a_worker: LocalWorker) -> None:
     with a_slicer(tmp_path, MODULES) as session:
         before = _one_round(session, a_worker)
-        # As a crash leaves it: the scene was never saved, nobody says good-bye to the Workbench.
+        journals = Clinician(session).application.choice.home.journals
+        as_left = {path: path.read_bytes() for path in journals.glob("*.journal")}
+    # As a crash leaves it: the scene was never saved, and nobody has closed the journal.
+    for path, content in as_left.items():
+        path.write_bytes(content)
     with a_slicer(tmp_path, MODULES) as session:
         user = Clinician(session)
         user.use(a_worker)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
+import vtk
 from lib.benches import Seen, box_on, click_on, hand_edit, poll_bench, run_bench
 from lib.scenes import SHAPE, direction_matrix, make_volume, shift_by, users_editor, voxels_of
 
@@ -323,8 +326,11 @@ def test_rounds_of_a_scene_that_was_never_saved_come_back_as_a_new_segmentation(
     click = bench.add(click_on(volume, segment, (5, 10, 10)))
     run_bench(bench)
     wanted = voxels_of(volume, segmentation, segment)
-    # The crash: nothing is closed, and the next start knows nothing but the journals.
+    # The crash: nothing is closed, and the next start knows nothing but the journals as they were.
+    as_left = {path: path.read_bytes() for path in tmp_path.glob("*.journal")}
     scene.Clear(1)
+    for path, content in as_left.items():
+        path.write_bytes(content)
     again = Workbench(scene, a_worker, tmp_path)
     assert again.recoverable() == []
     volume = make_volume(voxels)
@@ -354,6 +360,38 @@ def test_a_journal_that_cannot_be_read_hides_no_other(
     other = RecoveryJournal(tmp_path / "journals" / "another.journal")
     other.append({"type": "round", "round": {"id": "of a version to come", "sha256": "0"}})
     assert [one.rounds for one in a_bench.recoverable()] == [1]
+
+
+def test_what_the_user_closed_is_not_offered_again(
+    a_bench: Workbench, an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], scene: Any, tmp_path: Path
+) -> None:
+    voxels, matrix = volume_array(an_oblique_volume).copy(), vtk.vtkMatrix4x4()
+    an_oblique_volume.GetIJKToRASMatrix(matrix)
+    a_bench.add(box_on(an_oblique_volume, segment_ids[0]))
+    run_bench(a_bench)
+    assert [path.name for path in a_bench.journals()] == [path.name for path in (tmp_path / "journals").glob("*")]
+    scene.Clear(1)
+    volume = make_volume(voxels)
+    volume.SetIJKToRASMatrix(matrix)
+    a_bench.select(volume, None, None)
+    assert a_bench.recoverable() == []
+    # It is kept all the same, for a while.
+    (path,) = (tmp_path / "journals").glob("*.journal")
+    assert RecoveryJournal(path).is_closed
+    assert len(RecoveryJournal(path).rounds()) == 1
+
+
+def test_old_journals_go(scene: Any, a_worker: LocalWorker, tmp_path: Path) -> None:
+    days = {"closed-new": 29, "closed-old": 31, "crashed-new": 89, "crashed-old": 91}
+    for name, age in days.items():
+        journal = RecoveryJournal(tmp_path / f"{name}.journal")
+        journal.append({"type": "round", "round": {}})
+        if name.startswith("closed"):
+            journal.close()
+        then = time.time() - age * 86_400
+        os.utime(journal.path, (then, then))
+    Workbench(scene, a_worker, tmp_path).close()
+    assert {path.stem for path in tmp_path.glob("*.journal")} == {"closed-new", "crashed-new"}
 
 
 def test_what_a_crash_left_can_be_forgotten(
