@@ -109,6 +109,11 @@ def test_folders_files_and_segments_may_be_named_in_any_script(tmp_path: Path, a
             session.pump_until(lambda: not user.panel.export._line.is_busy, 60)
         names = {path.suffix for path in (home / "出力").iterdir()}
         assert {".gz", ".nrrd", ".json"} <= names, user.ui.messageLabel.text
+        journals = user.application.choice.home.journals
+        as_left = {path: path.read_bytes() for path in journals.glob("*.journal")}
+    # A crash: nobody has closed the journal.
+    for path, content in as_left.items():
+        path.write_bytes(content)
     with a_slicer(home, MODULES) as session:
         again = Clinician(session)
         again.use_this_computer(Path(sys.prefix), model)
