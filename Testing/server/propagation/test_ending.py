@@ -32,8 +32,12 @@ def test_the_object_ends_where_tissue_and_quality_say_so(slices: np.ndarray) -> 
     assert not has_ended(2, MASK, 0.95)
 
 
-def test_constant_tissue_is_no_obstacle() -> None:
-    has_ended = tissue_ends(WEIGHTS, MASK, 0, lambda _: np.full((20, 20), 7.0))
+@pytest.mark.parametrize("level", [0.0, 7.0, 800.0, -30_000.0, 4e9, 1e-12])
+@pytest.mark.parametrize("kind", [np.int16, np.float32, np.float64])
+def test_constant_tissue_is_no_obstacle(level: float, kind: type) -> None:
+    if kind is np.int16 and abs(level) > 32_767:
+        pytest.skip("no number of this type")
+    has_ended = tissue_ends(WEIGHTS, MASK, 0, lambda _: np.full((20, 20), level, kind))
     assert not has_ended(1, MASK, 0.6)
 
 

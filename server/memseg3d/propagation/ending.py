@@ -34,7 +34,8 @@ class Tissue:
     def of(cls, values: np.ndarray) -> Tissue:
         """values: 1D grey values, at least one."""
         low, high = (float(edge) for edge in np.percentile(values, (1, 99)))
-        half = max(high - low, 1e-3) / 2
+        # Constant tissue still needs a range that its own numbers can tell apart.
+        half = max(high - low, 1e-3, 1e-4 * max(abs(low), abs(high))) / 2
         return cls(low - half, high + half, _cumulative(values, low - half, high + half))
 
     def distance(self, values: np.ndarray) -> float:
@@ -68,5 +69,5 @@ def probability_of_end(weights: tuple[float, float, float], distance: float, qua
 
 
 def _cumulative(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    counts, _ = np.histogram(np.clip(values.astype(np.float32), low, high), bins=BINS, range=(low, high))
+    counts, _ = np.histogram(np.clip(values.astype(np.float64), low, high), bins=BINS, range=(low, high))
     return np.asarray(np.cumsum(counts) / max(len(values), 1))
