@@ -90,7 +90,8 @@ class StoresSection(Section):
 
     def _purge_all(self) -> None:
         question = _("Delete every volume, session, journal and log that MemSeg3D keeps on this computer? ")
-        if ask(_("Delete all"), question + _("It cannot be brought back. The scene stays as it is.")):
+        stays = _("It cannot be brought back. The scene and its own journals stay: later rounds build on them.")
+        if ask(_("Delete all"), question + stays):
             self._purge_worker()
             self._purge_journals()
             self._purge_logs()
