@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memseg3d.propagation.ending import HasEnded
+from memseg3d.propagation.ending import HasEnded, never_ends
 from memseg3d.propagation.memory import BACKWARD, FORWARD
 from memseg3d.propagation.plan import Interval
 from memseg3d.propagation.region_tracker import RegionTracker
@@ -49,7 +49,7 @@ class Front:
         priors: Callable[[int], SliceLogits | None],
         is_alone: bool,
         bound: Callable[[int, np.ndarray], np.ndarray] = lambda _, mask: mask,
-        has_ended: HasEnded = lambda index, mask, quality: False,
+        has_ended: HasEnded = never_ends,
     ) -> None:
         self.interval = interval
         self.direction = direction
