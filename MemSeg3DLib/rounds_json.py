@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.errors import RoundError
+from MemSeg3DLib.errors import ExportError, RoundError
 from MemSeg3DLib.jobs import PastRound
+from MemSeg3DLib.output_files import FileSet, write_text
 
 FORMAT = "memseg3d-rounds"
 VERSION = 1
@@ -61,9 +62,13 @@ def write_rounds(
     names: Mapping[int, str] | None = None,
     spacing: Sequence[float] | None = None,
 ) -> None:
-    """Write the document of `rounds_to_json` to a file. Raises RoundError, also where the file cannot be written."""
-    document = rounds_to_json(rounds, names, spacing)
+    """Write the document of `rounds_to_json` to a file, whole or not at all: an older one stays where it fails.
+
+    Raises RoundError, also where the file cannot be written.
+    """
+    text = json.dumps(rounds_to_json(rounds, names, spacing), indent=1, ensure_ascii=False) + "\n"
     try:
-        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise RoundError(f"{path.name} cannot be written ({error.strerror}): choose another folder.") from error
+        with FileSet(overwrite=True) as files:
+            write_text(files.add(path), text)
+    except ExportError as error:
+        raise RoundError(str(error)) from error

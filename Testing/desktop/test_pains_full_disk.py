@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,27 +13,27 @@ from desktop.session import MODULES, a_slicer
 
 from MemSeg3DLib.local_worker import LocalWorker
 
-pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is /dev/full here")
+resource = pytest.importorskip("resource", reason="this system has no limit on the size of files")
 
 
-def fill_the_disk(user: Clinician) -> Path:
-    """From now on the journal's place takes no byte; the file as it was."""
-    name = user.segmentation.GetAttribute("MemSeg3D.Journal")
-    journal = Path(user.application.choice.home.journals) / f"{name}.journal"
-    kept = journal.with_suffix(".kept")
-    if journal.exists():
-        journal.rename(kept)
-    journal.symlink_to("/dev/full")
-    return kept
+@contextlib.contextmanager
+def a_full_disk() -> Iterator[None]:
+    """Files of this process take no further byte, whoever runs it and whatever devices the machine has."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_for_the_journal_is_told_and_the_round_is_there(clinician: Clinician) -> None:
     clinician.box(60)
     clinician.wait()
     first = clinician.voxels()
-    fill_the_disk(clinician)
-    clinician.point(30, 16, 16, alt=True)
-    clinician.wait()
+    with a_full_disk():
+        clinician.point(30, 16, 16, alt=True)
+        clinician.wait()
     assert "recovery journal cannot be written" in clinician.texts("error")
     assert "save the scene" in clinician.texts("error")
     assert len(clinician.bench.rounds()) == 2, "the round is in the scene"
@@ -73,17 +75,22 @@ def test_an_export_to_a_place_that_takes_nothing_is_told(clinician: Clinician, t
 
 
 def test_rounds_are_not_exported_onto_a_full_disk_unnoticed(
-    clinician: Clinician, monkeypatch: pytest.MonkeyPatch
+    clinician: Clinician, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     clinician.box(60)
     clinician.wait()
     clinician.widget("roundsButton").collapsed = False
     clinician.session.pump(0.2)
+    older = tmp_path / "rounds.json"
+    older.write_text("an older export")
     # What only the user can answer: where to.
-    monkeypatch.setattr(sys.modules["MemSeg3DPanel.rounds_section"], "ask_save_file", lambda *_: "/dev/full")
-    clinician.widget("exportRoundsButton").click()
-    clinician.session.pump(0.2)
+    monkeypatch.setattr(sys.modules["MemSeg3DPanel.rounds_section"], "ask_save_file", lambda *_: str(older))
+    with a_full_disk():
+        clinician.widget("exportRoundsButton").click()
+        clinician.session.pump(0.2)
     assert "cannot be written" in clinician.ui.messageLabel.text
+    assert older.read_text() == "an older export"
+    assert [path.name for path in tmp_path.glob("*rounds*")] == ["rounds.json"]
 
 
 def test_folders_files_and_segments_may_be_named_in_any_script(tmp_path: Path, a_tiny_model: Path) -> None:

@@ -156,5 +156,8 @@ def test_there_must_be_rounds_of_one_volume(
     other = replace(past[0], volume="another")
     with pytest.raises(RoundError, match="different volumes"):
         rounds_to_json([*past, other])
+    (tmp_path / "file").write_text("not a folder")
     with pytest.raises(RoundError, match="cannot be written"):
-        write_rounds(tmp_path / "absent" / "rounds.json", past)
+        write_rounds(tmp_path / "file" / "rounds.json", past)
+    write_rounds(tmp_path / "absent" / "rounds.json", past)
+    assert (tmp_path / "absent" / "rounds.json").exists(), "a folder that is not there is made"
