@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 from memseg3d.network.nano import NanoConfig, NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.seam import Decoded, Features, Memory, MemoryRead, Network, Prompts
-from memseg3d.propagation.memory import BACKWARD, FORWARD, MemoryBank, MemoryEntry, NeighbourPolicy, Sam2Policy
+from memseg3d.propagation.memory import BACKWARD, FORWARD, MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.policies import NeighbourPolicy, Sam2Policy
 from memseg3d.propagation.tracker import Tracker, TrackerError
 
 SLICES = 9
@@ -187,8 +189,8 @@ def test_a_waiting_prompt_moves_with_its_region(tracker: Tracker, features: list
 class Picky(Sam2Policy):
     """Takes the last candidate and admits even slices alone."""
 
-    def choose(self, decoded: Decoded) -> Tensor:
-        return torch.full_like(decoded.chosen, decoded.logits.shape[1] - 1)
+    def choose(self, decoded: Decoded, bank: MemoryBank, visit: Visit) -> Decoded:
+        return replace(decoded, chosen=torch.full_like(decoded.chosen, decoded.logits.shape[1] - 1))
 
     def admit(self, entry: MemoryEntry) -> bool:
         return entry.index % 2 == 0
@@ -200,8 +202,11 @@ def test_the_policy_chooses_the_mask_and_admits_the_memory(network: Network, fea
     assert int(decoded.chosen) == decoded.logits.shape[1] - 1
     assert torch.equal(tracker.entries[1].logits[:, 0], decoded.logits[:, -1])
     run(tracker, features, range(2, 6))
-    remembered = [index for index, entry in tracker.entries.items() if entry.memory is not None]
-    assert remembered == [1, 2, 4], "prompted slices are always remembered"
+    admitted = [index for index, entry in tracker.entries.items() if entry.admitted]
+    assert admitted == [1, 2, 4], "prompted slices are always admitted"
+    read = [read.memory for read in tracker.policy.select(tracker.bank, Visit(6, FORWARD))]
+    there = [i for i, entry in tracker.entries.items() if any(entry.memory is memory for memory in read)]
+    assert there == [1, 2, 4, 5], "the slice beside it is read whether it is admitted or not"
 
 
 def test_the_prior_of_the_last_round_reaches_only_networks_that_learned_it(
@@ -236,22 +241,22 @@ def told(reads: list[MemoryRead]) -> tuple[list[tuple[int, int]], list[tuple[int
 
 def test_sam2_reads_conditioning_slices_then_neighbours_from_afar() -> None:
     bank = bank_of([5, 2, 30], [*range(6, 12), 13])
-    spatial, pointers = told(Sam2Policy().select(bank, 12, FORWARD))
+    spatial, pointers = told(Sam2Policy().select(bank, Visit(12, FORWARD)))
     assert spatial == [(5, 0), (2, 0), (30, 0), (6, 6), (7, 5), (8, 4), (9, 3), (10, 2), (11, 1)]
     assert pointers == [(5, 7), (2, 10), (11, 1), (10, 2), (9, 3), (8, 4), (7, 5), (6, 6)]
-    spatial, pointers = told(Sam2Policy().select(bank, 12, BACKWARD))
+    spatial, pointers = told(Sam2Policy().select(bank, Visit(12, BACKWARD)))
     assert spatial == [(5, 0), (2, 0), (30, 0), (13, 1)]
     assert pointers == [(30, 18), (13, 1)]
 
 
 def test_sam2_reads_at_most_fifteen_pointers_of_tracked_slices() -> None:
-    _, pointers = told(Sam2Policy().select(bank_of([0], list(range(1, 40))), 40, FORWARD))
+    _, pointers = told(Sam2Policy().select(bank_of([0], list(range(1, 40))), Visit(40, FORWARD)))
     assert pointers == [(0, 40), *((40 - distance, distance) for distance in range(1, 16))]
 
 
 def test_limited_conditioning_slices_are_the_nearest_on_either_side_and_others_count_as_tracked() -> None:
     bank = bank_of([20, 3, 9, 12], [])
-    spatial, pointers = told(Sam2Policy(conditioning_limit=2).select(bank, 13, FORWARD))
+    spatial, pointers = told(Sam2Policy(conditioning_limit=2).select(bank, Visit(13, FORWARD)))
     assert spatial == [(12, 0), (20, 0), (9, 4)]
     assert pointers == [(12, 1), (9, 4), (3, 10)]
     with pytest.raises(ValueError, match="2 or more"):
@@ -260,8 +265,8 @@ def test_limited_conditioning_slices_are_the_nearest_on_either_side_and_others_c
 
 def test_the_embedded_network_always_reads_the_adjacent_slice_in_slot_one() -> None:
     bank = bank_of([4, 9], [5, 6])
-    assert told(NeighbourPolicy().select(bank, 5, FORWARD)) == ([(4, 0), (9, 0), (4, 1)], [])
-    assert told(NeighbourPolicy().select(bank, 9, FORWARD)) == ([(4, 0), (6, 3), (5, 4), (4, 5)], [])
+    assert told(NeighbourPolicy().select(bank, Visit(5, FORWARD))) == ([(4, 0), (9, 0), (4, 1)], [])
+    assert told(NeighbourPolicy().select(bank, Visit(9, FORWARD))) == ([(4, 0), (6, 3), (5, 4), (4, 5)], [])
 
 
 def test_a_tracked_entry_never_takes_the_place_of_a_prompted_one() -> None:

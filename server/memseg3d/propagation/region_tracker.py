@@ -5,19 +5,30 @@ through.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Decoded, Prompts
-from memseg3d.propagation.memory import MemoryEntry
+from memseg3d.propagation.memory import MemoryEntry, Visit
 from memseg3d.propagation.parts import drawn_clicks, newest_box, point_clicks
 from memseg3d.propagation.prompts import MaskPrompt, Prompt
 from memseg3d.propagation.regions import Region
 from memseg3d.propagation.slice_logits import SliceLogits
-from memseg3d.propagation.tracker import Tracker
+from memseg3d.propagation.tracker import Tracker, TrackStep
 from memseg3d.propagation.view import View
+
+
+@dataclass(frozen=True)
+class TrackRequest:
+    """A slice to track: seen through `region`, coming from `index - direction`. prior: its last result, or None."""
+
+    index: int
+    region: Region
+    direction: int
+    prior: SliceLogits | None = None
 
 
 class RegionTracker:
@@ -31,8 +42,9 @@ class RegionTracker:
         self.network = view.store.network
         self.tracker = tracker or Tracker(self.network, None, view.volume.shape[view.axis])
         self.keep_all = keep_all
-        info = self.network.info
-        self._reach = max(info.memory_slots, info.pointer_slots)
+        # logits of tracked slices as the host has them, each with the tensor that it is a copy of: reading that one
+        # back would wait for the device
+        self._copies: dict[int, tuple[Tensor, SliceLogits]] = {}
 
     @property
     def conditioning(self) -> list[int]:
@@ -95,17 +107,34 @@ class RegionTracker:
         self._align(index, region, direction)
         given = None if prior is None else self._prior(prior, region)
         decoded = self.tracker.track(index, features, direction, given, region)
-        if not self.keep_all:
-            behind = index - direction * self._reach
-            if behind in self.tracker.bank.tracked:
-                self.tracker.forget([behind])
+        self._drop_behind(index, direction)
         return _chosen(decoded, region)
+
+    @torch.no_grad()
+    def begin(self, request: TrackRequest) -> TrackStep:
+        """What the network has to compute for a tracked slice, when it is computed along with those of other objects.
+
+        The slice must not be a conditioning one. `finish` ends the step.
+        """
+        index, region, direction = request.index, request.region, request.direction
+        features = self.view.features(index, region)
+        self.tracker.remember_prompted()
+        self._align(index, region, direction)
+        given = None if request.prior is None else self._prior(request.prior, region)
+        return self.tracker.step(index, features, direction, given, region)
+
+    def finish(self, entry: MemoryEntry, found: SliceLogits) -> None:
+        """Keep what a step has found: its remembered entry, and the host's own copy of it, logits in float32."""
+        assert entry.direction is not None
+        self.tracker.keep(entry)
+        self._copies[entry.index] = (entry.logits, found)
+        self._drop_behind(entry.index, entry.direction)
 
     @torch.no_grad()
     def correct(self, index: int, region: Region, mask: np.ndarray) -> None:
         """Remember a tracked slice with another mask (rows, columns) than was found: later slices follow that one."""
-        logits = self._prior(SliceLogits.of_mask(mask), region)
-        self.tracker.replace_entry(index, self.view.features(index, region), logits, region)
+        found = self._of_entry(self.tracker.entries[index])
+        self._replace(index, region, SliceLogits.of_mask(mask, found.quality), found.present)
 
     @torch.no_grad()
     def remember_prompted(self) -> None:
@@ -115,6 +144,11 @@ class RegionTracker:
     def forget(self, indices: Iterable[int]) -> None:
         """Drop those slices, prompted or tracked."""
         self.tracker.forget(indices)
+
+    def _drop_behind(self, index: int, direction: int) -> None:
+        """Drop the tracked slices that are read no more once `index` is tracked."""
+        for dropped in self.tracker.drop_stale(index, direction, shared=self.keep_all):
+            self._copies.pop(dropped, None)
 
     def _direction_towards(self, index: int) -> int | None:
         """Direction in which propagation would come by from the nearest conditioning slice; None where there is
@@ -129,13 +163,12 @@ class RegionTracker:
     def _align(self, index: int, region: Region, direction: int) -> None:
         """Remember anew, in `region`, the entries whose spatial memory slice `index` will read."""
         bank = self.tracker.bank
-        reads = self.tracker.policy.select(bank, index, direction)
+        reads = self.tracker.policy.select(bank, Visit(index, direction, self.view.features(index, region), region))
         wanted = {id(read.memory) for read in reads if read.slot is not None}
         for entry in (*bank.conditioning.values(), *bank.tracked.values()):
             if id(entry.memory) in wanted and entry.region != region:
-                at = entry.index
-                moved = self._prior(_of_entry(entry), region)
-                self.tracker.replace_entry(at, self.view.features(at, region), moved, region)
+                found = self._of_entry(entry)
+                self._replace(entry.index, region, found, found.present)
 
     def _assume(self, index: int, last: SliceLogits, region: Region) -> None:
         """Put a tracked slice into memory as the last round left it."""
@@ -149,6 +182,24 @@ class RegionTracker:
         """(1, 1, logit_size, logit_size) logits of a result seen through `region`."""
         logits = last.seen_through(region, self.network.info.logit_size, self.view.slice_shape)
         return torch.from_numpy(logits)[None, None].to(self.view.store.device)
+
+    def _of_entry(self, entry: MemoryEntry) -> SliceLogits:
+        """The result that an entry holds, logits in float32."""
+        tensor, copy = self._copies.get(entry.index, (None, None))
+        if copy is None or tensor is not entry.logits:
+            region = entry.region
+            assert isinstance(region, Region)
+            logits = entry.logits[0, 0].float().cpu().numpy()
+            copy = SliceLogits(region, logits, float(entry.quality[0]), bool(entry.object_score[0, 0] > 0))
+            self._copies[entry.index] = (entry.logits, copy)
+        return copy
+
+    def _replace(self, index: int, region: Region, found: SliceLogits, present: bool) -> None:
+        """Remember a slice anew through `region`, with the logits of `found`."""
+        logits = found.seen_through(region, self.network.info.logit_size, self.view.slice_shape)
+        moved = torch.from_numpy(logits)[None, None].to(self.view.store.device)
+        self.tracker.replace_entry(index, self.view.features(index, region), moved, region)
+        self._copies[index] = (moved, SliceLogits(region, logits, found.quality, present))
 
     def _mask_prompt(self, mask: np.ndarray, region: Region) -> Prompts:
         shape = self.view.slice_shape
@@ -189,10 +240,3 @@ def _chosen(decoded: Decoded, region: Region) -> SliceLogits:
     logits = decoded.logits[0, place].float().cpu().numpy()
     present = bool(decoded.object_score[0, 0] > 0)
     return SliceLogits(region, logits.astype(np.float16), float(decoded.quality[0, place]), present)
-
-
-def _of_entry(entry: MemoryEntry) -> SliceLogits:
-    region = entry.region
-    assert isinstance(region, Region)
-    logits = entry.logits[0, 0].float().cpu().numpy()
-    return SliceLogits(region, logits, float(entry.quality[0]), bool(entry.object_score[0, 0] > 0))

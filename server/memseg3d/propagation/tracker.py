@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from memseg3d.network.seam import Decoded, Features, Network, Prompts
+from memseg3d.network.seam import Decoded, Features, MemoryRead, Network, Prompts
 from memseg3d.propagation.errors import PropagationError
-from memseg3d.propagation.memory import FORWARD, MemoryBank, MemoryEntry, MemoryPolicy, default_policy
+from memseg3d.propagation.memory import FORWARD, MemoryBank, MemoryEntry, MemoryPolicy, Visit
+from memseg3d.propagation.policies import default_policy
 
 
 class TrackerError(PropagationError):
     """The tracker was asked for something that its state does not allow (not_prompted, not_tracked, outside, ...)."""
+
+
+@dataclass(frozen=True)
+class TrackStep:
+    """What the network has to compute for one tracked slice, so that the steps of several objects can be joined.
+
+    features: batch 1. reads: what the policy selected, never empty. prior: (1, 1, h, w) logits, or None.
+    """
+
+    index: int
+    direction: int
+    features: Features
+    reads: list[MemoryRead]
+    slice_count: int
+    prior: Tensor | None = None
+    region: Hashable | None = None
 
 
 class Tracker:
@@ -68,10 +85,11 @@ class Tracker:
             direction = last.direction
         if prior is None and last:
             prior = last.logits
-        reads = self.policy.select(self.bank, index, direction) if direction is not None else []
+        visit = Visit(index, direction, features, region)
+        reads = self.policy.select(self.bank, visit) if direction is not None else []
         conditioned = self.network.attend(features, reads, self.slice_count)
-        decoded, entry = self._finish(index, self.network.decode(conditioned, prompts, prior))
-        waiting = replace(entry, conditioning=True, region=region, direction=direction)
+        decoded, entry = self._finish(visit, self.network.decode(conditioned, prompts, prior))
+        waiting = replace(entry, conditioning=True)
         self._waiting[index] = (waiting, features)
         return decoded
 
@@ -94,17 +112,47 @@ class Tracker:
         if prompted:
             self.bank.put(replace(prompted, direction=direction))
             return _as_decoded(prompted)
-        reads = self.policy.select(self.bank, index, direction)
+        step = self.step(index, features, direction, prior, region)
+        conditioned = self.network.attend(features, step.reads, self.slice_count)
+        decoded, entry = self.choose(step, self.network.decode(conditioned, None, step.prior))
+        self.keep(self._remembered(entry, features))
+        return decoded
+
+    def step(
+        self,
+        index: int,
+        features: Features,
+        direction: int = FORWARD,
+        prior: Tensor | None = None,
+        region: Hashable | None = None,
+    ) -> TrackStep:
+        """The first third of `track`: what slice `index`, which nobody prompted, reads. Nothing is computed.
+
+        `choose` and `keep` are the other two; between them the network is called, for this object alone or for several.
+        Prompted slices are remembered by then (`remember_prompted`). Raises TrackerError before the first prompt.
+        """
+        reads = self.policy.select(self.bank, Visit(index, direction, features, region))
         if not reads:
             raise TrackerError("not_prompted", "There is no prompted slice to track from: add a prompt first.")
-        conditioned = self.network.attend(features, reads, self.slice_count)
         used_prior = prior if self.network.info.tracks_with_prior else None
-        decoded, entry = self._finish(index, self.network.decode(conditioned, None, used_prior))
-        entry = self._remembered(replace(entry, region=region, direction=direction), features)
-        if not self.policy.admit(entry):
-            entry = replace(entry, memory=None)
-        self.bank.put(entry)
-        return decoded
+        return TrackStep(index, direction, features, reads, self.slice_count, used_prior, region)
+
+    def choose(self, step: TrackStep, decoded: Decoded) -> tuple[Decoded, MemoryEntry]:
+        """The second third of `track`: the masks with the policy's choice, and an entry without its memory."""
+        return self._finish(Visit(step.index, step.direction, step.features, step.region), decoded)
+
+    def keep(self, entry: MemoryEntry) -> None:
+        """The last third of `track`: put a remembered entry into the bank, and whether the policy admits it."""
+        self.bank.put(replace(entry, admitted=self.policy.admit(entry)))
+
+    def drop_stale(self, index: int, direction: int, shared: bool = False) -> list[int]:
+        """Drop the tracked slices that the policy will not read after slice `index`; returns which.
+
+        shared: the other direction comes by later.
+        """
+        stale = self.policy.stale(self.bank, Visit(index, direction), shared)
+        self.bank.forget(stale)
+        return stale
 
     def remember_prompted(self) -> None:
         """Encode the memories of prompted slices that still wait; `track` and `clone` do so first."""
@@ -152,19 +200,23 @@ class Tracker:
         twin.bank = self.bank.clone()
         return twin
 
-    def _finish(self, index: int, decoded: Decoded) -> tuple[Decoded, MemoryEntry]:
+    def _finish(self, visit: Visit, decoded: Decoded) -> tuple[Decoded, MemoryEntry]:
         """The masks with the policy's choice, and an entry of the chosen mask that is not remembered yet."""
-        chosen = self.policy.choose(decoded)
+        decoded = self.policy.choose(decoded, self.bank, visit)
+        chosen = decoded.chosen
         batch = torch.arange(chosen.shape[0], device=chosen.device)
         entry = MemoryEntry(
-            index=index,
+            index=visit.index,
             conditioning=False,
             logits=decoded.logits[batch, chosen][:, None],
             quality=decoded.quality[batch, chosen],
             object_score=decoded.object_score,
             pointer=decoded.pointers[batch, chosen] if decoded.pointers is not None else None,
+            region=visit.region,
+            direction=visit.direction,
+            note=self.policy.note(decoded, self.bank, visit),
         )
-        return replace(decoded, chosen=chosen), entry
+        return decoded, entry
 
     def _remembered(self, entry: MemoryEntry, features: Features) -> MemoryEntry:
         memory = self.network.remember(features, entry.logits, entry.object_score, entry.pointer, entry.conditioning)
