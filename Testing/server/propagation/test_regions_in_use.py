@@ -113,7 +113,7 @@ def test_features_are_kept_within_their_room(a_ball: Volume) -> None:
     assert store.encoded == 4, "slice 0 was used last but one and is still there"
     view.features(1, region)
     assert store.encoded == 5, "slice 1 was the oldest"
-    store.forget(a_ball)
+    store.forget(a_ball.key)
     assert store.bytes == 0
 
 
