@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memseg3d.propagation.bits import pack_slabs, slabs, unpack_slabs
 from memseg3d.propagation.errors import SessionError
-from memseg3d.propagation.labelmaps import Delta, LabelVolume, pack, unpack, verify
+from memseg3d.propagation.labelmaps import Delta, LabelVolume, merged_slabs, pack, unpack, verify
+from memseg3d.propagation.scratch import IN_MEMORY
 
 SHAPE = (11, 13, 19)
 
@@ -99,3 +103,72 @@ def test_a_change_beyond_the_volume_is_refused() -> None:
 def test_a_wrong_checksum_is_told() -> None:
     with pytest.raises(SessionError, match="checksum"):
         verify(LabelVolume(SHAPE), "00", "object 1")
+
+
+def test_an_empty_labelmap_has_no_slice_with_content() -> None:
+    for axis in range(3):
+        assert LabelVolume(SHAPE).slices_with_content(axis).tolist() == []
+        assert not LabelVolume(SHAPE).slice(axis, 3).any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_a_block_is_what_the_whole_has_there(data: st.DataObject) -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[3:8, 2:9, 5:17] = random_mask(3)[3:8, 2:9, 5:17]
+    extent = tuple(sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n)))) for n in SHAPE)
+    k, j, i = ((low, high) for low, high in extent)
+    np.testing.assert_array_equal(labels_of(mask).block((k, j, i)), mask[slice(*k), slice(*j), slice(*i)])
+
+
+def a_large_object() -> tuple[np.ndarray, tuple[slice, slice, slice]]:
+    """An object larger than what is kept in the memory, and the box that it lies in."""
+    shape, box = (400, 512, 512), (slice(10, 390), slice(3, 500), slice(5, 507))
+    mask = np.zeros(shape, bool)
+    mask[box] = True
+    return mask, box
+
+
+def test_a_large_labelmap_lies_on_the_disk_without_a_name(tmp_path: Path) -> None:
+    mask, _ = a_large_object()
+    labels = LabelVolume(mask.shape, tmp_path)
+    tracemalloc.start()
+    labels.apply(labels.delta_to(1, {j: np.packbits(mask[:, j], axis=1) for j in range(mask.shape[1])}))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < IN_MEMORY
+    assert mask.size // 8 > 2 * IN_MEMORY
+    assert list(tmp_path.iterdir()) == []
+    assert labels.voxels() == np.count_nonzero(mask)
+    assert labels.checksum() == hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+    twin = labels.copy()
+    labels.apply(labels.delta_to(2, {100: np.packbits(np.zeros(mask.shape[:2], bool), axis=1)}))
+    assert twin.slice(2, 100).any()
+    assert not labels.slice(2, 100).any()
+
+
+def test_damaged_bits_change_nothing() -> None:
+    mask, box = a_large_object()
+    labels = LabelVolume(mask.shape)
+    extent = tuple((part.start, part.stop) for part in box)
+    whole = pack(mask[box])
+    with pytest.raises(ValueError, match="bits"):
+        labels.apply(Delta(extent, whole[: len(whole) // 2]))  # type: ignore[arg-type]
+    assert labels.voxels() == 0
+
+
+def test_slabs_hold_what_the_whole_holds() -> None:
+    mask, box = a_large_object()
+    inside = mask[box]
+    packed = pack_slabs(inside[start:stop] for start, stop in slabs(inside.shape))
+    assert np.array_equal(unpack(packed, inside.shape), inside)
+    assert len(list(slabs(inside.shape))) > 1
+    parts = [part for _, part in unpack_slabs(pack(inside), inside.shape)]
+    assert np.array_equal(np.concatenate(parts), inside)
+
+
+def test_objects_are_merged_and_the_higher_number_wins() -> None:
+    one, two = random_mask(1), random_mask(2)
+    merged = np.concatenate(list(merged_slabs({300: labels_of(two), 4: labels_of(one)}, SHAPE)))
+    assert merged.dtype == np.uint16
+    assert np.array_equal(merged, np.where(two, 300, np.where(one, 4, 0)))

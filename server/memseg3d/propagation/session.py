@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from memseg3d.network.seam import Network
+from memseg3d.propagation.changed_slices import ChangedSlices
 from memseg3d.propagation.errors import SessionError
-from memseg3d.propagation.events import ObjectSummary, RoundDone, SliceDone, Suggestion
+from memseg3d.propagation.events import ObjectSummary, RoundDone, Suggestion
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.labelmaps import LabelVolume, verify
@@ -42,9 +44,16 @@ class Session:
     """
 
     def __init__(
-        self, volume: Volume, network: Network, options: Options | None = None, store: FeatureStore | None = None
+        self,
+        volume: Volume,
+        network: Network,
+        options: Options | None = None,
+        store: FeatureStore | None = None,
+        folder: Path | None = None,
     ) -> None:
+        """store: shared with other sessions. folder: where large labelmaps are mapped from; None: in the memory."""
         self.volume = volume
+        self._folder = folder
         self.options = options or Options()
         self.store = store or FeatureStore(network)
         self.window = Window(*self.options.window) if self.options.window else automatic_window(volume)
@@ -136,14 +145,14 @@ class Session:
         self._run = Run(round_id, objects, close, lambda seconds: ended("cancelled", seconds))
         return self._run
 
-    def undo(self) -> list[SliceDone]:
+    def undo(self) -> ChangedSlices:
         """Take the last round back; returns the slices that changed. Raises `SessionError` (nothing_to_undo, busy)."""
         self._check_idle()
         if self._applied == 0:
             raise SessionError("nothing_to_undo", "There is no round to undo.")
         return self._step_to(self._applied - 1)
 
-    def redo(self) -> list[SliceDone]:
+    def redo(self) -> ChangedSlices:
         """Apply the round that was undone last; returns the slices that changed. Raises `SessionError`
         (nothing_to_redo, busy, bad_record).
         """
@@ -172,7 +181,7 @@ class Session:
         labels: dict[int, LabelVolume] = {}
         for record in read[:count]:
             for number, change in record.objects.items():
-                self._flip(labels.setdefault(number, LabelVolume(self.volume.shape)), change)
+                self._flip(labels.setdefault(number, self._new_labels()), change)
         for number, state in states_after(read[:count]).items():
             verify(labels[number], state.summary.checksum, f"object {number}")
         self._records, self._labels = read, labels
@@ -188,7 +197,7 @@ class Session:
         state = self._states.get(number)
         axis = self._axis(number, {number: prompts})
         same_axis = state is not None and state.axis == axis and bool(state.prompts)
-        labels = self._labels.get(number) or LabelVolume(self.volume.shape)
+        labels = self._labels.get(number) or self._new_labels()
         before = state if same_axis else None
         plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
         live = self._live.get(number) if same_axis else None
@@ -217,7 +226,7 @@ class Session:
         """Make the staged results the session's own."""
         deltas = {}
         for each in objects:
-            labels = self._labels.get(each.number) or LabelVolume(self.volume.shape)
+            labels = self._labels.get(each.number) or self._new_labels()
             deltas[each.number] = (labels, labels.delta_to(each.view.axis, each.masks))
         changes = {}
         for each in objects:
@@ -231,36 +240,21 @@ class Session:
             )
         return changes
 
-    def _step_to(self, applied: int) -> list[SliceDone]:
+    def _step_to(self, applied: int) -> ChangedSlices:
         """Undo or redo one round."""
         record = self._records[min(applied, self._applied)]
         for number, change in record.objects.items():
-            self._flip(self._labels.setdefault(number, LabelVolume(self.volume.shape)), change)
+            self._flip(self._labels.setdefault(number, self._new_labels()), change)
             # What was live belongs to the round before; the next round starts from the labelmap.
             self._live.pop(number, None)
         self._set_applied(applied)
-        done = [each for number, change in record.objects.items() for each in self._changed(number, change)]
         for number in record.objects:
             if number in self._states:
                 verify(self._labels[number], self._states[number].summary.checksum, f"object {number}")
-        return done
+        return ChangedSlices(record.objects, self._labels, self._states)
 
-    def _changed(self, number: int, change: ObjectChange) -> list[SliceDone]:
-        """The slices of a change as they are now."""
-        state, labels = self._states.get(number), self._labels[number]
-        prompted = state.slices if state is not None and state.axis == change.axis else {}
-        qualities = state.qualities if state is not None and state.axis == change.axis else {}
-        return [
-            SliceDone(
-                number,
-                change.axis,
-                index,
-                labels.slice(change.axis, index),
-                qualities.get(index, 0.0),
-                index in prompted,
-            )
-            for index in change.delta.changed_slices(change.axis)
-        ]
+    def _new_labels(self) -> LabelVolume:
+        return LabelVolume(self.volume.shape, self._folder)
 
     def _set_applied(self, applied: int) -> None:
         self._applied = applied

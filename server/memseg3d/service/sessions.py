@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from memseg3d.network.seam import Network
+from memseg3d.propagation.changed_slices import ChangedSlices
 from memseg3d.propagation.errors import PropagationError, SessionError
-from memseg3d.propagation.events import RoundDone, SliceDone
+from memseg3d.propagation.events import RoundDone
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.limits import limits_from_json
 from memseg3d.propagation.options import Options
@@ -157,7 +158,7 @@ class ServedSession:
             self._running.stream.leave()
             self._running = None
             self._tools.metrics.running.dec()
-        self._tools.features.forget(self._volume)
+        self._tools.features.forget(self._volume.key)
 
     def round_closed(self, done: RoundDone) -> None:
         """Called by the running round: its result is in the labelmaps, and now on disk as well."""
@@ -179,7 +180,7 @@ class ServedSession:
         # The journal is the truth: what it does not hold must not stay in the labelmaps. Whoever needs the session next
         # brings it back; that may fail for the same reason as the round, and the round must end all the same.
         self._present = None
-        self._tools.features.forget(self._volume)
+        self._tools.features.forget(self._volume.key)
         self._end_without_change({"type": "failed", "round": self._running.stream.round_id}, error_line(code, message))
         self._tools.metrics.rounds.labels("failed").inc()
 
@@ -238,7 +239,7 @@ class ServedSession:
         return session
 
     def _step_in_history(
-        self, name: str, step: Callable[[], list[SliceDone]], back: Callable[[], object]
+        self, name: str, step: Callable[[], ChangedSlices], back: Callable[[], object]
     ) -> dict[str, Any]:
         self._refuse_while_running()
         try:
