@@ -74,7 +74,7 @@ class ThresholdNetwork:
         present = mask.flatten(1).any(1, keepdim=True)
         quality = 0.5 + 0.5 * mask.float().mean((1, 2, 3))[:, None]
         score = torch.where(present, 5.0, -5.0)
-        return Decoded(torch.where(mask, 8.0, -8.0), quality, score, torch.zeros(1, dtype=torch.long))
+        return Decoded(torch.where(mask, 8.0, -8.0), quality, score, torch.zeros(len(mask), dtype=torch.long))
 
     def remember(
         self, features: Features, logits: Tensor, object_score: Tensor, pointer: Tensor | None, prompted: bool

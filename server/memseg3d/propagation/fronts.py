@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from memseg3d.propagation.ending import HasEnded, never_ends
 from memseg3d.propagation.memory import BACKWARD, FORWARD
 from memseg3d.propagation.plan import Interval
-from memseg3d.propagation.region_tracker import RegionTracker
+from memseg3d.propagation.region_tracker import RegionTracker, TrackRequest
 from memseg3d.propagation.regions import Extent, Region
 from memseg3d.propagation.slice_logits import SliceLogits
 
@@ -30,6 +31,18 @@ class FrontStep:
     result: SliceLogits
     mask: np.ndarray
     unreached: range
+
+
+class Joint(Protocol):
+    """Tracks the next slices of several fronts together, where a device computes a batch faster than its parts."""
+
+    def follow(self, front: Front) -> None:
+        """From now on track the front's next slice along with those of others."""
+        ...
+
+    def result(self, front: Front) -> SliceLogits:
+        """The tracked slice that the front requests."""
+        ...
 
 
 class Front:
@@ -62,12 +75,23 @@ class Front:
         first, last = (interval.first, interval.last) if direction == FORWARD else (interval.last, interval.first)
         self.path = range(first, last + direction, direction)
         self.remaining = len(self.path)
+        self.joint: Joint | None = None
+        """None: each slice is tracked on its own."""
+
+    def request(self) -> TrackRequest | None:
+        """What the next step has to track; None after the last one. Holds between two steps."""
+        if not self.remaining:
+            return None
+        index = self.path[len(self.path) - self.remaining]
+        return TrackRequest(index, self.region, self.direction, self._priors(index))
 
     def steps(self) -> Iterator[FrontStep]:
         """Track slice after slice; each step is one slice."""
         absent = 0
+        if self.joint is not None:
+            self.joint.follow(self)
         for place, index in enumerate(self.path):
-            result = self.tracker.track(index, self.region, self.direction, self._priors(index))
+            result = self._tracked()
             found = result.mask(self.tracker.view.slice_shape)
             mask = self._bound(index, found)
             if not np.array_equal(mask, found):
@@ -85,6 +109,13 @@ class Front:
             yield FrontStep(self, index, result, mask, self.path[place + 1 :] if has_ended else range(0))
             if has_ended:
                 return
+
+    def _tracked(self) -> SliceLogits:
+        if self.joint is not None:
+            return self.joint.result(self)
+        request = self.request()
+        assert request is not None
+        return self.tracker.track(request.index, request.region, request.direction, request.prior)
 
 
 def directions(interval: Interval) -> list[int]:

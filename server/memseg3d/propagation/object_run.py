@@ -12,7 +12,7 @@ from memseg3d.propagation.edits import bounded, edit_of
 from memseg3d.propagation.ending import HasEnded, never_ends, tissue_ends
 from memseg3d.propagation.events import SliceDone
 from memseg3d.propagation.framing import ZOOM_STEPS
-from memseg3d.propagation.fronts import Front, FrontStep, alternating, directions, one_after_the_other
+from memseg3d.propagation.fronts import Front, FrontStep, Joint, alternating, directions, one_after_the_other
 from memseg3d.propagation.labelmaps import LabelVolume
 from memseg3d.propagation.options import BankMode
 from memseg3d.propagation.parts import lasso_prior, obeyed
@@ -51,6 +51,8 @@ class ObjectRun:
         self.masks: dict[int, np.ndarray] = {}
         """Finished slices: `numpy.packbits(mask, axis=1)` by index."""
         self.qualities: dict[int, float | None] = {}
+        self.joint: Joint | None = None
+        """What steps this object's fronts along with those of others; None: each on its own."""
         self._labels = labels
         self._edit = edit_of(plan.added, plan.withdrew)
         self._mode = mode
@@ -109,6 +111,10 @@ class ObjectRun:
                 region, alone = self._start_region(start), len(starts) == 1
                 ending = self._ending(start) if alone else never_ends
                 front = Front(interval, direction, tracker, region, self._prior, alone, self._left_out, ending)
+                front.joint = self.joint
+                if self.joint is not None and shared is None:
+                    # a front of a shared bank reads what the one before it leaves: it is joined when its turn comes
+                    self.joint.follow(front)
                 self._fronts.append(front)
         for step in alternating(self._fronts) if shared is None else one_after_the_other(self._fronts):
             yield self._done(step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from memseg3d.propagation.batching import joint_steps
 from memseg3d.propagation.events import Event, Phase, Progress, RoundDone, SliceDone
 from memseg3d.propagation.object_run import ObjectRun
 
@@ -12,9 +13,10 @@ from memseg3d.propagation.object_run import ObjectRun
 class Run:
     """Yields `Progress` and `SliceDone` events, and at last one `RoundDone`.
 
-    Prompted slices of all objects come first, then all objects are propagated slice by slice in turn. Each `next`
-    computes at most one step, so that a thread can take turns between runs. Nothing of the session changes before the
-    run has closed; a run that is cancelled, fails or is left alone leaves no trace.
+    Prompted slices of all objects come first, then all objects are propagated slice by slice, in turn or (on an
+    accelerator) in one batch. Each `next` computes at most one step, so that a thread can take turns between runs.
+    Nothing of the session changes before the run has closed; a run that is cancelled, fails or is left alone leaves no
+    trace.
     """
 
     def __init__(
@@ -77,6 +79,11 @@ class Run:
             for slices in each.decode_prompted():
                 yield from self._step(slices)
         self.phase = "propagating"
+        if self._objects:
+            store = self._objects[0].view.store
+            joint = joint_steps(store.network, store.device)
+            for each in self._objects:
+                each.joint = joint
         walks = [each.propagate() for each in self._objects]
         while walks:
             for walk in list(walks):
