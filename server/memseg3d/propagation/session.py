@@ -21,7 +21,7 @@ from memseg3d.propagation.object_plan import plan_object
 from memseg3d.propagation.object_run import LiveObject, ObjectRun
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.plan import Slices
-from memseg3d.propagation.prompt_sets import by_object, check_seen, named, propagation_axis, updated
+from memseg3d.propagation.prompt_sets import by_object, by_slice, check_seen, named, propagation_axis, updated
 from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.records import ObjectChange, RoundRecord
 from memseg3d.propagation.run import Run
@@ -144,6 +144,22 @@ class Session:
 
         self._run = Run(round_id, objects, close, lambda seconds: ended("cancelled", seconds))
         return self._run
+
+    def foresee(self, prompts: Sequence[Prompt]) -> dict[int, tuple[View, Slices]]:
+        """How a round with `prompts` would see each object that they name, and the prompts of the slices that they
+        touch. Computes and changes nothing. Raises `PromptError`.
+        """
+        added = named(prompts, "foreseen")
+        after = updated(prompts_after(self._records[: self._applied]), added, (), self.volume.shape)
+        sorted_prompts, found = by_object(after), {}
+        for number in sorted({prompt.object for prompt in added}):
+            axis, live = self._axis(number, sorted_prompts), self._live.get(number)
+            slices = by_slice(sorted_prompts[number], axis)
+            stands = live is not None and live.tracker.view.axis == axis
+            view = live.tracker.view if live and stands else self._view(axis, slices, self._states.get(number))
+            touched = by_slice([prompt for prompt in added if prompt.object == number], axis)
+            found[number] = view, {index: slices[index] for index in touched}
+        return found
 
     def undo(self) -> ChangedSlices:
         """Take the last round back; returns the slices that changed. Raises `SessionError` (nothing_to_undo, busy)."""

@@ -1,6 +1,7 @@
 """The compute thread: the one thread that owns the network and every session's state.
 
 Between two steps it first answers calls; then it steps the jobs, those in their interactive phase before the others.
+What can be done ahead of need is stepped where there is nothing else to do.
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ class Job(Protocol):
         ...
 
 
+class IdleJob(Protocol):
+    """Work that nobody waits for: one step at a time, while there is no other. One that raises is dropped."""
+
+    def step(self) -> bool:
+        """Do one step; False once there is nothing left to do."""
+        ...
+
+
 class ComputeThread:
     """Runs calls and jobs one after the other on a thread of its own."""
 
@@ -39,6 +48,7 @@ class ComputeThread:
         self._wake = threading.Condition()
         self._calls: deque[Callable[[], None]] = deque()
         self._jobs: deque[Job] = deque()
+        self._ahead: deque[IdleJob] = deque()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="memseg3d-compute", daemon=True)
         self._thread.start()
@@ -73,6 +83,12 @@ class ComputeThread:
             self._jobs.append(job)
             self._wake.notify()
 
+    def schedule_when_idle(self, job: IdleJob) -> None:
+        """Step `job` while there is nothing else to do; the one that was scheduled last goes first."""
+        with self._wake:
+            self._ahead.appendleft(job)
+            self._wake.notify()
+
     @property
     def jobs(self) -> int:
         """Jobs that are not done."""
@@ -88,16 +104,21 @@ class ComputeThread:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._calls or self._jobs or self._stopping):
+                while not (self._calls or self._jobs or self._ahead or self._stopping):
                     self._wake.wait()
                 calls = list(self._calls)
                 self._calls.clear()
                 if not calls and self._stopping:
                     return
+                has_jobs = bool(self._jobs)
             for call in calls:
                 call()
-            if not calls:
+            if calls:
+                continue
+            if has_jobs:
                 self._step_next()
+            else:
+                self._step_ahead()
 
     def _step_next(self) -> None:
         """One step of the next job in turn; interactive jobs first."""
@@ -112,3 +133,16 @@ class ComputeThread:
         if is_left:
             with self._wake:
                 self._jobs.append(job)
+
+    def _step_ahead(self) -> None:
+        """One step of what nobody waits for."""
+        with self._wake:
+            job = self._ahead[0]
+        try:
+            is_left = job.step()
+        except Exception:  # nobody waits for it; whoever needs the result computes it, and meets the error then
+            log.exception("computing ahead failed")
+            is_left = False
+        if not is_left:
+            with self._wake:
+                self._ahead.remove(job)

@@ -19,6 +19,9 @@ class Metrics:
         )
         self.rounds = Counter("memseg3d_rounds", "Rounds that ended.", ["status"], registry=self.registry)
         self.slices = Counter("memseg3d_slices", "Slices segmented.", registry=self.registry)
+        self.slices_ahead = Counter(
+            "memseg3d_slices_ahead", "Slices whose features were computed ahead of need.", registry=self.registry
+        )
         self.step_seconds = Histogram(
             "memseg3d_step_seconds", "Time of one step of a round.", ["phase"], buckets=_SECONDS, registry=self.registry
         )
