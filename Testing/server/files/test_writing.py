@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from memseg3d.files import Geometry, UnwritableLabelmap, read_volume, write_labelmap
+from memseg3d.files import Geometry, UnwritableLabelmap, read_volume, write_labelmap, write_slabs
 
 GEOMETRY = Geometry.regular((3, 4, 5), (1.0, 1.0, 1.0))
 
@@ -75,3 +76,32 @@ def test_a_failed_write_leaves_the_old_file_and_no_scraps(tmp_path: Path) -> Non
     with pytest.raises(UnwritableLabelmap, match="cannot be written"):
         write_labelmap(blocked, np.zeros((3, 4, 5), np.uint8), GEOMETRY)
     assert [path.name for path in tmp_path.iterdir()] == ["blocked.nrrd"]
+
+
+@pytest.mark.parametrize("suffix", ["nii.gz", "nrrd"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_file_is_what_simpleitk_would_write(tmp_path: Path, suffix: str, dtype: type) -> None:
+    turned = (0.0, 1.0, 0.0, -0.6, 0.0, 0.8, 0.8, 0.0, 0.6)
+    geometry = Geometry((7, 4, 5), (0.7, 0.8, 2.5), (-12.5, 3.25, 100.0), turned)
+    labels = np.random.default_rng(0).integers(0, 256 if dtype is np.uint8 else 60000, (7, 4, 5)).astype(dtype)
+    ours = write_labelmap(tmp_path / f"ours.{suffix}", labels, geometry)
+    image = sitk.GetImageFromArray(labels)
+    geometry.place(image)
+    sitk.WriteImage(image, str(tmp_path / f"theirs.{suffix}"), useCompression=True)
+    assert _unpacked(ours) == _unpacked(tmp_path / f"theirs.{suffix}")
+
+
+def _unpacked(path: Path) -> bytes:
+    """A file's header and voxels."""
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        return gzip.decompress(content)
+    header, end, voxels = content.partition(b"\n\n")
+    return header + end + gzip.decompress(voxels)
+
+
+def test_slabs_that_do_not_fill_the_volume_are_refused(tmp_path: Path) -> None:
+    for slabs in ([np.zeros((2, 4, 5))], [np.zeros((4, 4, 5))], [np.zeros((3, 5, 4))]):
+        with pytest.raises(UnwritableLabelmap):
+            write_slabs(tmp_path / "a.nrrd", slabs, np.uint8, GEOMETRY)
+    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from memseg3d.propagation.bits import pack_slabs, slabs, unpack_slabs
 from memseg3d.propagation.errors import SessionError
-from memseg3d.propagation.labelmaps import Delta, LabelVolume, merged_slabs, pack, unpack, verify
+from memseg3d.propagation.labelmaps import Delta, LabelVolume, pack, unpack, verify
+from memseg3d.propagation.merged import MergedLabels
 from memseg3d.propagation.scratch import IN_MEMORY
 
 SHAPE = (11, 13, 19)
@@ -169,6 +170,7 @@ def test_slabs_hold_what_the_whole_holds() -> None:
 
 def test_objects_are_merged_and_the_higher_number_wins() -> None:
     one, two = random_mask(1), random_mask(2)
-    merged = np.concatenate(list(merged_slabs({300: labels_of(two), 4: labels_of(one)}, SHAPE)))
-    assert merged.dtype == np.uint16
+    labels = MergedLabels({300: labels_of(two), 4: labels_of(one)}, SHAPE)
+    merged = np.concatenate(list(labels.slabs()))
+    assert merged.dtype == labels.dtype == np.uint16
     assert np.array_equal(merged, np.where(two, 300, np.where(one, 4, 0)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from memseg3d.propagation.slice_reader import SliceReader
 from memseg3d.propagation.volume import DTYPES, Volume, VolumeError, volume_id
 
 GOOD = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
@@ -82,3 +83,13 @@ def test_slices_keep_the_order_of_the_remaining_axes() -> None:
 
 def test_the_voxels_are_not_copied() -> None:
     assert Volume(GOOD, (1.0, 1.0, 1.0)).voxels is GOOD
+
+
+@pytest.mark.parametrize("run_bytes", [1, 4 * 5 * 2 * 2, 1 << 20], ids=["a slice", "two slices", "the whole"])
+def test_runs_of_slices_of_a_mapped_volume_hold_its_voxels(tmp_path: Path, run_bytes: int) -> None:
+    on_disk = np.memmap(tmp_path / "voxels.raw", np.int16, "w+", shape=GOOD.shape)
+    on_disk[:] = GOOD
+    reader = SliceReader(on_disk, large=0, run_bytes=run_bytes)
+    for axis in range(3):
+        for index in [*range(GOOD.shape[axis]), *reversed(range(GOOD.shape[axis]))]:
+            np.testing.assert_array_equal(reader.slice(axis, index), GOOD.take(index, axis=axis))

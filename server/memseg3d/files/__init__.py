@@ -4,6 +4,14 @@ from memseg3d.files.errors import UnreadableFile, UnwritableLabelmap
 from memseg3d.files.geometry import Geometry
 from memseg3d.files.itk import VolumeFile
 from memseg3d.files.reading import read_volume
-from memseg3d.files.writing import write_labelmap
+from memseg3d.files.writing import write_labelmap, write_slabs
 
-__all__ = ["Geometry", "UnreadableFile", "UnwritableLabelmap", "VolumeFile", "read_volume", "write_labelmap"]
+__all__ = [
+    "Geometry",
+    "UnreadableFile",
+    "UnwritableLabelmap",
+    "VolumeFile",
+    "read_volume",
+    "write_labelmap",
+    "write_slabs",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,18 +214,6 @@ class LabelVolume:
         if self._bits.size:
             room[place] = self._bits
         self._corner, self._bits = corner, room
-
-
-def merged_slabs(labels: Mapping[int, LabelVolume], shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
-    """Slabs (n, j, i) of one labelmap of all objects: uint8, or uint16 beyond 255; where they overlap the higher
-    number.
-    """
-    dtype = np.uint8 if max(labels, default=0) <= 255 else np.uint16
-    for start, stop in slabs(shape):
-        slab = np.zeros((stop - start, shape[1], shape[2]), dtype)
-        for number in sorted(labels):
-            slab[labels[number].slab(start, stop)] = number
-        yield slab
 
 
 def verify(labels: LabelVolume, expected: str, what: str) -> None:

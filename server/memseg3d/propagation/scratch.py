@@ -26,7 +26,7 @@ def zeros(shape: tuple[int, ...], folder: Path | None) -> np.ndarray:
     if folder is None or size <= IN_MEMORY:
         return np.zeros(shape, np.uint8)
     with tempfile.TemporaryFile(dir=folder) as file:
-        _take_space(file, size)  # type: ignore[arg-type]
+        _take_space(file, size)
         return np.frombuffer(mmap.mmap(file.fileno(), size), np.uint8).reshape(shape)
 
 

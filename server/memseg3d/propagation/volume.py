@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from memseg3d.propagation.errors import PropagationError
+from memseg3d.propagation.slice_reader import SliceReader
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 """Voxel types that the wire protocol knows."""
@@ -37,6 +38,7 @@ class Volume:
         self.spacing = _checked_spacing(spacing)
         self.voxels = voxels if voxels.dtype.isnative else voxels.astype(voxels.dtype.newbyteorder("="))
         _check_values(self.voxels)
+        self._reader = SliceReader(self.voxels)
         self.key = uuid.uuid4().hex
         """Names this object in caches of one process; cheaper than the content's id."""
 
@@ -61,8 +63,8 @@ class Volume:
         return rows, columns
 
     def slice(self, axis: int, index: int) -> np.ndarray:
-        """View (rows, columns) of one slice: the two remaining axes in their (k, j, i) order."""
-        return self.voxels[(slice(None),) * axis + (index,)]
+        """View (rows, columns) of one slice, not to be changed: the two remaining axes in their (k, j, i) order."""
+        return self._reader.slice(axis, index)
 
 
 def volume_id(voxels: np.ndarray, spacing: tuple[float, float, float]) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from memseg3d.propagation.events import Event, Progress, RoundDone, SliceDone
 from memseg3d.propagation.run import Run
+from memseg3d.service.errors import disk_full, is_disk_full
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.streams import RoundStream
 from memseg3d.service.wire import progress_line, slice_line
@@ -95,6 +96,9 @@ def _explained(error: Exception) -> tuple[str, str]:
             "The memory does not suffice for this round: use a smaller model or close other programs. "
             "The labelmaps are as before."
         )
+    if isinstance(error, OSError) and is_disk_full(error):
+        full = disk_full()
+        return full.code, f"{full.message} The labelmaps are as before."
     return "internal", (
         f"The round failed inside the worker ({type(error).__name__}); its log says more. "
         "The labelmaps are as before: try again."

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from memseg3d.network.seam import Network
+from memseg3d.propagation.ahead import slices_ahead, whole_slices_ahead
 from memseg3d.propagation.changed_slices import ChangedSlices
 from memseg3d.propagation.errors import PropagationError, SessionError
 from memseg3d.propagation.events import RoundDone
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.limits import limits_from_json
+from memseg3d.propagation.merged import MergedLabels
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompt_json import prompt_from_json
 from memseg3d.propagation.session import Session
 from memseg3d.propagation.volume import Volume
+from memseg3d.service.ahead import Ahead
 from memseg3d.service.compute import ComputeThread
-from memseg3d.service.errors import ServiceError
+from memseg3d.service.errors import ServiceError, disk_full
 from memseg3d.service.history import RESTARTS
 from memseg3d.service.journal import Record
 from memseg3d.service.metrics import Metrics
@@ -43,6 +44,9 @@ class Tools:
     open_volume: Callable[[str], Volume]
     features: FeatureStore
     """One for all: its bound on the memory is the worker's, however many sessions there are."""
+    ahead: Ahead
+    scratch: Path | None = None
+    """Where large labelmaps are mapped from; None: in the memory."""
 
 
 class ServedSession:
@@ -56,6 +60,7 @@ class ServedSession:
         self._running: RunningRound | None = None
         self._volume = tools.open_volume(self.history.volume)
         self._present: Session | None = self._restored()
+        self._look_ahead()
 
     @classmethod
     def create(cls, folder: Path, volume_id: str, options: dict[str, Any], tools: Tools) -> ServedSession:
@@ -108,6 +113,23 @@ class ServedSession:
             raise
         return self._started(run)
 
+    def hint(self, request: dict[str, Any]) -> bool:
+        """Compute ahead what a round with these prompts needs; without prompts nothing more. False while a round runs.
+
+        Raises ServiceError (bad_prompt).
+        """
+        if self._running is not None:
+            return False
+        if not request["prompts"]:
+            self._look_ahead()
+            return True
+        try:
+            prompts = [prompt_from_json(words, self._volume.shape) for words in request["prompts"]]
+            self._tools.ahead.begin(self.history.volume, slices_ahead(self._session, prompts))
+        except PropagationError as error:
+            raise ServiceError("bad_prompt", error.message) from error
+        return True
+
     def stream(self, round_id: str) -> RoundStream:
         """The lines of a round that runs or has ended. Raises ServiceError `unknown_round`."""
         if self._running is not None and self._running.stream.round_id == round_id:
@@ -139,17 +161,18 @@ class ServedSession:
         """Put the round undone last back; the state with `changes`."""
         return self._step_in_history("redo", self._session.redo, self._session.undo)
 
-    def labelmap(self, number: int | None) -> tuple[str, np.ndarray]:
-        """Volume id and labels (k, j, i) uint8 or uint16: of one object (0, 1), or of all with their numbers."""
-        if number is not None:
-            known = number in self._session.objects
-            labels = self._session.labelmap(number) if known else np.zeros(self._volume.shape, bool)
-            return self.history.volume, labels.view(np.uint8)
-        numbers = sorted(self._session.objects)
-        all_labels = np.zeros(self._volume.shape, np.uint8 if max(numbers, default=0) <= 255 else np.uint16)
-        for each in numbers:
-            all_labels[self._session.labelmap(each)] = each
-        return self.history.volume, all_labels
+    def labelmap(self, number: int | None) -> tuple[str, MergedLabels]:
+        """Volume id and labels: of one object (0, 1), or of all with their numbers. They stay as they are now.
+
+        Raises ServiceError `disk_full`.
+        """
+        session = self._session
+        numbers = {each: each for each in session.objects} if number is None else {number: 1}
+        try:
+            copies = {label: session.labels(each).copy() for each, label in numbers.items() if each in session.objects}
+        except OSError as error:
+            raise disk_full() from error
+        return self.history.volume, MergedLabels(copies, self._volume.shape)
 
     def close(self) -> None:
         """Leave the memory; a round that runs is abandoned, its listeners leave, and the journal still holds it."""
@@ -158,7 +181,7 @@ class ServedSession:
             self._running.stream.leave()
             self._running = None
             self._tools.metrics.running.dec()
-        self._tools.features.forget(self._volume.key)
+        self._tools.ahead.drop(self.history.volume)
 
     def round_closed(self, done: RoundDone) -> None:
         """Called by the running round: its result is in the labelmaps, and now on disk as well."""
@@ -205,6 +228,8 @@ class ServedSession:
 
     def _started(self, running: RunningRound) -> RoundStream:
         self._running = running
+        # What was foreseen has come.
+        self._tools.ahead.drop(self.history.volume)
         self._tools.metrics.running.inc()
         self._tools.compute.schedule(running)
         return running.stream
@@ -233,7 +258,9 @@ class ServedSession:
 
     def _restored(self) -> Session:
         """Propagation's session as the journal tells it."""
-        session = Session(self._volume, self._tools.network, _options(self.history.options), self._tools.features)
+        tools = self._tools
+        options = _options(self.history.options)
+        session = Session(self._volume, tools.network, options, tools.features, tools.scratch)
         kept = [*self.history.applied, *self.history.redoable]
         session.restore([item.record for item in kept if item.record is not None], applied=len(self.history.applied))
         return session
@@ -274,6 +301,12 @@ class ServedSession:
         self._running.stream.finish(last, alone)
         self._running = None
         self._tools.metrics.running.dec()
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Compute in idle time what does not depend on what the user draws."""
+        if self._present is not None:
+            self._tools.ahead.begin(self.history.volume, whole_slices_ahead(self._present))
 
 
 def _options(words: dict[str, Any]) -> Options:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 
 from memseg3d.network.seam import Network
-from memseg3d.propagation.features import FeatureStore
+from memseg3d.service.ahead import Ahead
 from memseg3d.service.compute import ComputeThread
 from memseg3d.service.devices import describe_device
 from memseg3d.service.errors import disk_full
+from memseg3d.service.feature_room import feature_store
 from memseg3d.service.folders import DataFolder, folder_bytes
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
@@ -33,9 +34,17 @@ class Worker:
         self.metrics = Metrics()
         self.compute = ComputeThread()
         self.volumes = VolumeStore(folder, settings.limits)
-        tools = Tools(network, self.compute, self.metrics, self.volumes.open, FeatureStore(network))
+        self.features = feature_store(network, self.device_facts, folder, settings.limits)
+        ahead = Ahead(self.compute, self.metrics)
+        tools = Tools(
+            network, self.compute, self.metrics, self.volumes.open, self.features, ahead, folder.incoming
+        )
         self.sessions = SessionRegistry(folder.sessions, tools)
         self.compute.call(self.sessions.start).result()
+
+    def look_ahead(self, volume_id: str) -> None:
+        """A volume has come: compute in idle time what its sessions will need. Nobody waits for it."""
+        self.compute.call(lambda: self.sessions.look_ahead(volume_id))
 
     def leave_streams(self) -> None:
         """Let the listeners go, so that the server can end; rounds go on when a worker starts again."""
@@ -44,6 +53,7 @@ class Worker:
     def close(self) -> None:
         """End the compute thread between two steps and free the folder."""
         self.compute.stop()
+        self.features.close()
         self.folder.close()
 
     def sweep(self) -> None:
@@ -54,10 +64,14 @@ class Worker:
         self.metrics.disk_bytes.set(folder_bytes(self.folder.path))
 
     def make_room(self, wanted_bytes: int) -> None:
-        """Check the disk cap before an upload; unused volumes without a session go first. Raises `disk_full`."""
+        """Check the disk cap before an upload; features go first, then unused volumes without a session.
+
+        Raises `disk_full`.
+        """
         limit = self.settings.limits.disk_bytes
         if folder_bytes(self.folder.path) + wanted_bytes <= limit:
             return
+        self.compute.call(self.features.clear_disk).result()
         self._delete_idle_volumes(_JUST_UPLOADED_SECONDS, until=limit - wanted_bytes)
         if folder_bytes(self.folder.path) + wanted_bytes > limit:
             raise disk_full()
@@ -66,8 +80,7 @@ class Worker:
         for session_id in self.sessions.idle(retention_seconds):
             log.info("session deleted after its retention time")
             self.sessions.delete(session_id)
-        for session_id in self.sessions.idle(self.settings.unload_minutes * 60):
-            self.sessions.unload(session_id)
+        self.sessions.rest(self.settings.unload_minutes * 60)
 
     def _delete_idle_volumes(self, idle_seconds: float, until: int | None = None) -> None:
         """Delete volumes without a session, the longest unused first, `until` the folder has so many bytes at most."""
@@ -79,6 +92,7 @@ class Worker:
                 # On the compute thread: no session can be opened on the volume meanwhile.
                 if self.volumes.idle_seconds(volume_id) >= idle_seconds and not self.sessions.on_volume(volume_id):
                     log.info("volume deleted after its retention time")
+                    self.sessions.delete_of_volume(volume_id)
                     self.volumes.delete(volume_id)
 
             self.compute.call(delete_unused).result()

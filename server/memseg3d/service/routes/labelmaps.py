@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Query
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 
-from memseg3d.files import write_labelmap
+from memseg3d.files import write_slabs
+from memseg3d.propagation.merged import MergedLabels
+from memseg3d.service.errors import disk_full, is_disk_full
 from memseg3d.service.routes.common import TheWorker, computed, errors
 from memseg3d.service.volumes import VolumeEntry
 
@@ -40,9 +43,9 @@ async def get_labelmap(
     volume_id, labels = await computed(worker, lambda: worker.sessions.find(session_id).labelmap(object))
     if format == "raw":
         shape = ",".join(str(size) for size in labels.shape)
-        little = labels.astype(labels.dtype.newbyteorder("<"), copy=False)
-        headers = {"X-Shape": shape, "X-Dtype": labels.dtype.name}
-        return Response(little.tobytes(), media_type="application/octet-stream", headers=headers)
+        size = math.prod(labels.shape) * labels.dtype.itemsize
+        headers = {"X-Shape": shape, "X-Dtype": labels.dtype.name, "Content-Length": str(size)}
+        return StreamingResponse(_raw(labels), media_type="application/octet-stream", headers=headers)
     entry = worker.volumes.find(volume_id)
     folder = worker.folder.incoming / uuid.uuid4().hex
     path = await run_in_threadpool(_write, folder, format, labels, entry)
@@ -50,10 +53,18 @@ async def get_labelmap(
     return FileResponse(path, media_type="application/octet-stream", filename=f"segmentation.{format}", background=done)
 
 
-def _write(folder: Path, suffix: str, labels: np.ndarray, entry: VolumeEntry) -> Path:
+def _raw(labels: MergedLabels) -> Iterator[bytes]:
+    little = labels.dtype.newbyteorder("<")
+    for slab in labels.slabs():
+        yield slab.astype(little, copy=False).tobytes()
+
+
+def _write(folder: Path, suffix: str, labels: MergedLabels, entry: VolumeEntry) -> Path:
     folder.mkdir(mode=0o700)
     try:
-        return write_labelmap(folder / f"segmentation.{suffix}", labels, entry.file_geometry)
-    except BaseException:
+        return write_slabs(folder / f"segmentation.{suffix}", labels.slabs(), labels.dtype, entry.file_geometry)
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error.__cause__, OSError) and is_disk_full(error.__cause__):
+            raise disk_full() from error
         raise
