@@ -31,6 +31,8 @@ class FrontStep:
     result: SliceLogits
     mask: np.ndarray
     unreached: range
+    is_settled: bool = True
+    """False: the slice comes again once it stands, where it changes or another front has a say in it."""
 
 
 class Joint(Protocol):
@@ -106,9 +108,20 @@ class Front:
             absent = absent + 1 if extent is None else 0
             has_ended = is_beyond or (self.is_alone and absent >= ABSENT_SLICES)
             self.remaining = 0 if has_ended else len(self.path) - place - 1
-            yield FrontStep(self, index, result, mask, self.path[place + 1 :] if has_ended else range(0))
+            unreached = self.path[place + 1 :] if has_ended else range(0)
+            yield FrontStep(self, index, result, mask, unreached, is_settled=not self.tracker.revises)
+            yield from self._settled(not self.remaining, index if is_beyond else None)
             if has_ended:
                 return
+
+    def _settled(self, ended: bool, beyond: int | None) -> Iterator[FrontStep]:
+        """Slices that stand now and are still to be told. beyond: the slice that lies beyond the object's end."""
+        for index, found, changed in self.tracker.settled(ended):
+            if index != beyond and (changed or not self.is_alone):
+                mask = found.mask(self.tracker.view.slice_shape)
+                bounded = self._bound(index, mask)
+                result = found if np.array_equal(mask, bounded) else SliceLogits.of_mask(bounded, found.quality)
+                yield FrontStep(self, index, result, bounded, range(0))
 
     def _tracked(self) -> SliceLogits:
         if self.joint is not None:

@@ -73,13 +73,14 @@ class Visit:
     """A slice while propagation comes by.
 
     direction: +1 or -1, None where the slice is prompted and propagation never came. features: of the slice (batch 1),
-    as seen through `region`; None only where a policy is asked without them.
+    as seen through `region`; None only where a policy is asked without them. prompted: the user prompts the slice now.
     """
 
     index: int
     direction: int | None
     features: Features | None = None
     region: Hashable | None = None
+    prompted: bool = False
 
     def behind(self, index: int) -> int:
         """How many slices `index` lies behind; negative where it lies ahead, and its distance without a direction."""

@@ -43,8 +43,16 @@ class ObjectRun:
     """
 
     def __init__(
-        self, number: int, view: View, plan: Plan, labels: LabelVolume, live: LiveObject | None, mode: BankMode
+        self,
+        number: int,
+        view: View,
+        plan: Plan,
+        labels: LabelVolume,
+        live: LiveObject | None,
+        mode: BankMode,
+        memory: str = "default",
     ) -> None:
+        """mode, memory: the session's options `bidirectional` and `memory`."""
         self.number = number
         self.view = view
         self.plan = plan
@@ -56,7 +64,7 @@ class ObjectRun:
         self._labels = labels
         self._edit = edit_of(plan.added, plan.withdrew)
         self._mode = mode
-        self._tracker = RegionTracker(view) if live is None else live.tracker.clone()
+        self._tracker = RegionTracker(view, memory=memory) if live is None else live.tracker.clone()
         self._logits = {} if live is None else dict(live.logits)
         self._waiting: dict[int, FrontStep] = {}
         self._fronts: list[Front] = []
@@ -111,10 +119,10 @@ class ObjectRun:
                 region, alone = self._start_region(start), len(starts) == 1
                 ending = self._ending(start) if alone else never_ends
                 front = Front(interval, direction, tracker, region, self._prior, alone, self._left_out, ending)
-                front.joint = self.joint
-                if self.joint is not None and shared is None:
+                front.joint = self.joint if tracker.tracker.joins else None
+                if front.joint is not None and shared is None:
                     # a front of a shared bank reads what the one before it leaves: it is joined when its turn comes
-                    self.joint.follow(front)
+                    front.joint.follow(front)
                 self._fronts.append(front)
         for step in alternating(self._fronts) if shared is None else one_after_the_other(self._fronts):
             yield self._done(step)
@@ -123,6 +131,8 @@ class ObjectRun:
     def _done(self, step: FrontStep) -> list[SliceDone]:
         """The slices that a step of a front has finished: between two conditioning slices it takes both fronts."""
         shape, index = self.view.slice_shape, step.index
+        if not step.is_settled and not step.front.is_alone:
+            return []
         if step.front.is_alone:
             if self._keeps_tracked:
                 self._logits[index] = step.result

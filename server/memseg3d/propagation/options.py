@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from memseg3d.propagation.errors import PropagationError
+from memseg3d.propagation.policies import POLICIES
 from memseg3d.propagation.window import Window
 
 RegionMode = Literal["auto", "crop", "whole"]
@@ -30,6 +31,7 @@ class Options:
     slice than so many times the larger side of its box (in mm), and a quarter of that from clicks elsewhere; None: as
     far as the object seems to go. bidirectional: "independent" directions, or one
     "shared" memory bank (backward reads what forward has stored, as the official SAM 2 predictor does).
+    memory: name of the memory policy (`propagation/policies`), "default": what the network was trained with.
     """
 
     window: tuple[float, float] | None = None
@@ -39,6 +41,7 @@ class Options:
     last: int | None = None
     reach: float | None = None
     bidirectional: BankMode = "independent"
+    memory: str = "default"
 
     def __post_init__(self) -> None:
         if self.window is not None:
@@ -51,6 +54,8 @@ class Options:
             )
         if self.bidirectional not in get_args(BankMode):
             raise OptionsError(f"Option bidirectional must be independent or shared; it is {self.bidirectional!r}.")
+        if self.memory not in POLICIES:
+            raise OptionsError(f"Option memory must be one of {', '.join(POLICIES)}; it is {self.memory!r}.")
         if self.reach is not None and not (isinstance(self.reach, int | float) and 0 < self.reach < float("inf")):
             raise OptionsError(f"Option reach must be a number above 0; it is {self.reach!r}.")
         for name in ("first", "last"):

@@ -18,6 +18,7 @@ from memseg3d.propagation.prompts import MaskPrompt, Prompt
 from memseg3d.propagation.regions import Region
 from memseg3d.propagation.slice_logits import SliceLogits
 from memseg3d.propagation.tracker import Tracker, TrackStep
+from memseg3d.propagation.tree_tracker import TreeTracker, tracker_named
 from memseg3d.propagation.view import View
 
 
@@ -37,10 +38,13 @@ class RegionTracker:
     keep_all: never drop tracked slices that lie far behind (the other direction will read them).
     """
 
-    def __init__(self, view: View, tracker: Tracker | None = None, keep_all: bool = False) -> None:
+    def __init__(
+        self, view: View, tracker: Tracker | None = None, keep_all: bool = False, memory: str = "default"
+    ) -> None:
+        """memory: name of the memory policy, where no tracker is given."""
         self.view = view
         self.network = view.store.network
-        self.tracker = tracker or Tracker(self.network, None, view.volume.shape[view.axis])
+        self.tracker = tracker or tracker_named(memory, self.network, view.volume.shape[view.axis])
         self.keep_all = keep_all
         # logits of tracked slices as the host has them, each with the tensor that it is a copy of: reading that one
         # back would wait for the device
@@ -130,11 +134,24 @@ class RegionTracker:
         self._copies[entry.index] = (entry.logits, found)
         self._drop_behind(entry.index, entry.direction)
 
+    def settled(self, ended: bool) -> list[tuple[int, SliceLogits, bool]]:
+        """Slices that stand only since the last step, with their result and whether it is another than was returned.
+
+        ended: the walk is over. Empty with trackers whose results stand at once (`revises`).
+        """
+        done = self.tracker.settled(ended)
+        return [(each.entry.index, self._of_entry(each.entry), each.changed) for each in done]
+
+    @property
+    def revises(self) -> bool:
+        """Whether slices may turn out otherwise than `track` returned them."""
+        return isinstance(self.tracker, TreeTracker)
+
     @torch.no_grad()
     def correct(self, index: int, region: Region, mask: np.ndarray) -> None:
         """Remember a tracked slice with another mask (rows, columns) than was found: later slices follow that one."""
         found = self._of_entry(self.tracker.entries[index])
-        self._replace(index, region, SliceLogits.of_mask(mask, found.quality), found.present)
+        self._replace(self.tracker, index, region, SliceLogits.of_mask(mask, found.quality), found.present)
 
     @torch.no_grad()
     def remember_prompted(self) -> None:
@@ -162,13 +179,17 @@ class RegionTracker:
 
     def _align(self, index: int, region: Region, direction: int) -> None:
         """Remember anew, in `region`, the entries whose spatial memory slice `index` will read."""
-        bank = self.tracker.bank
-        reads = self.tracker.policy.select(bank, Visit(index, direction, self.view.features(index, region), region))
-        wanted = {id(read.memory) for read in reads if read.slot is not None}
-        for entry in (*bank.conditioning.values(), *bank.tracked.values()):
-            if id(entry.memory) in wanted and entry.region != region:
-                found = self._of_entry(entry)
-                self._replace(entry.index, region, found, found.present)
+        visit = Visit(index, direction, self.view.features(index, region), region)
+        moved: dict[int, MemoryEntry] = {}
+        for tracker in self.tracker.pathways:
+            bank = tracker.bank
+            wanted = {id(read.memory) for read in tracker.policy.select(bank, visit) if read.slot is not None}
+            for entry in (*bank.conditioning.values(), *bank.tracked.values()):
+                if id(entry.memory) in wanted and entry.region != region:
+                    if id(entry) not in moved:
+                        found = self._of_entry(entry)
+                        moved[id(entry)] = self._replace(tracker, entry.index, region, found, found.present)
+                    bank.put(moved[id(entry)])
 
     def _assume(self, index: int, last: SliceLogits, region: Region) -> None:
         """Put a tracked slice into memory as the last round left it."""
@@ -194,12 +215,15 @@ class RegionTracker:
             self._copies[entry.index] = (entry.logits, copy)
         return copy
 
-    def _replace(self, index: int, region: Region, found: SliceLogits, present: bool) -> None:
-        """Remember a slice anew through `region`, with the logits of `found`."""
+    def _replace(
+        self, tracker: Tracker, index: int, region: Region, found: SliceLogits, present: bool
+    ) -> MemoryEntry:
+        """Remember a slice anew through `region`, with the logits of `found`; returns the new entry."""
         logits = found.seen_through(region, self.network.info.logit_size, self.view.slice_shape)
         moved = torch.from_numpy(logits)[None, None].to(self.view.store.device)
-        self.tracker.replace_entry(index, self.view.features(index, region), moved, region)
+        entry = tracker.replace_entry(index, self.view.features(index, region), moved, region)
         self._copies[index] = (moved, SliceLogits(region, logits, found.quality, present))
+        return entry
 
     def _mask_prompt(self, mask: np.ndarray, region: Region) -> Prompts:
         shape = self.view.slice_shape

@@ -218,7 +218,7 @@ class Session:
         plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
         live = self._live.get(number) if same_axis else None
         view = live.tracker.view if live else self._view(axis, plan.slices, state)
-        return ObjectRun(number, view, plan, labels, live, self.options.bidirectional)
+        return ObjectRun(number, view, plan, labels, live, self.options.bidirectional, self.options.memory)
 
     def _view(self, axis: int, slices: Slices, state: ObjectState | None) -> View:
         info = self._network.info

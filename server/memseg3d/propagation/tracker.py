@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -85,7 +85,7 @@ class Tracker:
             direction = last.direction
         if prior is None and last:
             prior = last.logits
-        visit = Visit(index, direction, features, region)
+        visit = Visit(index, direction, features, region, prompted=True)
         reads = self.policy.select(self.bank, visit) if direction is not None else []
         conditioned = self.network.attend(features, reads, self.slice_count)
         decoded, entry = self._finish(visit, self.network.decode(conditioned, prompts, prior))
@@ -111,11 +111,11 @@ class Tracker:
         prompted = self.bank.conditioning.get(index)
         if prompted:
             self.bank.put(replace(prompted, direction=direction))
-            return _as_decoded(prompted)
+            return as_decoded(prompted)
         step = self.step(index, features, direction, prior, region)
         conditioned = self.network.attend(features, step.reads, self.slice_count)
         decoded, entry = self.choose(step, self.network.decode(conditioned, None, step.prior))
-        self.keep(self._remembered(entry, features))
+        self.keep(self.remembered(entry, features))
         return decoded
 
     def step(
@@ -145,6 +145,23 @@ class Tracker:
         """The last third of `track`: put a remembered entry into the bank, and whether the policy admits it."""
         self.bank.put(replace(entry, admitted=self.policy.admit(entry)))
 
+    @property
+    def pathways(self) -> Sequence[Tracker]:
+        """The trackers that each hold a memory of this object: this one alone."""
+        return [self]
+
+    @property
+    def joins(self) -> bool:
+        """Whether steps (`step`, `choose`, `keep`) can be joined with those of other objects."""
+        return True
+
+    def settled(self, ended: bool) -> list[Settled]:
+        """Slices that stand only since the last step: none, as what `track` returns stands at once.
+
+        ended: the walk is over.
+        """
+        return []
+
     def drop_stale(self, index: int, direction: int, shared: bool = False) -> list[int]:
         """Drop the tracked slices that the policy will not read after slice `index`; returns which.
 
@@ -157,7 +174,7 @@ class Tracker:
     def remember_prompted(self) -> None:
         """Encode the memories of prompted slices that still wait; `track` and `clone` do so first."""
         for entry, features in self._waiting.values():
-            self.bank.put(self._remembered(entry, features))
+            self.bank.put(self.remembered(entry, features))
         self._waiting.clear()
 
     def replace_entry(
@@ -175,7 +192,7 @@ class Tracker:
             self._waiting[index] = (moved, features)
             return moved
         if entry.memory is not None:
-            moved = self._remembered(moved, features)
+            moved = self.remembered(moved, features)
         self.bank.put(moved)
         return moved
 
@@ -201,11 +218,15 @@ class Tracker:
         return twin
 
     def _finish(self, visit: Visit, decoded: Decoded) -> tuple[Decoded, MemoryEntry]:
-        """The masks with the policy's choice, and an entry of the chosen mask that is not remembered yet."""
+        """The masks with the policy's choice, and an entry of the chosen mask."""
         decoded = self.policy.choose(decoded, self.bank, visit)
+        return decoded, self.entry_of(visit, decoded)
+
+    def entry_of(self, visit: Visit, decoded: Decoded) -> MemoryEntry:
+        """An entry of the chosen mask that is not remembered yet."""
         chosen = decoded.chosen
         batch = torch.arange(chosen.shape[0], device=chosen.device)
-        entry = MemoryEntry(
+        return MemoryEntry(
             index=visit.index,
             conditioning=False,
             logits=decoded.logits[batch, chosen][:, None],
@@ -216,9 +237,9 @@ class Tracker:
             direction=visit.direction,
             note=self.policy.note(decoded, self.bank, visit),
         )
-        return decoded, entry
 
-    def _remembered(self, entry: MemoryEntry, features: Features) -> MemoryEntry:
+    def remembered(self, entry: MemoryEntry, features: Features) -> MemoryEntry:
+        """The entry with its memory, encoded from the slice's features."""
         memory = self.network.remember(features, entry.logits, entry.object_score, entry.pointer, entry.conditioning)
         return replace(entry, memory=memory)
 
@@ -227,7 +248,15 @@ class Tracker:
             raise TrackerError("outside", f"Slice {index} lies outside the volume: choose 0 to {self.slice_count - 1}.")
 
 
-def _as_decoded(entry: MemoryEntry) -> Decoded:
+@dataclass(frozen=True)
+class Settled:
+    """A slice whose result stands. changed: it is not what `track` returned."""
+
+    entry: MemoryEntry
+    changed: bool
+
+
+def as_decoded(entry: MemoryEntry) -> Decoded:
     """The kept result of a slice as masks of one candidate."""
     return Decoded(
         logits=entry.logits,

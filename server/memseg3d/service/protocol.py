@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field, FiniteFloat
 from memseg3d.service.prompt_words import PROMPTS, Axis, Extent, LimitsWords, PromptId, PromptWords, Request
 
 PROTOCOLS = [1]
-FEATURES = ["limits", "empty_mask"]
+FEATURES = ["limits", "empty_mask", "hints", "memory"]
 """What a worker of protocol 1 may lack where it is older: a client looks here before it asks for it."""
 
+MemoryName = Literal["default", "stm", "self_sorting", "quality", "distractor", "motion", "tree"]
 ObjectKey = Annotated[str, Field(pattern=r"^[1-9]\d{0,4}$", description="An object's number as text.")]
 
 
@@ -26,6 +27,7 @@ class OptionsWords(Request):
     last: Annotated[int, Field(ge=0)] | None = None
     reach: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     bidirectional: Literal["independent", "shared"] = "independent"
+    memory: MemoryName = "default"
 
 
 class SessionRequest(Request):
@@ -43,6 +45,12 @@ class RoundRequest(Request):
     prompts: list[PromptWords] = Field(default_factory=list)
     removed: list[PromptId] = Field(default_factory=list)
     limits: dict[ObjectKey, LimitsWords] = Field(default_factory=dict)
+
+
+class HintRequest(Request):
+    """Prompts that are being drawn and may still change; none: they are no longer."""
+
+    prompts: list[PromptWords] = Field(default_factory=list)
 
 
 class ErrorWords(BaseModel):
@@ -222,3 +230,9 @@ class Cancelled(BaseModel):
     """No further `slice` line of the round is sent."""
 
     cancelled: Literal[True] = True
+
+
+class Hinted(BaseModel):
+    """accepted: False while a round of the session runs, which comes first."""
+
+    accepted: bool

@@ -2,6 +2,40 @@
 
 from __future__ import annotations
 
-from memseg3d.propagation.policies.trained import NeighbourPolicy, Sam2Policy, default_policy
+from collections.abc import Callable
 
-__all__ = ["NeighbourPolicy", "Sam2Policy", "default_policy"]
+from memseg3d.network.seam import NetworkInfo
+from memseg3d.propagation.memory import MemoryPolicy
+from memseg3d.propagation.policies.distractor import DistractorPolicy
+from memseg3d.propagation.policies.layout import Layout
+from memseg3d.propagation.policies.motion import MotionPolicy
+from memseg3d.propagation.policies.quality import QualityPolicy
+from memseg3d.propagation.policies.self_sorting import SelfSortingPolicy
+from memseg3d.propagation.policies.stm import StmPolicy
+from memseg3d.propagation.policies.trained import NeighbourPolicy, Sam2Policy, default_policy
+from memseg3d.propagation.policies.tree import PathwayPolicy
+
+__all__ = ["POLICIES", "TREE", "NeighbourPolicy", "Sam2Policy", "default_policy", "policy_named"]
+
+DEFAULT, TREE = "default", "tree"
+
+_MADE_OF: dict[str, Callable[[Layout], MemoryPolicy]] = {
+    "stm": StmPolicy,
+    "self_sorting": SelfSortingPolicy,
+    "quality": QualityPolicy,
+    "distractor": DistractorPolicy,
+    "motion": MotionPolicy,
+    TREE: PathwayPolicy,
+}
+
+POLICIES = (DEFAULT, *_MADE_OF)
+"""All names; "default" is what the network was trained with."""
+
+
+def policy_named(name: str, info: NetworkInfo) -> MemoryPolicy:
+    """The policy of that name for a network; that of one pathway where it is a tree. Raises ValueError for another."""
+    if name == DEFAULT:
+        return default_policy(info)
+    if name not in _MADE_OF:
+        raise ValueError(f"There is no memory policy {name!r}; there are {', '.join(POLICIES)}.")
+    return _MADE_OF[name](Layout.of(info))
