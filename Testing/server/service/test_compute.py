@@ -107,3 +107,32 @@ def test_a_stopped_thread_refuses_calls_with_a_sentence() -> None:
     compute.stop()
     with pytest.raises(ServiceError, match="stopping"):
         compute.call(lambda: 7).result(5)
+
+
+def test_what_nobody_waits_for_is_done_when_there_is_nothing_else(a_compute_thread: ComputeThread) -> None:
+    diary: list[str] = []
+    gate = threading.Event()
+    a_compute_thread.call(gate.wait)
+    ahead, asked = Counting("ahead", 3, diary), Counting("asked", 3, diary)
+    a_compute_thread.schedule_when_idle(ahead)
+    a_compute_thread.schedule(asked)
+    gate.set()
+    for _ in range(10_000):
+        if a_compute_thread.call(lambda: ahead.done == 3).result(5):
+            break
+    assert diary == ["asked"] * 3 + ["ahead"] * 3
+
+
+def test_work_for_idle_time_that_fails_is_dropped(a_compute_thread: ComputeThread) -> None:
+    class Failing:
+        steps = 0
+
+        def step(self) -> bool:
+            self.steps += 1
+            raise RuntimeError("no such slice")
+
+    failing, diary = Failing(), list[str]()
+    a_compute_thread.schedule_when_idle(failing)
+    run_together(a_compute_thread, Counting("asked", 2, diary))
+    assert failing.steps <= 1
+    assert a_compute_thread.call(lambda: "alive").result(5) == "alive"

@@ -38,6 +38,7 @@ class DataFolder:
         self.volumes = path / "volumes"
         self.sessions = path / "sessions"
         self.incoming = path / "incoming"
+        self.features = path / "features"
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             # A folder that was there before may be open to others.

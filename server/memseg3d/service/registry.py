@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from memseg3d.propagation.ahead import whole_slices_ahead
 from memseg3d.propagation.errors import PropagationError
+from memseg3d.propagation.session import Session
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.journal import JournalError
 from memseg3d.service.session_log import JOURNAL, SessionLog
@@ -98,13 +100,28 @@ class SessionRegistry:
         shutil.rmtree(gone, ignore_errors=True)
 
     def delete_of_volume(self, volume_id: str) -> None:
-        """Forget every session on a volume."""
+        """Forget every session on a volume, and what was computed from it."""
         for session_id in self.on_volume(volume_id):
             self.delete(session_id)
+        self._tools.ahead.drop(volume_id)
+        self._tools.features.forget(volume_id)
 
     def on_volume(self, volume_id: str) -> list[str]:
         """Ids of the sessions on a volume."""
         return [session_id for session_id, volume in self._volumes.items() if volume == volume_id]
+
+    def look_ahead(self, volume_id: str) -> None:
+        """Compute in idle time what a session on this volume will need. Raises ServiceError `unknown_volume`."""
+        session = Session(self._tools.open_volume(volume_id), self._tools.network, store=self._tools.features)
+        self._tools.ahead.begin(volume_id, whole_slices_ahead(session))
+
+    def rest(self, seconds: float) -> None:
+        """Put sessions that nobody touched for so long out of the memory, with what was computed of their volumes."""
+        for session_id in self.idle(seconds):
+            self.unload(session_id)
+            volume_id = self._volumes[session_id]
+            if not any(served.history.volume == volume_id for served in self._loaded.values()):
+                self._tools.features.forget(volume_id)
 
     def unload(self, session_id: str) -> None:
         """Put a session out of the memory; its journal keeps it."""

@@ -117,6 +117,8 @@ class VolumeStore:
             volume = self._opened.get(volume_id)
             if volume is None:
                 volume = _map(entry, self._path(volume_id) / _VOXELS)
+                # Opened again, it is the same to caches.
+                volume.key = volume_id
                 self._opened[volume_id] = volume
             return volume
 
@@ -182,26 +184,33 @@ class VolumeStore:
     def _keep_file(self, folder: Path, path: Path) -> tuple[VolumeEntry, bool]:
         _refuse_other_files(path)
         self._refuse_large(path)
+        scratch = folder / "scratch"
+        scratch.mkdir()
+        entry = self._unpack_file(folder, path, scratch)
+        # Whatever was mapped has been let go of, so Windows deletes it as well.
+        path.unlink()
+        shutil.rmtree(scratch)
+        return entry, self._keep(folder, entry)
+
+    def _unpack_file(self, folder: Path, path: Path, scratch: Path) -> VolumeEntry:
+        """Write the voxels of a file as they are kept."""
         try:
-            content = read_volume(path)
+            content = read_volume(path, scratch=scratch)
         except UnreadableFile as error:
             raise ServiceError("bad_file", str(error)) from error
-        path.unlink()
         dtype = content.voxels.dtype.name
         if dtype not in DTYPES:
             raise ServiceError(
                 "bad_file", f"Voxels of type {dtype} are not taken; save the volume as int16 or float32."
             )
-        voxels = np.ascontiguousarray(content.voxels, np.dtype(dtype).newbyteorder("<"))
+        little = np.dtype(dtype).newbyteorder("<")
         spacing = (float(content.spacing[0]), float(content.spacing[1]), float(content.spacing[2]))
-        k, j, i = voxels.shape
-        start = hash_start((k, j, i), dtype, spacing)
+        k, j, i = content.voxels.shape
         with (folder / _VOXELS).open("wb") as file:
-            sink = VoxelSink(file, start, voxels.nbytes)
-            for plane in voxels:
-                sink.write(plane.tobytes())
-        entry = VolumeEntry(sink.finish(), (k, j, i), dtype, spacing, content.geometry.to_json())
-        return entry, self._keep(folder, entry)
+            sink = VoxelSink(file, hash_start((k, j, i), dtype, spacing), content.voxels.nbytes)
+            for plane in content.voxels:
+                sink.write(np.ascontiguousarray(plane, little).tobytes())
+        return VolumeEntry(sink.finish(), (k, j, i), dtype, spacing, content.geometry.to_json())
 
     def _refuse_large(self, path: Path) -> None:
         """A header may promise far more voxels than its file holds; nothing is allocated before it is checked."""

@@ -36,9 +36,7 @@ class Worker:
         self.volumes = VolumeStore(folder, settings.limits)
         self.features = feature_store(network, self.device_facts, folder, settings.limits)
         ahead = Ahead(self.compute, self.metrics)
-        tools = Tools(
-            network, self.compute, self.metrics, self.volumes.open, self.features, ahead, folder.incoming
-        )
+        tools = Tools(network, self.compute, self.metrics, self.volumes.open, self.features, ahead, folder.incoming)
         self.sessions = SessionRegistry(folder.sessions, tools)
         self.compute.call(self.sessions.start).result()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from memseg3d.service.errors import STATUS
+from memseg3d.service.errors import STATUS, ServiceError
 from memseg3d.service.protocol import ErrorAnswer
 from memseg3d.service.worker import Worker
 
@@ -26,6 +26,13 @@ TheWorker = Annotated[Worker, Depends(_worker)]
 async def computed(worker: Worker, function: Callable[[], T]) -> T:
     """Run `function` on the compute thread and wait for it without blocking the event loop."""
     return await asyncio.wrap_future(worker.compute.call(function))
+
+
+def check_count(worker: Worker, prompts: Sequence[object]) -> None:
+    """Raise ServiceError `too_large` for more prompts than one round takes."""
+    limit = worker.settings.limits.prompts
+    if len(prompts) > limit:
+        raise ServiceError("too_large", f"A round takes {limit} prompts; this one has {len(prompts)}: send several.")
 
 
 def errors(*codes: str) -> dict[int | str, dict[str, Any]]:

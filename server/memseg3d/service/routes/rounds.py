@@ -7,9 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from memseg3d.service.errors import ServiceError
 from memseg3d.service.protocol import Cancelled, RoundRequest, StreamLine
-from memseg3d.service.routes.common import TheWorker, computed, errors
+from memseg3d.service.routes.common import TheWorker, check_count, computed, errors
 from memseg3d.service.streams import MEDIA_TYPE, RoundStream
 from memseg3d.service.worker import Worker
 
@@ -32,11 +31,7 @@ _LINES: dict[int | str, dict[str, Any]] = {200: {"model": StreamLine, "descripti
 )
 async def post_round(worker: TheWorker, session_id: str, request: RoundRequest) -> NdjsonResponse:
     """Begin a round and follow it. The same id again never runs twice: the first one's lines are sent again."""
-    limit = worker.settings.limits.prompts
-    if len(request.prompts) > limit:
-        raise ServiceError(
-            "too_large", f"A round takes {limit} prompts; this one has {len(request.prompts)}: send several."
-        )
+    check_count(worker, request.prompts)
     words = request.model_dump(mode="json")
     stream = await computed(worker, lambda: worker.sessions.find(session_id).begin(words))
     return _following(worker, stream, 0)

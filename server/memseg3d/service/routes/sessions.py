@@ -8,8 +8,8 @@ from uuid import uuid4
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
-from memseg3d.service.protocol import ChangedState, Deleted, SessionRequest, SessionState
-from memseg3d.service.routes.common import TheWorker, computed, errors
+from memseg3d.service.protocol import ChangedState, Deleted, Hinted, HintRequest, SessionRequest, SessionState
+from memseg3d.service.routes.common import TheWorker, check_count, computed, errors
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
@@ -46,6 +46,15 @@ async def delete_session(worker: TheWorker, session_id: str) -> Deleted:
     """Forget a session, also one that runs."""
     await computed(worker, lambda: worker.sessions.delete(session_id))
     return Deleted()
+
+
+@router.post("/{session_id}/hints", responses=errors("unknown_session", "too_large", "bad_prompt"))
+async def hint(worker: TheWorker, session_id: str, request: HintRequest) -> Hinted:
+    """Prompts that are being drawn: the worker computes in idle time what their round will need. Changes nothing."""
+    check_count(worker, request.prompts)
+    words = request.model_dump(mode="json")
+    accepted = await computed(worker, lambda: worker.sessions.find(session_id).hint(words))
+    return Hinted(accepted=accepted)
 
 
 @router.post("/{session_id}/undo", responses=errors("unknown_session", "nothing_to_undo", "busy", "disk_full"))

@@ -55,6 +55,7 @@ async def put_volume(
         worker.volumes.check_words(entry)
         await run_in_threadpool(worker.make_room, entry.voxel_bytes)
         await worker.volumes.add_voxels(entry, body, encoding == "gzip")
+        worker.look_ahead(volume_id)
     except ServiceError:
         await drain(body, worker.settings.limits.volume_bytes)
         raise
@@ -81,6 +82,7 @@ async def post_volume_file(
             raise ServiceError("bad_file", f"The file's name must end in one of {', '.join(FILE_SUFFIXES)}.")
         await run_in_threadpool(worker.make_room, min(_announced(request), worker.settings.limits.volume_bytes))
         entry, is_new = await worker.volumes.add_file(suffix, body)
+        worker.look_ahead(entry.id)
     except ServiceError:
         await drain(body, worker.settings.limits.volume_bytes)
         raise
