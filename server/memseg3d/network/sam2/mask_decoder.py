@@ -51,9 +51,9 @@ class MaskDecoder(nn.Module):
         )
         self.conv_s0 = nn.Conv2d(dim, dim // 8, kernel_size=1)
         self.conv_s1 = nn.Conv2d(dim, dim // 4, kernel_size=1)
-        self.output_hypernetworks_mlps = nn.ModuleList(Mlp(dim, dim, dim // 8, 3, nn.ReLU()) for _ in range(masks))
-        self.iou_prediction_head = Mlp(dim, 256, masks, 3, nn.ReLU())
-        self.pred_obj_score_head = Mlp(dim, dim, 1, 3, nn.ReLU())
+        self.output_hypernetworks_mlps = nn.ModuleList(Mlp(dim, dim, dim // 8, 3, "relu") for _ in range(masks))
+        self.iou_prediction_head = Mlp(dim, 256, masks, 3, "relu")
+        self.pred_obj_score_head = Mlp(dim, dim, 1, 3, "relu")
 
     def forward(
         self,

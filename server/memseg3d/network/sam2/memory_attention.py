@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..kernels import LinearWeights, attention, linear, linear_weights
 from .config import Sam2Config
-from .layers import Attention
+from .derived import Derived, TensorCache
+from .layers import Attention, Linear
 from .positions import FixedTable, rotary_table, rotate
+
+KEPT_OPENINGS = 32 * 1024**2
+"""Bytes of first self-attentions that are kept: they depend on the slice alone, and objects take turns on a slice."""
 
 
 class RotaryAttention(Attention):
@@ -16,16 +22,40 @@ class RotaryAttention(Attention):
 
     def __init__(self, dim: int, key_dim: int | None = None) -> None:
         super().__init__(dim, heads=1, key_dim=key_dim)
+        self._value_and_output = Derived[LinearWeights](_value_then_output)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, table: Tensor, pointer_tokens: int = 0) -> Tensor:
-        """Tokens q (B, N, dim), k and v (B, frames * N + pointer_tokens, key_dim): (B, N, dim).
+    def attend(self, x: Tensor, table: Tensor) -> Tensor:
+        """Tokens (B, N, dim) read one another: (B, N, dim)."""
+        mixed = self.mix(rotate(self.q_proj(x), table), rotate(self.k_proj(x), table), self.v_proj(x))
+        return self.out_proj(mixed)
 
-        The last `pointer_tokens` keys have no place on the grid and are not turned.
+    def read(self, q: Tensor, keys: Tensor, memory: Tensor, table: Tensor) -> Tensor:
+        """Tokens q (B, N, dim) read memory tokens (B, M, key_dim) by their `keys` (B, M, dim): (B, N, dim).
+
+        The values' projection is linear and the weights of a softmax add up to 1, so that the tokens can be averaged
+        first and projected then, four times narrower.
         """
-        q, k = self.q_proj(q), self.k_proj(k)
+        mixed = attention(rotate(self.q_proj(q), table)[:, None], keys[:, None], memory[:, None])[:, 0]
+        weights = (self.v_proj.weight, self.v_proj.bias, self.out_proj.weight, self.out_proj.bias)
+        return linear(mixed, self._value_and_output.of(*weights))
+
+    def keys(self, tokens: Tensor, table: Tensor, pointer_tokens: int = 0) -> Tensor:
+        """Keys (B, M, dim) of tokens (B, frames * N + pointer_tokens, key_dim) with their positions.
+
+        The last `pointer_tokens` have no place on the grid and are not turned.
+        """
+        k = self.k_proj(tokens)
         spatial, pointers = k.split([k.shape[1] - pointer_tokens, pointer_tokens], dim=1)
-        turned = rotate(spatial.unflatten(1, (-1, q.shape[1])), table).flatten(1, 2)
-        return self.out_proj(self.mix(rotate(q, table), torch.cat([turned, pointers], dim=1), self.v_proj(v)))
+        turned = rotate(spatial.unflatten(1, (-1, table.shape[0])), table).flatten(1, 2)
+        return torch.cat([turned, pointers], dim=1) if pointer_tokens else turned
+
+
+def _value_then_output(value: Tensor, value_bias: Tensor, output: Tensor, output_bias: Tensor) -> LinearWeights:
+    """The two layers in a row as one, computed in single precision or better."""
+    wide = torch.promote_types(value.dtype, torch.float32)
+    weight = output.to(wide) @ value.to(wide)
+    bias = output.to(wide) @ value_bias.to(wide) + output_bias.to(wide)
+    return linear_weights(weight.to(value.dtype), bias.to(value.dtype))
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -35,18 +65,20 @@ class MemoryAttentionLayer(nn.Module):
         super().__init__()
         self.self_attn = RotaryAttention(config.dim)
         self.cross_attn_image = RotaryAttention(config.dim, key_dim=config.memory_dim)
-        self.linear1 = nn.Linear(config.dim, config.mlp_dim)
-        self.linear2 = nn.Linear(config.mlp_dim, config.dim)
+        self.linear1 = Linear(config.dim, config.mlp_dim)
+        self.linear2 = Linear(config.mlp_dim, config.dim)
         self.norm1 = nn.LayerNorm(config.dim)
         self.norm2 = nn.LayerNorm(config.dim)
         self.norm3 = nn.LayerNorm(config.dim)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, table: Tensor, pointer_tokens: int) -> Tensor:
-        """Image tokens (B, N, dim); keys (with positions) and values of the memory (B, M, memory_dim): (B, N, dim)."""
-        normed = self.norm1(x)
-        x = x + self.self_attn.attend(normed, normed, normed, table)
-        x = x + self.cross_attn_image.attend(self.norm2(x), keys, values, table, pointer_tokens)
-        return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
+    def read_self(self, x: Tensor, table: Tensor) -> Tensor:
+        """Image tokens (B, N, dim) after they have read one another."""
+        return x + self.self_attn.attend(self.norm1(x), table)
+
+    def read_memory(self, x: Tensor, keys: Tensor, memory: Tensor, table: Tensor) -> Tensor:
+        """Then the memory (B, M, memory_dim) by its keys (B, M, dim), and the MLP: (B, N, dim)."""
+        x = x + self.cross_attn_image.read(self.norm2(x), keys, memory, table)
+        return x + self.linear2(self.linear1(self.norm3(x), "relu"))
 
 
 class MemoryAttention(nn.Module):
@@ -57,17 +89,42 @@ class MemoryAttention(nn.Module):
         self.layers = nn.ModuleList(MemoryAttentionLayer(config) for _ in range(config.memory_layers))
         self.norm = nn.LayerNorm(config.dim)
         self.rotary = FixedTable(rotary_table(config.dim, config.feature_size))
+        self._openings = TensorCache(KEPT_OPENINGS)
 
     def forward(
         self, features: Tensor, positions: Tensor, memory: Tensor, memory_positions: Tensor, pointer_tokens: int
     ) -> Tensor:
         """Features that have read the memory.
 
-        features: (B, dim, h, w); positions: (dim, h, w); memory and memory_positions: (B, M, memory_dim), the spatial
-        memories first, the `pointer_tokens` tokens of object pointers last. Returns (B, dim, h, w).
+        features: (B or 1, dim, h, w); positions: (dim, h, w); memory and memory_positions: (B, M, memory_dim), the
+        spatial memories first, the `pointer_tokens` tokens of object pointers last. Returns (B, dim, h, w).
         """
-        x = (features + 0.1 * positions.to(features.dtype)).flatten(2).transpose(1, 2)
-        keys = memory + memory_positions
-        for layer in self.layers:
-            x = layer(x, keys, memory, self.rotary.table, pointer_tokens)
+        tokens = memory + memory_positions
+
+        def keys(layer: int) -> Tensor:
+            return self.layer(layer).cross_attn_image.keys(tokens, self.rotary.table, pointer_tokens)
+
+        return self.read(features, positions, memory, keys)
+
+    def read(self, features: Tensor, positions: Tensor, memory: Tensor, keys: Callable[[int], Tensor]) -> Tensor:
+        """`forward`, with the keys (B, M, dim) of every layer given: asked for one after the other."""
+        table = self.rotary.table
+        x = self._openings.of(features, lambda: self._opening(features, positions))
+        x = x.expand(memory.shape[0], -1, -1)
+        for index in range(len(self.layers)):
+            layer = self.layer(index)
+            if index > 0:
+                x = layer.read_self(x, table)
+            x = layer.read_memory(x, keys(index), memory, table)
         return self.norm(x).transpose(1, 2).unflatten(2, features.shape[-2:])
+
+    def layer(self, index: int) -> MemoryAttentionLayer:
+        """One of the layers, from 0."""
+        layer = self.layers[index]
+        assert isinstance(layer, MemoryAttentionLayer)
+        return layer
+
+    def _opening(self, features: Tensor, positions: Tensor) -> Tensor:
+        """Image tokens (B or 1, N, dim) after the first self-attention, which no memory enters."""
+        x = (features + 0.1 * positions.to(features.dtype)).flatten(2).transpose(1, 2)
+        return self.layer(0).read_self(x, self.rotary.table)

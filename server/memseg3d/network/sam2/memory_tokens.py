@@ -20,6 +20,12 @@ class MemoryTokens:
     positions: Tensor
 
 
+def check_slot(slot: int, slot_codes: Tensor) -> None:
+    """Raise ValueError for a slot beyond the codes (slots, ...)."""
+    if not 0 <= slot < slot_codes.shape[0]:
+        raise ValueError(f"This network has memory slots 0 to {slot_codes.shape[0] - 1}, not {slot}.")
+
+
 def spatial_tokens(reads: Sequence[MemoryRead], grid: Tensor, slot_codes: Tensor) -> MemoryTokens:
     """Tokens of the spatial memories among `reads`, in their order.
 
@@ -30,8 +36,7 @@ def spatial_tokens(reads: Sequence[MemoryRead], grid: Tensor, slot_codes: Tensor
     for read in reads:
         if read.slot is None:
             continue
-        if not 0 <= read.slot < slot_codes.shape[0]:
-            raise ValueError(f"This network has memory slots 0 to {slot_codes.shape[0] - 1}, not {read.slot}.")
+        check_slot(read.slot, slot_codes)
         spatial = read.memory.tensors["spatial"].flatten(2).transpose(1, 2)
         code = grid.flatten(1).T + slot_codes[read.slot - 1, 0]
         values.append(spatial)

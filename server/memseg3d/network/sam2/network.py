@@ -14,6 +14,7 @@ from .layers import Mlp
 from .mask_decoder import MaskDecoder
 from .memory_attention import MemoryAttention
 from .memory_encoder import MemoryEncoder
+from .memory_keys import MemoryKeys
 from .memory_tokens import pointer_tokens, spatial_tokens
 from .neck import ImageEncoder
 from .positions import FixedTable, sine_grid
@@ -55,7 +56,7 @@ class Sam2Network(nn.Module):
         self.sam_prompt_encoder = PromptEncoder(config)
         self.sam_mask_decoder = MaskDecoder(config)
         self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
-        self.obj_ptr_proj = Mlp(dim, dim, dim, 3, nn.ReLU())
+        self.obj_ptr_proj = Mlp(dim, dim, dim, 3, "relu")
         self.maskmem_tpos_enc = nn.Parameter(torch.randn(config.memory_slots, 1, 1, memory_dim) * 0.02)
         self.no_mem_embed = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.no_mem_pos_enc = nn.Parameter(torch.randn(1, 1, dim) * 0.02)  # in every checkpoint, read by none
@@ -65,6 +66,7 @@ class Sam2Network(nn.Module):
             self.obj_ptr_tpos_proj = nn.Linear(dim, memory_dim)
         self.feature_positions = FixedTable(sine_grid(dim, config.feature_size))
         self.memory_positions = FixedTable(sine_grid(memory_dim, config.feature_size))
+        self._memory_keys = MemoryKeys(self.memory_attention)
         self.image_mean = FixedTable(torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1))
         self.image_std = FixedTable(torch.tensor(IMAGE_STD).view(1, 3, 1, 1))
 
@@ -89,8 +91,8 @@ class Sam2Network(nn.Module):
         if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[2:] != (size, size):
             raise ValueError(f"This SAM 2 takes images (B, 1 or 3, {size}, {size}), not {tuple(images.shape)}.")
         normalised = (images - self.image_mean.table) / self.image_std.table
-        fine, middle, coarse = self.image_encoder(normalised.to(self.dtype))
-        return Features((self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle), coarse))
+        decoder = self.sam_mask_decoder
+        return Features(self.image_encoder(normalised.to(self.dtype), decoder.conv_s0, decoder.conv_s1))
 
     def attend(self, features: Features, reads: Sequence[MemoryRead], slice_count: int) -> Conditioned:
         """Features that have read the memories, in the order of `reads`; spatial memories before pointers.
@@ -106,15 +108,14 @@ class Sam2Network(nn.Module):
         projection = self.obj_ptr_tpos_proj if self.config.version == "2.1" else None
         slots = min(slice_count, self.config.pointer_slots)
         pointers = pointer_tokens(reads, slots, self.config.memory_dim, projection)
-        memory = torch.cat([part.values for part in (spatial, pointers)], dim=1)
-        positions = torch.cat([part.positions for part in (spatial, pointers)], dim=1)
-        read = self.memory_attention(
-            raw.expand(memory.shape[0], -1, -1, -1),
-            self.feature_positions.table,
-            memory.to(self.dtype),
-            positions.to(self.dtype),
-            pointers.values.shape[1],
-        )
+        memory = torch.cat([part.values for part in (spatial, pointers)], dim=1).to(self.dtype)
+        code, grid = self.feature_positions.table, self.memory_positions.table
+        if torch.is_grad_enabled():
+            positions = torch.cat([part.positions for part in (spatial, pointers)], dim=1).to(self.dtype)
+            read = self.memory_attention(raw, code, memory, positions, pointers.values.shape[1])
+        else:
+            keys = self._memory_keys.layerwise(reads, pointers, grid, self.maskmem_tpos_enc)
+            read = self.memory_attention.read(raw, code, memory, keys)
         return Conditioned(Features((*features.levels[:-1], read)), {"raw": raw})
 
     def decode(self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None = None) -> Decoded:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 TEMPERATURE = 10000.0
 
 
-def _wavelengths(count: int) -> Tensor:
+def sine_wavelengths(count: int) -> Tensor:
     """Wavelengths of `count` channels; neighbours in pairs share one."""
     channel = torch.arange(count, dtype=torch.float32)
     return TEMPERATURE ** (2 * torch.div(channel, 2, rounding_mode="floor") / count)
@@ -22,7 +22,7 @@ def sine_grid(channels: int, side: int) -> Tensor:
     half = channels // 2
     # positions count from 1 and the last is 2 pi, with the small constant that SAM 2 divides by
     position = torch.arange(1, side + 1, dtype=torch.float32) / (side + 1e-6) * (2 * math.pi)
-    angle = position[:, None] / _wavelengths(half)
+    angle = position[:, None] / sine_wavelengths(half)
     line = torch.where(torch.arange(half) % 2 == 0, angle.sin(), angle.cos()).T
     rows = line[:, :, None].expand(half, side, side)
     columns = line[:, None, :].expand(half, side, side)
@@ -31,12 +31,12 @@ def sine_grid(channels: int, side: int) -> Tensor:
 
 def sine_offsets(offsets: Tensor, channels: int) -> Tensor:
     """Sine encoding of normalised offsets (N,): (N, channels), all sines before all cosines."""
-    angle = offsets[:, None] / _wavelengths(channels // 2).to(offsets.device)
+    angle = offsets[:, None] / sine_wavelengths(channels // 2).to(offsets.device)
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 def rotary_table(channels: int, side: int) -> Tensor:
-    """Cosine and sine of axial rotary encoding (arXiv 2403.13298): (2, side * side, channels / 2), row-major tokens.
+    """Cosine and sine of axial rotary encoding (arXiv 2403.13298): (side * side, channels / 2, 2), row-major tokens.
 
     The first half of the channel pairs turns with the column, the second with the row.
     """
@@ -45,15 +45,13 @@ def rotary_table(channels: int, side: int) -> Tensor:
     token = torch.arange(side * side)
     column, row = (token % side).float(), torch.div(token, side, rounding_mode="floor").float()
     angle = torch.cat([column[:, None] * speed, row[:, None] * speed], dim=-1)
-    return torch.stack([angle.cos(), angle.sin()])
+    return torch.stack([angle.cos(), angle.sin()], dim=-1)
 
 
 def rotate(tokens: Tensor, table: Tensor) -> Tensor:
-    """Turn channel pairs (2i, 2i+1) of tokens (..., N, C) by the angles of `table` (2, N, C / 2)."""
-    pairs = tokens.to(table.dtype).unflatten(-1, (-1, 2))
-    even, odd = pairs[..., 0], pairs[..., 1]
-    cosine, sine = table
-    turned = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1)
+    """Turn channel pairs (2i, 2i+1) of tokens (..., N, C) by the angles of `table` (N, C / 2, 2), in its precision."""
+    pairs = torch.view_as_complex(tokens.to(table.dtype).unflatten(-1, (-1, 2)))
+    turned = torch.view_as_real(pairs * torch.view_as_complex(table))
     return turned.flatten(-2).to(tokens.dtype)
 
 

@@ -22,7 +22,7 @@ class TwoWayLayer(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.cross_attn_token_to_image = Attention(dim, HEADS, inner_dim=dim // 2)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, mlp_dim, dim, 2, nn.ReLU())
+        self.mlp = Mlp(dim, mlp_dim, dim, 2, "relu")
         self.norm3 = nn.LayerNorm(dim)
         self.norm4 = nn.LayerNorm(dim)
         self.cross_attn_image_to_token = Attention(dim, HEADS, inner_dim=dim // 2)
