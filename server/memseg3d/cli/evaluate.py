@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memseg3d.cli.evaluate_memory import memory
 from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
 
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from memseg3d.propagation.volume import Volume
 
 app = typer.Typer(help="Judge a model on volumes with truth.", no_args_is_help=True)
+app.command()(memory)
 
 CasesOption = Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")]
 TargetsOption = Annotated[list[str] | None, typer.Option(help="Only this case/label; may be repeated.")]
+MemoryOption = Annotated[
+    str, typer.Option("--memory", help="Policy: default, stm, self_sorting, quality, distractor, motion or tree.")
+]
 PICTURES = ("curves.png", "reliability.png")
 
 
@@ -60,6 +65,7 @@ def rounds(
     ] = None,
     against: Annotated[str, typer.Option(help="Method that gains are over.")] = "A_growcut",
     pictures: Annotated[Path | None, typer.Option(help="Folder that gets copies of the pictures.")] = None,
+    policy: MemoryOption = "default",
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
@@ -69,7 +75,7 @@ def rounds(
 
     Writes rounds.md (tables), rounds.csv, rounds.json, curves.png and reliability.png.
     """
-    _require_extra(baselines)
+    require_extra(baselines)
     from memseg3d.evaluation.baselines import find_baselines, read_all_baselines
     from memseg3d.evaluation.report import Evaluation, write_report
     from memseg3d.evaluation.results import Protocol
@@ -79,6 +85,7 @@ def rounds(
     from memseg3d.propagation.errors import PropagationError
 
     ways = _ways(advice)
+    _check_memory(policy)
     try:
         found = find_baselines(data, table)
         known = read_all_baselines(found) if found else {}
@@ -96,14 +103,14 @@ def rounds(
     agreements: list[Agreement] = []
     try:
         for way in ways:
-            protocol = Protocol(corrections, way, network.info.name, network.info.sha256, reach)
+            protocol = Protocol(corrections, way, network.info.name, network.info.sha256, reach, policy)
             runs[way] = run_rounds(data, out, network, protocol, cases, targets, typer.echo)
         if baselines:
             anew, agreements = _run_baselines(data, out, corrections, cases, targets, grow_cut, known)
             known = {**known, **anew}
     except (UnreadableFile, PropagationError) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
-    protocol = Protocol(corrections, ways[0], network.info.name, network.info.sha256, reach)
+    protocol = Protocol(corrections, ways[0], network.info.name, network.info.sha256, reach, policy)
     report = write_report(out, Evaluation(protocol, runs, known, against, agreements))
     _copy_pictures(out, pictures)
     typer.echo(report.read_text(encoding="utf-8"))
@@ -119,6 +126,7 @@ def hold_out(
         Path | None, typer.Option(help="Folder of the volumes, made there when absent; else OUT/volumes.")
     ] = None,
     corrections: Annotated[int, typer.Option(min=0, max=50, help="Clicks after the box.")] = 2,
+    policy: MemoryOption = "default",
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
@@ -128,19 +136,20 @@ def hold_out(
 
     The volumes are written once and then stay: keep their folder to compare networks over time.
     """
-    _require_extra()
+    require_extra()
     from memseg3d.evaluation.report import Evaluation, write_report
     from memseg3d.evaluation.results import Protocol
     from memseg3d.evaluation.rounds import run_rounds
     from memseg3d.evaluation.targets import read_traits
     from memseg3d.training.hold_out import make_hold_out
 
+    _check_memory(policy)
     network = open_network(model, models, device, threads)
     make_folder(out)
     folder = volumes or out / "volumes"
     make_folder(folder, "--volumes")
     make_hold_out(folder, say=typer.echo)
-    protocol = Protocol(corrections, "truth", network.info.name, network.info.sha256)
+    protocol = Protocol(corrections, "truth", network.info.name, network.info.sha256, memory=policy)
     results = run_rounds(folder, out, network, protocol, say=typer.echo)
     evaluation = Evaluation(protocol, {"truth": results}, traits=read_traits(folder), judged=False)
     report = write_report(out, evaluation)
@@ -160,6 +169,16 @@ def _ways(advice: list[str] | None) -> list[Advice]:
         choices = ", ".join(repr(way) for way in known)
         raise typer.BadParameter(f"{wrong[0]!r} is not one of {choices}.", param_hint="--advice")
     return cast("list[Advice]", list(dict.fromkeys(advice or ["truth"])))
+
+
+def _check_memory(policy: str) -> None:
+    from memseg3d.propagation.errors import PropagationError
+    from memseg3d.propagation.options import Options
+
+    try:
+        Options(memory=policy)
+    except PropagationError as error:
+        raise typer.BadParameter(str(error), param_hint="--memory") from error
 
 
 def _run_baselines(
@@ -207,7 +226,7 @@ def _copy_pictures(out: Path, folder: Path | None) -> None:
             shutil.copyfile(out / name, folder / name)
 
 
-def _require_extra(baselines: bool = False) -> None:
+def require_extra(baselines: bool = False) -> None:
     """The metrics and the robot need packages that a worker does without."""
     wanted = ["scipy", "surface_distance", *(["skimage", "pyamg"] if baselines else [])]
     missing = [name for name in wanted if find_spec(name) is None]

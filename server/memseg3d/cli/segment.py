@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -66,6 +67,9 @@ def segment(
         typer.Option(min=0, max=2, help="Slices of points: 0 (k), 1 (j), 2 (i); else the box's, or 0."),
     ] = None,
     window: Annotated[str | None, typer.Option(help="Grey values shown as black and white: low,high.")] = None,
+    memory: Annotated[
+        str, typer.Option(help="Policy: default, stm, self_sorting, quality, distractor, motion or tree.")
+    ] = "default",
     series: Annotated[str | None, typer.Option(help="DICOM series by UID, number or description.")] = None,
     model: ModelOption = None,
     models: ModelsOption = None,
@@ -84,27 +88,32 @@ def segment(
             f"{out} holds the results of an earlier run; choose another folder, or --overwrite.", param_hint="--out"
         )
     texts = PromptTexts(box or [], point or [], scribble or [], lasso or [], axis, width)
-    if rounds is not None and (window is not None or limits or texts != PromptTexts([], [], [], [])):
+    chosen = window is not None or limits or memory != "default"
+    if rounds is not None and (chosen or texts != PromptTexts([], [], [], [])):
         raise typer.BadParameter(
             "The rounds bring their own prompts, limits and options; leave the others out.", param_hint="--rounds"
         )
-    options = _options(window, axis)
-    file, volume = _open_volume(source, series)
-    if rounds is not None:
-        stored = read_rounds(rounds, file, any_volume)
-        job: Callable[[Network, Follow], Segmented] = partial(_run_again, stored)
-        numbers = _numbers_by_name(stored)
-    else:
-        job, numbers = _one_round(volume, options, texts, limits or [])
-    network = open_network(model, models, device, threads)
-    results.prepare()
-    for note in file.notes:
-        typer.echo(note)
-    results.write(_shown(partial(job, network), results), numbers, file.geometry, network.info)
+    options = _options(window, axis, memory)
+    # What is mapped from there has been let go of when the folder is deleted.
+    with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as folder:
+        scratch = Path(folder)
+        file, volume = _open_volume(source, series, scratch)
+        if rounds is not None:
+            stored = read_rounds(rounds, file, any_volume)
+            job: Callable[[Network, Follow], Segmented] = partial(_run_again, stored, scratch)
+            numbers = _numbers_by_name(stored)
+        else:
+            job, numbers = _one_round(volume, options, texts, limits or [], scratch)
+        network = open_network(model, models, device, threads)
+        results.prepare()
+        for note in file.notes:
+            typer.echo(note)
+        results.write(_shown(partial(job, network), results), numbers, file.geometry, network.info)
+        del file, volume, job
 
 
 def _one_round(
-    volume: Volume, options: Options, texts: PromptTexts, limits: list[str]
+    volume: Volume, options: Options, texts: PromptTexts, limits: list[str], scratch: Path
 ) -> tuple[Callable[[Network, Follow], Segmented], dict[str, int]]:
     """What runs the prompts of the command line, and the numbers of its segments by name."""
     from memseg3d.propagation.errors import PropagationError
@@ -119,7 +128,7 @@ def _one_round(
             raise typer.BadParameter(str(error), param_hint="--limits") from error
 
     def run(network: Network, follow: Follow) -> Segmented:
-        session = Session(volume, network, options)
+        session = Session(volume, network, options, folder=scratch)
         for event in session.begin("round-1", prompts, limits=bounds):
             follow(event)
         return session
@@ -127,8 +136,8 @@ def _one_round(
     return run, names.numbers
 
 
-def _run_again(stored: StoredRounds, network: Network, follow: Follow) -> Segmented:
-    replay = Replay(stored, network)
+def _run_again(stored: StoredRounds, scratch: Path, network: Network, follow: Follow) -> Segmented:
+    replay = Replay(stored, network, scratch)
     replay.run(follow)
     return replay
 
@@ -139,7 +148,7 @@ def _numbers_by_name(stored: StoredRounds) -> dict[str, int]:
     return {name if names.count(name) == 1 else f"{name} ({number})": number for number, name in stored.names.items()}
 
 
-def _options(window: str | None, axis: int | None) -> Options:
+def _options(window: str | None, axis: int | None, memory: str) -> Options:
     from memseg3d.propagation.errors import PropagationError
     from memseg3d.propagation.options import Options
 
@@ -151,17 +160,21 @@ def _options(window: str | None, axis: int | None) -> Options:
             raise typer.BadParameter(f"{window}: write two numbers, low,high.", param_hint="--window") from error
         edges = (low, high)
     try:
-        return Options(window=edges, axis=axis)
+        Options(memory=memory)
+    except PropagationError as error:
+        raise typer.BadParameter(str(error), param_hint="--memory") from error
+    try:
+        return Options(window=edges, axis=axis, memory=memory)
     except PropagationError as error:
         raise typer.BadParameter(str(error), param_hint="--window") from error
 
 
-def _open_volume(source: Path, series: str | None) -> tuple[VolumeFile, Volume]:
+def _open_volume(source: Path, series: str | None, scratch: Path) -> tuple[VolumeFile, Volume]:
     from memseg3d.files import UnreadableFile, read_volume
     from memseg3d.propagation.volume import Volume, VolumeError
 
     try:
-        file = read_volume(source, series)
+        file = read_volume(source, series, scratch)
         return file, Volume(file.voxels, file.spacing)
     except (UnreadableFile, VolumeError) as error:
         raise typer.BadParameter(str(error), param_hint=INPUT) from error

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from memseg3d.evaluation.robot import Advice, Box
 from memseg3d.evaluation.targets import Target
+from memseg3d.propagation.options import Options
 
 MOST_CORRECTIONS = 50
 
@@ -22,6 +23,13 @@ class Protocol:
     model: str
     model_sha256: str
     reach: float | None = None
+    memory: str = "default"
+    bidirectional: str = "independent"
+
+    @property
+    def options(self) -> Options:
+        """The session's. Raises OptionsError for an unknown memory policy."""
+        return Options.from_json({"reach": self.reach, "memory": self.memory, "bidirectional": self.bidirectional})
 
     def __post_init__(self) -> None:
         if not 0 <= self.corrections <= MOST_CORRECTIONS:
@@ -79,8 +87,11 @@ def _round_score(words: dict[str, Any]) -> RoundScore:
 
 
 def result_file(out: Path, protocol: Protocol, target: Target) -> Path:
-    """Where the result of one target is kept: apart for every method and every way to choose slices."""
-    return out / "targets" / f"{protocol.model}-{protocol.advice}" / f"{target.case}-{target.label}.json"
+    """Where the result of one target is kept: apart for every method, memory and way to choose slices."""
+    ways = [protocol.model, protocol.advice]
+    ways += [protocol.memory] if protocol.memory != "default" else []
+    ways += [protocol.bidirectional] if protocol.bidirectional != "independent" else []
+    return out / "targets" / "-".join(ways) / f"{target.case}-{target.label}.json"
 
 
 def keep(file: Path, protocol: Protocol, result: TargetResult) -> None:
@@ -98,6 +109,7 @@ def kept(file: Path, protocol: Protocol) -> TargetResult | None:
         return None
     try:
         words = json.loads(file.read_text(encoding="utf-8"))
-        return TargetResult.from_json(words["result"]) if words["protocol"] == asdict(protocol) else None
+        # An older result lacks what was not a choice then: it was made with what is left out.
+        return TargetResult.from_json(words["result"]) if Protocol(**words["protocol"]) == protocol else None
     except (ValueError, KeyError, TypeError):
         return None

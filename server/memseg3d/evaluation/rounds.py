@@ -18,7 +18,6 @@ from memseg3d.evaluation.segmenters import Answer, Segmenter, SessionSegmenter
 from memseg3d.evaluation.targets import Case, Target, find_cases, read_case
 from memseg3d.files import UnreadableFile
 from memseg3d.network.seam import Network
-from memseg3d.propagation.options import Options
 from memseg3d.propagation.volume import Volume
 
 Start = Callable[[Volume], Segmenter]
@@ -35,7 +34,7 @@ def run_rounds(
     say: Callable[[str], None] = lambda _: None,
 ) -> list[TargetResult]:
     """`run_robot` against sessions with a network."""
-    options = Options(reach=protocol.reach)
+    options = protocol.options
 
     def start(volume: Volume) -> Segmenter:
         return SessionSegmenter(volume, network, options)

@@ -21,12 +21,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def heading(protocol: Protocol, targets: int, against: str) -> list[str]:
     """What was run."""
     reach = "" if protocol.reach is None else f" Propagation reaches {protocol.reach:g} box sides."
+    memory = "" if protocol.memory == "default" else f" Memory policy: {protocol.memory}."
+    memory += "" if protocol.bidirectional == "independent" else " Both directions share one memory bank."
     gains = f" Gain: over {against}, in pairs." if against else " No baseline to compare with."
     return [
         "# A box, then corrective clicks",
         "",
         f"Model {protocol.model} (SHA-256 {protocol.model_sha256[:16]}), {targets} targets. A box, then "
-        f"{protocol.corrections} corrections; the slice to correct is chosen by {protocol.advice}.{reach} "
+        f"{protocol.corrections} corrections; the slice to correct is chosen by {protocol.advice}.{reach}{memory} "
         f"Dice and NSD (2 mm; microscopy 2 voxels) after round 0 (the box) and later rounds.{gains} "
         "Intervals: 95 %, cases drawn with replacement.",
     ]
