@@ -145,9 +145,9 @@ def test_the_limit_of_a_packed_file_is_one_of_bytes_and_not_of_voxels(
 ) -> None:
     opened: list[Path] = []
 
-    def read_and_tell(path: Path) -> VolumeFile:
+    def read_and_tell(path: Path, scratch: Path) -> VolumeFile:
         opened.append(path)
-        return read_volume(path)
+        return read_volume(path, scratch=scratch)
 
     monkeypatch.setattr(volumes, "read_volume", read_and_tell)
     worker = serve_here(limits=Limits(volume_bytes=1 << 20))

@@ -81,6 +81,8 @@ class Replay:
 
     stored: StoredRounds
     network: Network
+    folder: Path | None = None
+    """Where large labelmaps are mapped from; None: in the memory."""
     _labels: dict[int, LabelVolume] = field(default_factory=dict)
     _latest: dict[int, Session] = field(default_factory=dict)
 
@@ -98,7 +100,7 @@ class Replay:
         volume = self.stored.volume
         for place, one in enumerate(self.stored.rounds, start=1):
             if one.session not in sessions:
-                sessions[one.session] = Session(volume, self.network, one.options, store)
+                sessions[one.session] = Session(volume, self.network, one.options, store, self.folder)
             changed: dict[tuple[int, int], dict[int, np.ndarray]] = {}
             try:
                 for event in sessions[one.session].begin(one.id, one.prompts, one.removed, one.limits):
@@ -110,18 +112,20 @@ class Replay:
             except PropagationError as error:
                 raise typer.BadParameter(f"Round {place} cannot be run: {error}", param_hint=HINT) from error
             for (number, axis), masks in changed.items():
-                labels = self._labels.setdefault(number, LabelVolume(volume.shape))
+                labels = self._labels.setdefault(number, LabelVolume(volume.shape, self.folder))
                 labels.apply(labels.delta_to(axis, masks))
                 self._latest[number] = sessions[one.session]
 
-    def labelmap(self, number: int) -> np.ndarray:
-        """Boolean (k, j, i) of one object on the grid of the file."""
+    def slab(self, number: int, start: int, stop: int) -> np.ndarray:
+        """Boolean (n, j, i) of one object's slices `start` to `stop` (exclusive) on the grid of the file."""
         import numpy as np
 
+        count, rows, columns = self.stored.volume.shape
         if number not in self._labels:
-            return np.zeros(self.stored.volume.shape, bool)
-        found = self._labels[number].to_array()
-        return found[::-1] if self.stored.mirrored else found
+            return np.zeros((stop - start, rows, columns), bool)
+        if self.stored.mirrored:
+            return self._labels[number].slab(count - stop, count - start)[::-1]
+        return self._labels[number].slab(start, stop)
 
     def qualities(self, number: int) -> tuple[int, dict[int, float]]:
         """Axis and predicted quality of the object's slices, as the last session that computed it knows them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from memseg3d.propagation.events import RoundDone, SliceDone, Suggestion
 
 STEM = "segmentation"
+SLAB_VOXELS = 1 << 24
 
 
 class Segmented(Protocol):
@@ -28,8 +30,8 @@ class Segmented(Protocol):
         """For every object the slice to look at next, where there is one."""
         ...
 
-    def labelmap(self, number: int) -> np.ndarray:
-        """Boolean (k, j, i) of one object."""
+    def slab(self, number: int, start: int, stop: int) -> np.ndarray:
+        """Boolean (n, j, i) of one object's slices `start` to `stop` (exclusive) across k."""
         ...
 
     def qualities(self, number: int) -> tuple[int, dict[int, float]]:
@@ -69,34 +71,30 @@ class SegmentResults:
 
     def write(self, session: Segmented, numbers: dict[str, int], geometry: Geometry, model: NetworkInfo) -> None:
         """Write both files, then print a table. Where segments overlap the later one keeps the voxel."""
-        import numpy as np
+        from memseg3d.files import UnwritableLabelmap, write_slabs
 
-        from memseg3d.files import UnwritableLabelmap, write_labelmap
-
-        labels = np.zeros(geometry.shape, np.uint16)
+        merged = _Merged(session, numbers, geometry.shape)
+        try:
+            write_slabs(self.labelmap, merged.slabs(), merged.dtype, geometry)
+        except UnwritableLabelmap as error:
+            raise _failed(error) from error
         segments: list[dict[str, Any]] = []
-        overlap = 0
         for name, number in numbers.items():
-            mask = session.labelmap(number)
-            overlap += int(np.count_nonzero(labels[mask]))
-            labels[mask] = number
-            words: dict[str, Any] = {"label": number, "name": name, "voxels": int(np.count_nonzero(mask))}
+            words: dict[str, Any] = {"label": number, "name": name, "voxels": merged.voxels[number]}
             words["mL"] = round(words["voxels"] * geometry.voxel_volume / 1000.0, 3)
             segments.append(words | self._slices(session, number))
         side_car = {
             "labelmap": self.labelmap.name,
             "segments": segments,
-            "overlapping_voxels": overlap,
+            "overlapping_voxels": merged.overlap,
             "model": {"name": model.name, "sha256": model.sha256, "licence": model.licence},
             "seconds": {"first_mask": self._first_mask, "round": self._round.seconds if self._round else None},
         }
         try:
-            write_labelmap(self.labelmap, labels, geometry)
             self.side_car.write_text(json.dumps(side_car, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        except (UnwritableLabelmap, OSError) as error:
-            typer.echo(f"memseg3d segment: {error}", err=True)
-            raise typer.Exit(1) from error
-        _print_table(segments, overlap)
+        except OSError as error:
+            raise _failed(error) from error
+        _print_table(segments, merged.overlap)
         typer.echo(f"Wrote {self.labelmap} and {self.side_car}")
 
     def _slices(self, session: Segmented, number: int) -> dict[str, Any]:
@@ -109,6 +107,39 @@ class SegmentResults:
         ]
         look_next = {"axis": place.axis, "index": place.index} if place else None
         return {"axis": axis, "slices": slices, "look_next": look_next}
+
+
+class _Merged:
+    """One labelmap of all segments, counted slab by slab. Where they overlap the later one keeps the voxel."""
+
+    def __init__(self, session: Segmented, numbers: dict[str, int], shape: tuple[int, int, int]) -> None:
+        import numpy as np
+
+        self.dtype = np.uint8 if max(numbers.values(), default=0) <= 255 else np.uint16
+        self.voxels = dict.fromkeys(numbers.values(), 0)
+        self.overlap = 0
+        self._session = session
+        self._shape = shape
+
+    def slabs(self) -> Iterator[np.ndarray]:
+        """Runs of slices (n, j, i), one after the other; `voxels` and `overlap` are right after the last."""
+        import numpy as np
+
+        thickness = max(1, SLAB_VOXELS // (self._shape[1] * self._shape[2]))
+        for start in range(0, self._shape[0], thickness):
+            stop = min(start + thickness, self._shape[0])
+            labels = np.zeros((stop - start, *self._shape[1:]), self.dtype)
+            for number in self.voxels:
+                mask = self._session.slab(number, start, stop)
+                self.overlap += int(np.count_nonzero(labels[mask]))
+                self.voxels[number] += int(np.count_nonzero(mask))
+                labels[mask] = number
+            yield labels
+
+
+def _failed(error: Exception) -> typer.Exit:
+    typer.echo(f"memseg3d segment: {error}", err=True)
+    return typer.Exit(1)
 
 
 def _print_table(segments: list[dict[str, Any]], overlap: int) -> None:

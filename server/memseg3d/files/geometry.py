@@ -32,8 +32,8 @@ class Geometry:
         return cls((k, j, i), (si, sj, sk), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
 
     @classmethod
-    def of_image(cls, image: sitk.Image) -> Geometry:
-        """The grid of a 3D SimpleITK image."""
+    def of_image(cls, image: sitk.Image | sitk.ImageFileReader) -> Geometry:
+        """The grid of a 3D SimpleITK image, or of one whose information a reader has read."""
         i, j, k = image.GetSize()
         si, sj, sk = image.GetSpacing()
         x, y, z = image.GetOrigin()

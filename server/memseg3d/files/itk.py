@@ -22,8 +22,9 @@ ORTHONORMAL_TOLERANCE = 1e-3
 class VolumeFile:
     """A volume as a file holds it.
 
-    voxels: (k, j, i), C order, native byte order; int8 ... uint32, float32 or float64. spacing: (k, j, i) mm.
-    geometry: opaque, for `write_labelmap`. notes: sentences for the user, such as which of several series was read.
+    voxels: (k, j, i), C order, native byte order (mapped ones the file's); int8 ... uint32, float32 or float64.
+    spacing: (k, j, i) mm. geometry: opaque, for `write_labelmap`. notes: sentences for the user, such as which of
+    several series was read.
     """
 
     voxels: NDArray[Any]
@@ -42,7 +43,7 @@ def read_image(path: Path, shown: str) -> VolumeFile:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        _check_header(reader, shown)
+        check_header(reader, shown)
         with quiet():
             image = reader.Execute()
     except RuntimeError as error:
@@ -81,7 +82,8 @@ _SHEARED = (
 )
 
 
-def _check_header(reader: sitk.ImageFileReader, shown: str) -> None:
+def check_header(reader: sitk.ImageFileReader, shown: str) -> None:
+    """Raise `UnreadableFile` where the image, its information read, is not 3D, of several components or complex."""
     sizes = [int(n) for n in reader.GetSize()]
     if len(sizes) < 3:
         raise UnreadableFile(f"{shown} is a {len(sizes)}D image; MemSeg3D needs a volume of several slices.")

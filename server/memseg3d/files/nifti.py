@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import struct
 import tempfile
+import uuid
 import zlib
 from pathlib import Path
 from typing import BinaryIO
 
 from memseg3d.files.errors import UnreadableFile
 from memseg3d.files.itk import VolumeFile, read_image
+from memseg3d.files.mapped import ByteOrder, mapped_volume
 
 HEADER_BYTES = 348
 NIFTI_2_HEADER_BYTES = 540
@@ -19,15 +22,18 @@ GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20
 
 
-def read_nifti(path: Path) -> VolumeFile:
-    """Read a NIfTI-1 file, compressed or not. Raises `UnreadableFile`."""
+def read_nifti(path: Path, scratch: Path | None = None) -> VolumeFile:
+    """Read a NIfTI-1 file, compressed or not. Raises `UnreadableFile`.
+
+    scratch: a folder that outlives the volume; its voxels are mapped from there where possible.
+    """
     with path.open("rb") as stream:
         compressed = stream.read(len(GZIP)) == GZIP
     if not compressed and path.name.lower().endswith(".gz"):
         raise UnreadableFile(f"{path.name} is no gzip file although its name says so; check that it is the right file.")
     # Always a copy of one name: the NIfTI library takes ct.nii where both ct.nii and ct.nii.gz lie in a folder.
-    with tempfile.TemporaryDirectory(prefix="memseg3d-") as folder:
-        plain = Path(folder) / "volume.nii"
+    with contextlib.nullcontext(scratch) if scratch else tempfile.TemporaryDirectory(prefix="memseg3d-") as folder:
+        plain = Path(folder) / f"{uuid.uuid4().hex}.nii"
         try:
             with gzip.open(path) if compressed else path.open("rb") as source, plain.open("wb") as target:
                 _copy(source, target, path.name)  # type: ignore[arg-type]
@@ -37,7 +43,20 @@ def read_nifti(path: Path) -> VolumeFile:
             raise UnreadableFile(
                 f"{path.name} is damaged: its compressed data does not add up. Copy it again."
             ) from error
-        return read_image(plain, path.name)
+        mapped = _mapped(plain, path.name) if scratch else None
+        return mapped or read_image(plain, path.name)
+
+
+def _mapped(plain: Path, shown: str) -> VolumeFile | None:
+    """The volume with its voxels where they lie in the file; None where they are to be scaled."""
+    with plain.open("rb") as stream:
+        header = stream.read(HEADER_BYTES)
+    order: ByteOrder = "<" if struct.unpack_from("<i", header)[0] == HEADER_BYTES else ">"
+    (offset,) = struct.unpack_from(order + "f", header, 108)
+    slope, intercept = struct.unpack_from(order + "2f", header, 112)
+    if slope != 0 and (slope, intercept) != (1.0, 0.0):
+        return None
+    return mapped_volume(plain, shown, plain, int(offset), order)
 
 
 def _copy(source: BinaryIO, target: BinaryIO, shown: str) -> None:

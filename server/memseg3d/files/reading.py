@@ -24,10 +24,19 @@ READERS: dict[str, Callable[[Path], VolumeFile]] = {
 }
 
 
-def read_volume(path: str | Path, series: str | None = None) -> VolumeFile:
+MAPPED: dict[str, Callable[[Path, Path | None], VolumeFile]] = {
+    ".nii": read_nifti,
+    ".nii.gz": read_nifti,
+    ".nrrd": read_nrrd,
+}
+"""Formats whose voxels can be mapped."""
+
+
+def read_volume(path: str | Path, series: str | None = None, scratch: Path | None = None) -> VolumeFile:
     """Read a volume from a NIfTI, NRRD, MetaImage or .npz file, or from a folder that holds a DICOM series.
 
-    series: which DICOM series of the folder: its UID, number or description; the largest where None.
+    series: which DICOM series of the folder: its UID, number or description; the largest where None. scratch: a folder
+    that outlives the volume: voxels may be mapped from files there instead of filling the memory.
     Returns voxels (k, j, i), spacing (k, j, i) in mm and the geometry for `write_labelmap`.
     Raises `UnreadableFile` with a sentence that says what is wrong and what to do.
     """
@@ -41,6 +50,9 @@ def read_volume(path: str | Path, series: str | None = None) -> VolumeFile:
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path.name} is empty (0 bytes). Copy or export it again.")
     name = path.name.lower()
+    mapped = next((read for suffix, read in MAPPED.items() if name.endswith(suffix)), None)
+    if scratch is not None and mapped is not None:
+        return mapped(path, scratch)
     reader = next((read for suffix, read in READERS.items() if name.endswith(suffix)), None)
     if reader is None:
         raise UnreadableFile(_unknown(path))

@@ -100,6 +100,10 @@ class Session:
         """Boolean (k, j, i) array of one object. Raises `SessionError` (unknown_object)."""
         return self.labels(number).to_array()
 
+    def slab(self, number: int, start: int, stop: int) -> np.ndarray:
+        """Boolean (n, j, i) of one object's slices `start` to `stop` (exclusive) across k. Raises `SessionError`."""
+        return self.labels(number).slab(start, stop)
+
     def begin(
         self,
         round_id: str,
