@@ -63,6 +63,7 @@ def test_every_address_of_the_protocol_is_described(the_operations: dict[str, An
         "POST /v1/sessions",
         f"GET {session}",
         f"DELETE {session}",
+        f"POST {session}/hints",
         f"POST {session}/undo",
         f"POST {session}/redo",
         f"GET {session}/labelmap",

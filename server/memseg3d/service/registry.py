@@ -115,20 +115,19 @@ class SessionRegistry:
         session = Session(self._tools.open_volume(volume_id), self._tools.network, store=self._tools.features)
         self._tools.ahead.begin(volume_id, whole_slices_ahead(session))
 
-    def rest(self, seconds: float) -> None:
-        """Put sessions that nobody touched for so long out of the memory, with what was computed of their volumes."""
-        for session_id in self.idle(seconds):
-            self.unload(session_id)
-            volume_id = self._volumes[session_id]
-            if not any(served.history.volume == volume_id for served in self._loaded.values()):
-                self._tools.features.forget(volume_id)
-
     def unload(self, session_id: str) -> None:
-        """Put a session out of the memory; its journal keeps it."""
+        """Put a session out of the memory; its journal keeps it. The last one on a volume takes along what was computed
+        from the volume.
+        """
         served = self._loaded.pop(session_id, None)
-        if served is not None:
-            served.close()
-            self._tools.metrics.sessions.dec()
+        if served is None:
+            return
+        served.close()
+        self._tools.metrics.sessions.dec()
+        volume_id = served.history.volume
+        if all(other.history.volume != volume_id for other in self._loaded.values()):
+            self._tools.ahead.drop(volume_id)
+            self._tools.features.forget(volume_id)
 
     def idle(self, seconds: float) -> list[str]:
         """Ids of the sessions that nobody touched for so long and that compute nothing."""

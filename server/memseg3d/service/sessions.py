@@ -181,7 +181,6 @@ class ServedSession:
             self._running.stream.leave()
             self._running = None
             self._tools.metrics.running.dec()
-        self._tools.ahead.drop(self.history.volume)
 
     def round_closed(self, done: RoundDone) -> None:
         """Called by the running round: its result is in the labelmaps, and now on disk as well."""

@@ -78,7 +78,8 @@ class Worker:
         for session_id in self.sessions.idle(retention_seconds):
             log.info("session deleted after its retention time")
             self.sessions.delete(session_id)
-        self.sessions.rest(self.settings.unload_minutes * 60)
+        for session_id in self.sessions.idle(self.settings.unload_minutes * 60):
+            self.sessions.unload(session_id)
 
     def _delete_idle_volumes(self, idle_seconds: float, until: int | None = None) -> None:
         """Delete volumes without a session, the longest unused first, `until` the folder has so many bytes at most."""
