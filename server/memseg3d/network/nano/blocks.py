@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,11 +52,17 @@ class Up(nn.Module):
         return self.block(self.join(torch.cat([x, skip], dim=1)))
 
 
+@functools.lru_cache(maxsize=16)
 def sine_positions(rows: int, columns: int, channels: int, device: torch.device) -> Tensor:
-    """Sine and cosine of row and column in [0, 1], `channels` / 4 frequencies each: (1, channels, rows, columns)."""
-    frequencies = torch.pi * 2.0 ** torch.linspace(0, 4, channels // 4, device=device)
-    y = torch.linspace(0, 1, rows, device=device)[:, None] * frequencies
-    x = torch.linspace(0, 1, columns, device=device)[:, None] * frequencies
-    y = torch.cat([y.sin(), y.cos()], dim=1).t()[:, :, None].expand(-1, rows, columns)
-    x = torch.cat([x.sin(), x.cos()], dim=1).t()[:, None, :].expand(-1, rows, columns)
-    return torch.cat([y, x])[None]
+    """Sine and cosine of row and column in [0, 1], `channels` / 4 frequencies each: (1, channels, rows, columns).
+
+    The same tensor every time: not to be changed.
+    """
+    # What inference mode makes could not be used by training afterwards.
+    with torch.inference_mode(False):
+        frequencies = torch.pi * 2.0 ** torch.linspace(0, 4, channels // 4, device=device)
+        y = torch.linspace(0, 1, rows, device=device)[:, None] * frequencies
+        x = torch.linspace(0, 1, columns, device=device)[:, None] * frequencies
+        y = torch.cat([y.sin(), y.cos()], dim=1).t()[:, :, None].expand(-1, rows, columns)
+        x = torch.cat([x.sin(), x.cos()], dim=1).t()[:, None, :].expand(-1, rows, columns)
+        return torch.cat([y, x])[None]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from memseg3d.network.kernels import attention
 from memseg3d.network.nano.blocks import Down, ResidualBlock, Up, norm, sine_positions
 from memseg3d.network.nano.config import NanoConfig
 from memseg3d.network.nano.guidance import mask_map, prompt_maps
@@ -73,7 +74,9 @@ class MemoryReader(nn.Module):
         told = [v + self.slot_value[s].to(v.dtype)[:, None, None] for v, s in zip(values, slots, strict=True)]
         key = torch.cat([self._heads(k) for k in placed], 2)
         value = torch.cat([self._heads(v) for v in told], 2)
-        found = F.scaled_dot_product_attention(query, key, value)
+        # Training keeps to the fused kernel, which needs no room for the scores.
+        mixed = F.scaled_dot_product_attention if torch.is_grad_enabled() else attention
+        found = mixed(query, key, value)
         return found.transpose(2, 3).reshape(batch, channels, rows, columns)
 
     def _heads(self, x: Tensor) -> Tensor:
