@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from memseg3d.propagation.features import FeatureStore, region_image
+from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from memseg3d.propagation.region_tracker import RegionTracker
 from memseg3d.propagation.regions import Region
 from memseg3d.propagation.session import Session
+from memseg3d.propagation.slice_images import Sight, region_image
 from memseg3d.propagation.view import View
 from memseg3d.propagation.volume import Volume
 from memseg3d.propagation.window import Window
@@ -128,7 +129,7 @@ def test_one_store_serves_several_volumes(a_ball: Volume) -> None:
 
 def test_a_network_of_two_channels_sees_two_windows(a_ball: Volume) -> None:
     region = Region.whole((40, 44), 48)
-    image = region_image(a_ball, 0, 12, region, (Window(0.0, 110.0), Window(90.0, 110.0)))
+    image = region_image(Sight(a_ball, 0, 12, region, (Window(0.0, 110.0), Window(90.0, 110.0))))
     assert image.shape == (2, 48, 48)
     assert image[0].min() == pytest.approx(10 / 110)
     assert image[1].min() == 0.0

@@ -19,6 +19,7 @@ from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.sam2.config import TRUNKS, Version
 from memseg3d.network.sam2.hugging_face import SIGN as HUGGING_FACE_SIGN
 from memseg3d.network.sam2.hugging_face import official_layout
+from memseg3d.network.sam2.recorded import RecordedSam2
 from memseg3d.network.seam import Network
 
 __all__ = ["UnknownCheckpoint", "load_network"]
@@ -45,6 +46,7 @@ def load_network(
     file's name, 512 where the name says MedSAM2, else 1024. The embedded network has its own and ignores this.
     dtype: by default float32 for SAM 2, exact to its reference, and for the embedded network what the device is fastest
     in of float32 and bfloat16, as it was trained in both.
+    On a CUDA device SAM 2 comes as `RecordedSam2`: the same within rounding, by recorded graphs.
     Raises UnknownCheckpoint where the file cannot be read or holds another network, ValueError for a wrong image size
     and ModelDamaged where the card beside the file tells another hash.
     """
@@ -62,6 +64,8 @@ def load_network(
         network.info, name=model.name, sha256=model.sha256, licence=model.licence or network.info.licence
     )
     loaded: Network = network.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
+    if isinstance(loaded, Sam2Network) and torch.device(device).type == "cuda":
+        return RecordedSam2(loaded)
     return loaded
 
 

@@ -20,11 +20,14 @@ from memseg3d.network.seam import Conditioned, Features, Network
 from memseg3d.propagation.errors import PropagationError
 from memseg3d.propagation.fronts import Front
 from memseg3d.propagation.region_tracker import TrackRequest
+from memseg3d.propagation.slice_images import Sight
 from memseg3d.propagation.slice_logits import SliceLogits
 from memseg3d.propagation.tracker import TrackStep
 
 SETTING = "MEMSEG3D_BATCHING"
 """Environment variable: always, never, or auto (the default: on accelerators)."""
+AHEAD = 8
+"""Whole slices that a front has encoded at a time on an accelerator; a crop may be another on the next slice."""
 
 
 def joint_steps(network: Network, device: torch.device) -> JointSteps | None:
@@ -60,11 +63,15 @@ class JointSteps:
 
     def follow(self, front: Front) -> None:
         """From now on track the front's next slice along with those of the others. Twice is as good as once."""
-        if front not in self._fronts:
+        if front.tracker.tracker.joins and front not in self._fronts:
             self._fronts.append(front)
 
     def result(self, front: Front) -> SliceLogits:
         """The slice that the front requests; computed with those of all others that have none ready."""
+        if not front.tracker.tracker.joins:
+            request = front.request()
+            assert request is not None
+            return front.tracker.track(request.index, request.region, request.direction, request.prior)
         if front not in self._ready:
             self._compute()
         return self._ready.pop(front)
@@ -150,6 +157,19 @@ class HostCopy:
 
 
 def _encode_together(wanted: Sequence[tuple[Front, TrackRequest]]) -> None:
-    """Have the features of the slices, and of those that the fronts will ask for next, encoded in one batch."""
+    """Have the features that are missing encoded in one batch; of whole slices, those of the next slices as well."""
+    if not wanted:
+        return
+    store = wanted[0][0].tracker.view.store
+    sights = []
     for front, request in wanted:
-        front.tracker.view.features(request.index, request.region)
+        view, index = front.tracker.view, request.index
+        place = front.path.index(index)
+        ahead = 1 if view.framing.crop or store.device.type == "cpu" else AHEAD
+        for each in front.path[place : place + ahead]:
+            sight = Sight(view.volume, view.axis, each, request.region, view.windows)
+            if not store.holds(view.volume, view.axis, each, request.region, view.windows):
+                sights.append(sight)
+            elif each == index:
+                break
+    store.together(sights)

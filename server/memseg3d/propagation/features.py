@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from memseg3d.network.seam import Features, Network
 from memseg3d.propagation.feature_folder import FeatureFolder
 from memseg3d.propagation.feature_shelf import FeatureKey, Shelf
 from memseg3d.propagation.regions import Region
+from memseg3d.propagation.slice_images import Sight, slice_images
 from memseg3d.propagation.volume import Volume
 from memseg3d.propagation.window import Window
 
@@ -75,13 +75,17 @@ class FeatureStore:
         self, volume: Volume, axis: int, indices: Sequence[int], region: Region, windows: tuple[Window, ...]
     ) -> list[Features]:
         """Features (batch 1 each) of several slices; those that are not there are computed in one batch."""
-        keys = [FeatureKey(volume.key, axis, index, region, windows) for index in indices]
+        return self.together([Sight(volume, axis, index, region, windows) for index in indices])
+
+    def together(self, sights: Sequence[Sight]) -> list[Features]:
+        """Features (batch 1 each) of whatever is looked at; what is not there is computed in one batch."""
+        keys = [FeatureKey(each.volume.key, each.axis, each.index, each.region, each.windows) for each in sights]
         found = {key: features for key in keys if (features := self._found(key)) is not None}
-        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        missing = {key: sight for key, sight in zip(keys, sights, strict=True) if key not in found}
         if missing:
-            images = np.stack([region_image(volume, axis, key.index, region, windows) for key in missing])
+            images = slice_images(list(missing.values()), self.device)
             with torch.no_grad():
-                encoded = self.network.encode(torch.from_numpy(images).to(self.device))
+                encoded = self.network.encode(images)
             self.encoded += len(missing)
             for place, key in enumerate(missing):
                 found[key] = _part(encoded, place, len(missing))
@@ -128,13 +132,6 @@ class FeatureStore:
         if self._folder is not None:
             for each, old in leaving:
                 self._folder.put(each, _moved(old, _CPU))
-
-
-def region_image(volume: Volume, axis: int, index: int, region: Region, windows: tuple[Window, ...]) -> np.ndarray:
-    """Float32 (channels, S, S) in [0, 1]: the slice windowed, then resampled; 0 outside the slice."""
-    shape = volume.slice_shape(axis)
-    pixels = volume.slice(axis, index)[region.rows_and_columns(shape)]
-    return np.stack([region.sample(window.apply(pixels), shape) for window in windows])
 
 
 def device_of(network: Network) -> torch.device:

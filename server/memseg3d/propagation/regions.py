@@ -126,6 +126,11 @@ class Region:
         (rows, _), (columns, _) = _forth(self, slice_shape)
         return resample(image, rows, columns)
 
+    def weights(self, slice_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """What `sample` multiplies those pixels by: float32 (S, rows) and (S, columns)."""
+        (rows, _), (columns, _) = _forth(self, slice_shape)
+        return rows, columns
+
     def covered(self, slice_shape: tuple[int, int]) -> tuple[slice, slice]:
         """The slice pixels whose centres lie in the region."""
         top, bottom = _inside(self.extent.top, self.extent.bottom, slice_shape[0])
