@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
-import SimpleITK as sitk
-
 from memseg3d.network.seam import Decoded
 from memseg3d.propagation.memory import MemoryBank, MemoryEntry, Visit
 from memseg3d.propagation.policies.gated import GatedPolicy, steps_from_prompt
-from memseg3d.propagation.policies.shapes import box_iou, mask_array, shape_of, with_alternatives
+from memseg3d.propagation.policies.shapes import box_iou, largest_part, mask_array, other_masks, shape_of
 
 STRIDE = 5
 """Recent memory takes every fifth slice."""
@@ -47,7 +44,7 @@ class DistractorPolicy(GatedPolicy):
     slices from the last anchor, on which another candidate mask holds something else: its largest part outside the
     chosen mask, joined to it, changes the box to an overlap of 0.7 or less.
     Carried over: slices are counted from the prompted slice behind, so that directions mirror each other. The embedded
-    network's other candidate is the looser mask of its one logit map, which shows what it nearly took.
+    network's other candidate is what its one logit map nearly took.
     """
 
     def note(self, decoded: Decoded, bank: MemoryBank, visit: Visit) -> Trace:
@@ -65,7 +62,7 @@ class DistractorPolicy(GatedPolicy):
             steady
             and float(decoded.quality[0, chosen]) > SURE
             and self._is_apart(bank, visit)
-            and shows_distractor(with_alternatives(decoded), chosen, visit.region)
+            and shows_distractor(decoded, chosen, visit.region)
         )
         is_recent = steps_from_prompt(bank, visit) % STRIDE == 0
         return Trace((*areas, area)[-AREAS:], is_anchor, is_recent)
@@ -104,20 +101,14 @@ def shows_distractor(decoded: Decoded, chosen: int, region: object) -> bool:
     box = shape_of(mask, region).box
     if box is None:
         return False
-    for place in range(decoded.logits.shape[1]):
-        extra = mask_array(decoded.logits[0, place]) & ~mask
-        if place != chosen and extra.any():
+    for other in other_masks(decoded, chosen):
+        extra = other & ~mask
+        if extra.any():
             joined = shape_of(largest_part(extra) | mask, region).box
             assert joined is not None
             if box_iou(box, joined) <= LOOK_ALIKE:
                 return True
     return False
-
-
-def largest_part(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask (rows, columns) that is not empty."""
-    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))))
-    return np.asarray(parts == 1 + int(np.bincount(parts.ravel())[1:].argmax()))
 
 
 def _trace(entry: MemoryEntry) -> Trace:

@@ -45,8 +45,8 @@ class MotionPolicy(GatedPolicy):
     expected; the nearest ones up to 15 behind are read by rank, the adjacent one always.
     Carried over: from slice to slice an object's outline drifts as a video's object moves. Each walk has its own
     filter, started on the prompted slice and in slice pixels, so that it does not notice when the region changes. The
-    embedded network's candidates are its mask, a tighter and a looser one. SAMURAI's lower threshold for the object's
-    presence is left out: presence is the network's own say everywhere in this package.
+    embedded network's candidates are its mask, the largest part of it, and the mask with detached parts that it nearly
+    took. SAMURAI's lower threshold for presence is left out: that is the network's own say everywhere in this package.
     """
 
     def choose(self, decoded: Decoded, bank: MemoryBank, visit: Visit) -> Decoded:

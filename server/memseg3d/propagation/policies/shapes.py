@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from torch import Tensor
 
@@ -12,8 +13,10 @@ from memseg3d.network.seam import Decoded
 from memseg3d.propagation.memory import MemoryEntry
 from memseg3d.propagation.regions import Extent, Region
 
-SHIFT = 2.0
-"""A tighter and a looser mask lie where the logit passes this, or falls below its negative: probability 0.88, 0.12."""
+DOUBTFUL = -2.0
+"""What a network nearly took lies between this logit (probability 0.12) and 0."""
+SMALLEST_PART = 0.02
+"""A part smaller than this share of the mask makes no hypothesis of its own."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +28,56 @@ class Shape:
 
 
 def with_alternatives(decoded: Decoded) -> Decoded:
-    """Masks with at least three candidates; those of a network that gives three are returned as they are.
+    """Several candidates where a network gives one mask of one object; those of a network that gives more stay.
 
-    Of a single mask the alternatives are a tighter and a looser one. Each one's quality is the predicted one, times the
-    IoU that it can expect under the mask's own probabilities over that which the mask as it is can expect.
+    Of a single mask the alternatives are its largest part alone, where it has several, and the mask with the detached
+    parts that the network nearly took, where there are any: whether the object is in one piece is what a slice leaves
+    open. (Other thresholds make no hypotheses: the looser one leaks further on every slice.) Each one's quality is the
+    predicted one times the IoU that it can expect under the mask's probabilities, over that of the mask as it is.
     """
     if decoded.logits.shape[1] > 1:
         return decoded
-    logits = torch.cat([decoded.logits, decoded.logits - SHIFT, decoded.logits + SHIFT], dim=1)
+    single = decoded.logits[0, 0]
+    alternatives = [single, *(torch.where(flip, -single, single) for flip in _flips(single))]
+    logits = torch.stack(alternatives)[None]
     probability = decoded.logits.float().clamp(-30, 30).sigmoid()
     masks = (logits > 0).float()
     expected = (probability * masks).sum((2, 3)) / torch.maximum(probability, masks).sum((2, 3)).clamp(min=1e-6)
-    relative = (expected / expected[:, :1].clamp(min=1e-6)).clamp(max=1.0)
-    # An empty mask expects nothing of any candidate: then all are as good as predicted.
-    relative = torch.where(expected[:, :1] > 0, relative, torch.ones_like(relative))
-    pointers = None if decoded.pointers is None else decoded.pointers.expand(-1, 3, -1)
-    return replace(decoded, logits=logits, quality=decoded.quality * relative, pointers=pointers)
+    quality = decoded.quality * (expected / expected[:, :1].clamp(min=1e-6)).clamp(max=1.0)
+    quality[:, 0] = decoded.quality[:, 0]
+    pointers = None if decoded.pointers is None else decoded.pointers.expand(-1, logits.shape[1], -1)
+    return replace(decoded, logits=logits, quality=quality, pointers=pointers)
+
+
+def _flips(logits: Tensor) -> list[Tensor]:
+    """Pixels (h, w) whose sign an alternative turns round: the lesser parts of the mask; what lies apart in doubt."""
+    mask = mask_array(logits)
+    fewest = max(1.0, SMALLEST_PART * np.count_nonzero(mask))
+    if not mask.any():
+        return []
+    near, _ = parts_of(mask_array(logits - DOUBTFUL))
+    apart = (near > 0) & ~np.isin(near, np.unique(near[mask]))
+    flips = [mask & ~largest_part(mask), apart]
+    return [torch.from_numpy(flip).to(logits.device) for flip in flips if np.count_nonzero(flip) >= fewest]
+
+
+def other_masks(decoded: Decoded, chosen: int) -> list[np.ndarray]:
+    """Boolean (h, w) masks of one object that were not chosen; of a single candidate what the network nearly took."""
+    if decoded.logits.shape[1] == 1:
+        return [mask_array(decoded.logits[0, 0] - DOUBTFUL)]
+    return [mask_array(decoded.logits[0, n]) for n in range(decoded.logits.shape[1]) if n != chosen]
+
+
+def parts_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Connected parts of a mask (rows, columns), numbered from 1 in an integer array of its shape, and their sizes."""
+    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))))
+    return parts, np.bincount(parts.ravel())[1:]
+
+
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask (rows, columns) that is not empty."""
+    parts, sizes = parts_of(mask)
+    return np.asarray(parts == 1 + int(sizes.argmax()))
 
 
 def mask_array(logits: Tensor) -> np.ndarray:

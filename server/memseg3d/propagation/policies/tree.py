@@ -18,11 +18,12 @@ class PathwayPolicy(GatedPolicy):
     """The prompted slices, the adjacent one, and the nearest slices behind that are not hopeless, by rank.
 
     Every candidate mask may become a pathway of its own. Carried over: the embedded network's candidates are its mask,
-    a tighter and a looser one. That memories weigh by their object score (0.95 to 1.05) is left out.
+    the largest part of it, and the mask with detached parts that it nearly took; where a slice leaves none of these
+    open there is no fork. That memories weigh by their object score (0.95 to 1.05) is left out.
     """
 
     def choose(self, decoded: Decoded, bank: MemoryBank, visit: Visit) -> Decoded:
-        """The network's own choice among at least three candidates, where memory alone speaks."""
+        """The network's own choice among several candidates, where memory alone speaks."""
         return decoded if visit.prompted else with_alternatives(decoded)
 
     def admit(self, entry: MemoryEntry) -> bool:
