@@ -27,6 +27,7 @@ TargetsOption = Annotated[list[str] | None, typer.Option(help="Only this case/la
 MemoryOption = Annotated[
     str, typer.Option("--memory", help="Policy: default, stm, self_sorting, quality, distractor, motion or tree.")
 ]
+ConsensusOption = Annotated[bool, typer.Option("--consensus", help="Three axes vote on every voxel.")]
 PICTURES = ("curves.png", "reliability.png")
 
 
@@ -66,6 +67,7 @@ def rounds(
     against: Annotated[str, typer.Option(help="Method that gains are over.")] = "A_growcut",
     pictures: Annotated[Path | None, typer.Option(help="Folder that gets copies of the pictures.")] = None,
     policy: MemoryOption = "default",
+    consensus: ConsensusOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
@@ -103,14 +105,18 @@ def rounds(
     agreements: list[Agreement] = []
     try:
         for way in ways:
-            protocol = Protocol(corrections, way, network.info.name, network.info.sha256, reach, policy)
+            protocol = Protocol(
+                corrections, way, network.info.name, network.info.sha256, reach, policy, consensus=consensus
+            )
             runs[way] = run_rounds(data, out, network, protocol, cases, targets, typer.echo)
         if baselines:
             anew, agreements = _run_baselines(data, out, corrections, cases, targets, grow_cut, known)
             known = {**known, **anew}
     except (UnreadableFile, PropagationError) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
-    protocol = Protocol(corrections, ways[0], network.info.name, network.info.sha256, reach, policy)
+    protocol = Protocol(
+        corrections, ways[0], network.info.name, network.info.sha256, reach, policy, consensus=consensus
+    )
     report = write_report(out, Evaluation(protocol, runs, known, against, agreements))
     _copy_pictures(out, pictures)
     typer.echo(report.read_text(encoding="utf-8"))
@@ -127,6 +133,7 @@ def hold_out(
     ] = None,
     corrections: Annotated[int, typer.Option(min=0, max=50, help="Clicks after the box.")] = 2,
     policy: MemoryOption = "default",
+    consensus: ConsensusOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
@@ -149,7 +156,9 @@ def hold_out(
     folder = volumes or out / "volumes"
     make_folder(folder, "--volumes")
     make_hold_out(folder, say=typer.echo)
-    protocol = Protocol(corrections, "truth", network.info.name, network.info.sha256, memory=policy)
+    protocol = Protocol(
+        corrections, "truth", network.info.name, network.info.sha256, memory=policy, consensus=consensus
+    )
     results = run_rounds(folder, out, network, protocol, say=typer.echo)
     evaluation = Evaluation(protocol, {"truth": results}, traits=read_traits(folder), judged=False)
     report = write_report(out, evaluation)

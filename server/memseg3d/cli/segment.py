@@ -70,6 +70,9 @@ def segment(
     memory: Annotated[
         str, typer.Option(help="Policy: default, stm, self_sorting, quality, distractor, motion or tree.")
     ] = "default",
+    consensus: Annotated[
+        bool, typer.Option("--consensus", help="Propagate along all three axes and let them vote on every voxel.")
+    ] = False,
     series: Annotated[str | None, typer.Option(help="DICOM series by UID, number or description.")] = None,
     model: ModelOption = None,
     models: ModelsOption = None,
@@ -88,12 +91,12 @@ def segment(
             f"{out} holds the results of an earlier run; choose another folder, or --overwrite.", param_hint="--out"
         )
     texts = PromptTexts(box or [], point or [], scribble or [], lasso or [], axis, width)
-    chosen = window is not None or limits or memory != "default"
+    chosen = window is not None or limits or memory != "default" or consensus
     if rounds is not None and (chosen or texts != PromptTexts([], [], [], [])):
         raise typer.BadParameter(
             "The rounds bring their own prompts, limits and options; leave the others out.", param_hint="--rounds"
         )
-    options = _options(window, axis, memory)
+    options = _options(window, axis, memory, consensus)
     # What is mapped from there has been let go of when the folder is deleted.
     with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
@@ -148,7 +151,7 @@ def _numbers_by_name(stored: StoredRounds) -> dict[str, int]:
     return {name if names.count(name) == 1 else f"{name} ({number})": number for number, name in stored.names.items()}
 
 
-def _options(window: str | None, axis: int | None, memory: str) -> Options:
+def _options(window: str | None, axis: int | None, memory: str, consensus: bool) -> Options:
     from memseg3d.propagation.errors import PropagationError
     from memseg3d.propagation.options import Options
 
@@ -164,7 +167,7 @@ def _options(window: str | None, axis: int | None, memory: str) -> Options:
     except PropagationError as error:
         raise typer.BadParameter(str(error), param_hint="--memory") from error
     try:
-        return Options(window=edges, axis=axis, memory=memory)
+        return Options(window=edges, axis=axis, memory=memory, consensus=consensus)
     except PropagationError as error:
         raise typer.BadParameter(str(error), param_hint="--window") from error
 

@@ -25,11 +25,13 @@ class Protocol:
     reach: float | None = None
     memory: str = "default"
     bidirectional: str = "independent"
+    consensus: bool = False
 
     @property
     def options(self) -> Options:
         """The session's. Raises OptionsError for an unknown memory policy."""
-        return Options.from_json({"reach": self.reach, "memory": self.memory, "bidirectional": self.bidirectional})
+        names = ("reach", "memory", "bidirectional", "consensus")
+        return Options.from_json({name: getattr(self, name) for name in names})
 
     def __post_init__(self) -> None:
         if not 0 <= self.corrections <= MOST_CORRECTIONS:
@@ -91,6 +93,7 @@ def result_file(out: Path, protocol: Protocol, target: Target) -> Path:
     ways = [protocol.model, protocol.advice]
     ways += [protocol.memory] if protocol.memory != "default" else []
     ways += [protocol.bidirectional] if protocol.bidirectional != "independent" else []
+    ways += ["consensus"] if protocol.consensus else []
     return out / "targets" / "-".join(ways) / f"{target.case}-{target.label}.json"
 
 

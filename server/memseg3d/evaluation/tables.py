@@ -23,6 +23,7 @@ def heading(protocol: Protocol, targets: int, against: str) -> list[str]:
     reach = "" if protocol.reach is None else f" Propagation reaches {protocol.reach:g} box sides."
     memory = "" if protocol.memory == "default" else f" Memory policy: {protocol.memory}."
     memory += "" if protocol.bidirectional == "independent" else " Both directions share one memory bank."
+    memory += " Three axes vote on every voxel." if protocol.consensus else ""
     gains = f" Gain: over {against}, in pairs." if against else " No baseline to compare with."
     return [
         "# A box, then corrective clicks",

@@ -53,14 +53,23 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
+class ConsensusCost:
+    """What the two other axes took. slices: decoded or tracked there; seconds: of these steps and the vote."""
+
+    slices: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class RoundDone:
-    """The last event of a round. seconds: wall time since `Session.begin`."""
+    """The last event of a round. seconds: wall time since `Session.begin`. consensus: None where there was none."""
 
     round_id: str
     status: Literal["closed", "cancelled"]
     objects: dict[int, ObjectSummary]
     suggested: dict[int, Suggestion]
     seconds: float
+    consensus: ConsensusCost | None = None
 
 
 Event = Progress | SliceDone | RoundDone

@@ -107,6 +107,14 @@ class LabelVolume:
 
     def slice(self, axis: int, index: int) -> np.ndarray:
         """Boolean (rows, columns) of the slice at `index` across `axis`."""
+        if axis == 2:
+            # Bits of one place of one byte a row: nothing is unpacked.
+            result = np.zeros(self.shape[:2], bool)
+            offset = index // 8 - self._corner[2]
+            if 0 <= offset < self._bits.shape[2]:
+                (k, height), (j, width) = zip(self._corner[:2], self._bits.shape[:2], strict=True)
+                result[k : k + height, j : j + width] = self._bits[:, :, offset] >> (7 - index % 8) & 1
+            return result
         k, j, i = ((index, index + 1) if each == axis else (0, size) for each, size in enumerate(self.shape))
         return np.ascontiguousarray(self.block((k, j, i)).squeeze(axis))
 

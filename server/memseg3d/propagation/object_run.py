@@ -128,6 +128,11 @@ class ObjectRun:
             yield self._done(step)
         self._steps_left = 0
 
+    def replace(self, index: int, mask: np.ndarray, quality: float) -> SliceDone:
+        """Another mask (rows, columns) of a slice than propagation found, within what the round may change."""
+        self._logits.pop(index, None)
+        return self._finished(index, mask, quality, prompted=False)
+
     def _done(self, step: FrontStep) -> list[SliceDone]:
         """The slices that a step of a front has finished: between two conditioning slices it takes both fronts."""
         shape, index = self.view.slice_shape, step.index

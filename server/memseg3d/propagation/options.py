@@ -31,6 +31,7 @@ class Options:
     slice than so many times the larger side of its box (in mm), and a quarter of that from clicks elsewhere; None: as
     far as the object seems to go. bidirectional: "independent" directions, or one
     "shared" memory bank (backward reads what forward has stored, as the official SAM 2 predictor does).
+    consensus: propagate along the two other axes as well, and let the three vote on every voxel.
     memory: name of the memory policy (`propagation/policies`), "default": what the network was trained with.
     """
 
@@ -42,6 +43,7 @@ class Options:
     reach: float | None = None
     bidirectional: BankMode = "independent"
     memory: str = "default"
+    consensus: bool = False
 
     def __post_init__(self) -> None:
         if self.window is not None:
@@ -54,6 +56,8 @@ class Options:
             )
         if self.bidirectional not in get_args(BankMode):
             raise OptionsError(f"Option bidirectional must be independent or shared; it is {self.bidirectional!r}.")
+        if not isinstance(self.consensus, bool):
+            raise OptionsError(f"Option consensus must be true or false; it is {self.consensus!r}.")
         if self.memory not in POLICIES:
             raise OptionsError(f"Option memory must be one of {', '.join(POLICIES)}; it is {self.memory!r}.")
         if self.reach is not None and not (isinstance(self.reach, int | float) and 0 < self.reach < float("inf")):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from memseg3d.propagation.batching import joint_steps
 from memseg3d.propagation.events import Event, Phase, Progress, RoundDone, SliceDone
-from memseg3d.propagation.object_run import ObjectRun
+from memseg3d.propagation.staged import StagedObject
 
 
 class Run:
@@ -22,7 +22,7 @@ class Run:
     def __init__(
         self,
         round_id: str,
-        objects: Sequence[ObjectRun],
+        objects: Sequence[StagedObject],
         close: Callable[[float], RoundDone],
         summary: Callable[[float], RoundDone],
     ) -> None:

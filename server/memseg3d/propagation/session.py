@@ -11,6 +11,7 @@ import numpy as np
 
 from memseg3d.network.seam import Network
 from memseg3d.propagation.changed_slices import ChangedSlices
+from memseg3d.propagation.consensus import ConsensusRun, total_cost
 from memseg3d.propagation.errors import SessionError
 from memseg3d.propagation.events import ObjectSummary, RoundDone, Suggestion
 from memseg3d.propagation.features import FeatureStore
@@ -25,6 +26,7 @@ from memseg3d.propagation.prompt_sets import by_object, by_slice, check_seen, na
 from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.records import ObjectChange, RoundRecord
 from memseg3d.propagation.run import Run
+from memseg3d.propagation.staged import StagedObject
 from memseg3d.propagation.states import ObjectState, prompts_after, states_after
 from memseg3d.propagation.view import View, first_region, window_of_object
 from memseg3d.propagation.volume import Volume
@@ -144,7 +146,7 @@ class Session:
         def ended(status: Literal["closed", "cancelled"], seconds: float) -> RoundDone:
             # The run holds the memories of its fronts: it is let go of.
             self._run = None
-            return RoundDone(round_id, status, self.objects, self.suggested, seconds)
+            return RoundDone(round_id, status, self.objects, self.suggested, seconds, total_cost(objects))
 
         self._run = Run(round_id, objects, close, lambda seconds: ended("cancelled", seconds))
         return self._run
@@ -212,7 +214,7 @@ class Session:
         own = prompts.get(number, [])
         return propagation_axis(own, self.options.axis) if own else self._state(number).axis
 
-    def _object_run(self, number: int, prompts: list[Prompt], bounds: SliceLimits | None) -> ObjectRun:
+    def _object_run(self, number: int, prompts: list[Prompt], bounds: SliceLimits | None) -> StagedObject:
         """Plan one object's part of a round whose prompts then are `prompts`."""
         state = self._states.get(number)
         axis = self._axis(number, {number: prompts})
@@ -222,7 +224,10 @@ class Session:
         plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
         live = self._live.get(number) if same_axis else None
         view = live.tracker.view if live else self._view(axis, plan.slices, state)
-        return ObjectRun(number, view, plan, labels, live, self.options.bidirectional, self.options.memory)
+        run = ObjectRun(number, view, plan, labels, live, self.options.bidirectional, self.options.memory)
+        if not self.options.consensus:
+            return run
+        return ConsensusRun(run, prompts, labels, self.options, self._folder, is_afresh=before is None)
 
     def _view(self, axis: int, slices: Slices, state: ObjectState | None) -> View:
         info = self._network.info
@@ -242,7 +247,7 @@ class Session:
                 return window
         return None
 
-    def _commit(self, objects: Sequence[ObjectRun]) -> dict[int, ObjectChange]:
+    def _commit(self, objects: Sequence[StagedObject]) -> dict[int, ObjectChange]:
         """Make the staged results the session's own."""
         deltas = {}
         for each in objects:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 from memseg3d.service.prompt_words import PROMPTS, Axis, Extent, LimitsWords, PromptId, PromptWords, Request
 
 PROTOCOLS = [1]
-FEATURES = ["limits", "empty_mask", "hints", "memory"]
+FEATURES = ["limits", "empty_mask", "hints", "memory", "consensus"]
 """What a worker of protocol 1 may lack where it is older: a client looks here before it asks for it."""
 
 MemoryName = Literal["default", "stm", "self_sorting", "quality", "distractor", "motion", "tree"]
@@ -28,6 +28,7 @@ class OptionsWords(Request):
     reach: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     bidirectional: Literal["independent", "shared"] = "independent"
     memory: MemoryName = "default"
+    consensus: bool = False
 
 
 class SessionRequest(Request):
@@ -176,6 +177,13 @@ class ProgressLine(BaseModel):
     total: int
 
 
+class ConsensusWords(BaseModel):
+    """What the two other axes of a consensus took: slices decoded or tracked there, and seconds."""
+
+    slices: int
+    seconds: float
+
+
 class RoundLine(BaseModel):
     """The round has ended."""
 
@@ -186,6 +194,7 @@ class RoundLine(BaseModel):
     objects: dict[str, ObjectWords]
     suggested: dict[str, SuggestionWords]
     seconds: float
+    consensus: ConsensusWords | None = None
 
 
 class ErrorLine(BaseModel):

@@ -39,13 +39,16 @@ def progress_line(progress: Progress) -> Line:
 
 def round_line(done: RoundDone) -> Line:
     """The end of a round, without seq and round."""
-    return {
+    line = {
         "type": "round",
         "status": done.status,
         "objects": objects_words(done.objects),
         "suggested": suggested_words(done.suggested),
         "seconds": round(done.seconds, 3),
     }
+    if done.consensus is not None:
+        line["consensus"] = {"slices": done.consensus.slices, "seconds": round(done.consensus.seconds, 3)}
+    return line
 
 
 def error_line(code: str, message: str) -> Line:

@@ -1,0 +1,40 @@
+"""What a running round asks of each of its objects: steps to take, and the slices that they have staged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from memseg3d.propagation.events import SliceDone
+from memseg3d.propagation.fronts import Joint
+from memseg3d.propagation.object_run import LiveObject
+from memseg3d.propagation.view import View
+
+
+class StagedObject(Protocol):
+    """One object in a running round (`ObjectRun`, `ConsensusRun`)."""
+
+    number: int
+    view: View
+    masks: dict[int, np.ndarray]
+    qualities: dict[int, float | None]
+    joint: Joint | None
+
+    @property
+    def steps_left(self) -> int:
+        """How many steps are left at most."""
+        ...
+
+    def decode_prompted(self) -> Iterator[list[SliceDone]]:
+        """Decode prompted slices, one a step."""
+        ...
+
+    def propagate(self) -> Iterator[list[SliceDone]]:
+        """Track slices, one a step."""
+        ...
+
+    def live(self) -> LiveObject:
+        """What the next round can make use of."""
+        ...
