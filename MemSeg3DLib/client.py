@@ -22,6 +22,8 @@ PROTOCOLS = (1,)
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
 UPLOAD_SECONDS = 600.0
+# A later hint is of more use than one that comes late.
+HINT_SECONDS = 3.0
 # The worker sends an empty line every few seconds, so a stream that is silent for so long is a dead one.
 STREAM_SECONDS = 45.0
 # A socket has CONNECT_SECONDS to take one piece of a body: this fits through 0.1 Mbit/s.
@@ -154,6 +156,14 @@ class WorkerClient:
             # Left out where there are none: an older worker refuses names that it does not know.
             body["limits"] = limits
         return self._stream("POST", f"/v1/sessions/{session}/rounds", json=body)
+
+    def hint(self, session: str, prompts: list[dict[str, Any]]) -> bool:
+        """Tell what is being drawn, so that the worker computes ahead; no prompts: nothing is any more.
+
+        True where the worker does; it changes nothing. An older worker refuses with `not_found`.
+        """
+        body, timeout = {"prompts": prompts}, (HINT_SECONDS, HINT_SECONDS)
+        return bool(self._json("POST", f"/v1/sessions/{session}/hints", json=body, timeout=timeout).get("accepted"))
 
     def follow_round(self, session: str, round_id: str, after: int) -> Iterator[dict[str, Any]]:
         """The lines of a round after number `after`, those of the past first."""

@@ -45,6 +45,11 @@ class Line:
             self._client = client
         return self._client
 
+    @property
+    def client(self) -> WorkerClient | None:
+        """The client that is connected now, if there is one; other threads may look at it and clone it."""
+        return self._client
+
     def disconnect(self) -> None:
         """Let go of the client."""
         if self._client is not None:

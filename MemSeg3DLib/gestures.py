@@ -73,6 +73,10 @@ class Gesture:
         self.is_held = False
         return self._finish()
 
+    def so_far(self) -> Drawing | None:
+        """What a release here and now would give, with nothing forgotten; None where it would mean nothing."""
+        return Drawing(self.tool, self.places) if self._places else None
+
     def back(self) -> bool:
         """Take the last click back; whether there was one."""
         return False
@@ -97,10 +101,18 @@ class Corners(Gesture):
     def move(self, place: Place) -> None:
         self._places[1:] = [place]
 
+    def so_far(self) -> Drawing | None:
+        return super().so_far() if self._has_area() else None
+
+    def _has_area(self) -> bool:
+        if len(self._places) < 2:
+            return False
+        (x0, y0), (x1, y1) = (one.xy for one in self._places)
+        return min(abs(x1 - x0), abs(y1 - y0)) >= SMALLEST_DRAG
+
     def release(self, place: Place) -> Drawing | None:
         self.move(place)
-        (x0, y0), (x1, y1) = (one.xy for one in self._places)
-        if min(abs(x1 - x0), abs(y1 - y0)) < SMALLEST_DRAG:
+        if not self._has_area():
             self.drop()
             raise PromptError("The box has no area: press, drag to the opposite corner, and release.")
         return super().release(place)
@@ -113,11 +125,18 @@ class Stroke(Gesture):
         if math.dist(place.xy, self._places[-1].xy) >= STEP:
             self._places.append(place)
 
+    def so_far(self) -> Drawing | None:
+        means = self._encloses() if self.tool == "lasso" else len(self._places) > 1
+        return super().so_far() if means else None
+
+    def _encloses(self) -> bool:
+        return enclosed(self._places) >= SMALLEST_DRAG**2
+
     def release(self, place: Place) -> Drawing | None:
         self.move(place)
         self.is_held = False
         if self.tool == "lasso":
-            if enclosed(self._places) < SMALLEST_DRAG**2:
+            if not self._encloses():
                 self.drop()
                 raise PromptError("The lasso encloses nothing: drag a line all the way round, and release.")
             return self._finish()
@@ -126,6 +145,9 @@ class Stroke(Gesture):
 
 class Clicks(Gesture):
     """Extreme points: done as soon as four lie on one slice; before them, one on either end of the object may come."""
+
+    def so_far(self) -> Drawing | None:
+        return super().so_far() if on_one_slice(self._places, self.slice_thickness) else None
 
     def press(self, place: Place) -> None:
         self.is_held = True

@@ -75,3 +75,8 @@ class SnapshotCache:
             self._snapshot = VolumeSnapshot(volume_array(volume_node).copy(), volume_spacing(volume_node))
             self._key = key
         return self._snapshot
+
+    def known_id(self, volume_node: Any) -> str | None:
+        """The volume's content id where it is known already, as of the last round; copies and hashes nothing."""
+        key = (volume_node.GetID(), volume_stamp(volume_node), volume_spacing(volume_node))
+        return None if self._snapshot is None or self._key != key else self._snapshot.id_if_known

@@ -30,6 +30,12 @@ class VolumeSnapshot:
         """Content id. Computed once, on the worker's thread."""
         return volume_id(self.on_wire, self.spacing)
 
+    @property
+    def id_if_known(self) -> str | None:
+        """The content id, once it was computed."""
+        known: str | None = self.__dict__.get("id")
+        return known
+
 
 @dataclass(frozen=True)
 class PastRound:

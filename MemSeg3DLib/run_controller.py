@@ -22,16 +22,18 @@ import queue
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from MemSeg3DLib.active_run import ActiveRun
 from MemSeg3DLib.errors import MemSeg3DError, RoundError
 from MemSeg3DLib.guard import SnapshotCache
+from MemSeg3DLib.hints import Hint
 from MemSeg3DLib.histories import Histories
 from MemSeg3DLib.jobs import AlignJob, Event, Progress, RoundClosed, RoundFailed, SliceArrived, SliceVoid, Uploading
 from MemSeg3DLib.local_worker import WorkerSource
-from MemSeg3DLib.prompts import all_to_wire
+from MemSeg3DLib.prompts import Prompt, all_to_wire
 from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.run_state import (
     Locked,
@@ -120,6 +122,25 @@ class RunController:
                 self._end()
                 raise
         return run.id
+
+    def hint(
+        self, volume_node: Any, segmentation_node: Any, prompts: Sequence[Prompt], options: dict[str, Any]
+    ) -> bool:
+        """Tell the worker what is being drawn; whether it was told. Returns at once, and uploads nothing.
+
+        Only where the last round's session is that of the volume and the options, and nothing runs. Raises PromptError.
+        """
+        if self.busy:
+            return False
+        history = self.history(segmentation_node)
+        past = history.past()
+        if not past or past[-1].options != options or past[-1].volume != self._snapshots.known_id(volume_node):
+            return False
+        labels = history.labels()
+        for prompt in prompts:
+            labels.setdefault(prompt.segment_id, max(labels.values(), default=0) + 1)
+        self._link.hint(Hint(past[-1].session, all_to_wire(prompts, volume_node, labels.__getitem__)))
+        return True
 
     def poll(self, budget_seconds: float = 0.02) -> bool:
         """Bring what has arrived into the scene, for about so long; call it often. True where more waits already.

@@ -129,6 +129,17 @@ class Workbench:
         self._desk.wish(here)
         return prompt.id
 
+    def hint(self, prompt: Prompt) -> bool:
+        """A prompt is being drawn and may still change: the worker may compute ahead. Whether it was told.
+
+        Returns at once, uploads nothing and raises nothing; what is not to be told yet is not told.
+        """
+        try:
+            here = self._here()
+            return self._controller.hint(here.volume, here.segmentation, [prompt], self._desk.options)
+        except (PromptError, SceneError):
+            return False
+
     def remove(self, prompt_id: str) -> None:
         """Take a prompt back; where a round holds it, the next round goes without it, at once where `auto_run`."""
         self._desk.remove(self._here(), prompt_id)

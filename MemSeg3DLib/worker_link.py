@@ -9,6 +9,7 @@ import threading
 
 from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.followed_round import UNREACHABLE, Cancelled, FollowedRound, Line
+from MemSeg3DLib.hints import Hint, Hints
 from MemSeg3DLib.jobs import AlignJob, Event, RoundCancelled, RoundFailed, RoundJob
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.worker_sessions import align
@@ -26,6 +27,7 @@ class WorkerLink:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._worker = worker
         self._line = Line(worker, self.events)
+        self._hints = Hints(lambda: self._line.client)
         self._jobs: queue.SimpleQueue[RoundJob | AlignJob | None] = queue.SimpleQueue()
         self._aligning: list[AlignJob] = []
         """Those that may still be waiting or running. Main thread only."""
@@ -40,9 +42,14 @@ class WorkerLink:
     def submit(self, job: RoundJob | AlignJob) -> None:
         """Queue a job; jobs run one after the other. A round brings its session to the scene's rounds by itself."""
         self._supersede()
+        self._hints.forget()
         if isinstance(job, AlignJob):
             self._aligning.append(job)
         self._jobs.put(job)
+
+    def hint(self, hint: Hint) -> None:
+        """Tell the worker what is being drawn, where one is connected; returns at once, and nobody hears of it."""
+        self._hints.tell(hint)
 
     def cancel(self, job: RoundJob) -> None:
         """Ask the worker to stop the round; returns at once."""
@@ -52,6 +59,7 @@ class WorkerLink:
     def close(self, seconds: float = 10.0) -> None:
         """End the thread once its present job has ended."""
         self._supersede()
+        self._hints.close()
         self._jobs.put(None)
         self._thread.join(seconds)
 

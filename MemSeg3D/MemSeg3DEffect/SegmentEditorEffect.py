@@ -51,6 +51,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             is_negative=self._is_negative,
             limits=lambda segment_id: self._bench().limits(segment_id),
             add=self._add,
+            hint=lambda prompt: self._bench().hint(prompt),
             say=self._say,
             obstacle=self._show_obstacle,
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +25,8 @@ from MemSeg3DLib.slice_views import distance_to_slice, is_light_box, is_over_han
 from MemSeg3DLib.workbench_words import Level
 
 COMMAND = vtk.vtkCommand
+HINT_SECONDS = 0.1
+"""A worker is told so often what is being drawn."""
 NOT_CONFIRMED, CONFIRMED_IN_DIALOG = 0, 2
 """Answers of confirmCurrentSegmentVisible: the segment stays hidden; a dialog has taken the mouse meanwhile."""
 
@@ -40,14 +44,16 @@ class Target:
 class Desk:
     """What the pointer asks of its effect.
 
-    tool, is_negative: as the user has chosen them. limits: of a segment. add: hands a prompt over. say: level and
-    sentence. obstacle: told before each drawing what stands against it, or None.
+    tool, is_negative: as the user has chosen them. limits: of a segment. add: hands a prompt over. hint: tells one
+    that is still being drawn. say: level and sentence. obstacle: told before each drawing what stands against it, or
+    None.
     """
 
     tool: Callable[[], str]
     is_negative: Callable[[], bool]
     limits: Callable[[str], SliceLimits | None]
     add: Callable[[Target, Prompt], object]
+    hint: Callable[[Prompt], object]
     say: Callable[[Level, str], None]
     obstacle: Callable[[Obstacle | None], None]
 
@@ -66,6 +72,7 @@ class Pointer:
         self._target: Target | None = None
         self._view: Any = None
         self._positive = True
+        self._hinted = -math.inf
         self._pressed_in_3d: tuple[int, int] | None = None
 
     @property
@@ -125,12 +132,14 @@ class Pointer:
         self._view = view
         self._gesture.press(place)
         self._sketch(target)
+        self._hint(target)
         return True
 
     def _move(self, interactor: Any) -> bool:
         target = self._drawn_for()
         self._gesture.move(self._place(interactor, self._view, target.volume))
         self._sketch(target)
+        self._hint(target)
         return True
 
     def _release(self, interactor: Any) -> bool:
@@ -197,11 +206,23 @@ class Pointer:
         return Place((float(x), float(y)), to_world(slice_node, (x, y), page), across)
 
     def _hand_over(self, drawing: Drawing, target: Target) -> None:
+        self._desk.add(target, self._prompt(drawing, target))
+
+    def _hint(self, target: Target) -> None:
+        """Tell now and then what a release here would give; what means nothing yet is not told."""
+        now = time.monotonic()
+        drawing = self._gesture.so_far()
+        if drawing is None or now - self._hinted < HINT_SECONDS:
+            return
+        self._hinted = now
+        with contextlib.suppress(MemSeg3DError):
+            self._desk.hint(self._prompt(drawing, target))
+
+    def _prompt(self, drawing: Drawing, target: Target) -> Prompt:
         slice_node = self._view.mrmlSliceNode()
         corners = rectangle(slice_node, drawing.places[0].xy, drawing.places[-1].xy)
         limits = self._desk.limits(target.segment_id)
-        prompt = prompt_of(drawing, corners, target.volume, target.segment_id, self._positive, limits)
-        self._desk.add(target, prompt)
+        return prompt_of(drawing, corners, target.volume, target.segment_id, self._positive, limits)
 
     def _sketch(self, target: Target) -> None:
         colour = target.segmentation.GetSegmentation().GetSegment(target.segment_id).GetColor()

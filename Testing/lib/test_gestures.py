@@ -108,3 +108,28 @@ def test_the_last_extreme_point_can_be_taken_back() -> None:
 def test_a_tool_that_does_not_exist_is_said_so() -> None:
     with pytest.raises(PromptError, match="no tool magic"):
         gesture_for("magic")
+
+
+@pytest.mark.parametrize(
+    ("tool", "places", "means"),
+    [
+        ("point", [at(5, 5)], True),
+        ("box", [at(5, 5)], False),
+        ("box", [at(5, 5), at(30, 40)], True),
+        ("box", [at(5, 5), at(30, 6)], False),
+        ("scribble", [at(5, 5)], False),
+        ("scribble", [at(5, 5), at(30, 6)], True),
+        ("lasso", [at(0, 0), at(50, 0), at(100, 0)], False),
+        ("lasso", [at(0, 0), at(50, 0), at(50, 50)], True),
+        ("extreme", [at(5, 5)], False),
+    ],
+)
+def test_what_is_drawn_so_far_is_known_and_not_forgotten(tool: str, places: list[Place], means: bool) -> None:
+    gesture = gesture_for(tool)
+    gesture.press(places[0])
+    for place in places[1:]:
+        gesture.move(place)
+    drawing = gesture.so_far()
+    assert (drawing is not None) == means
+    assert gesture.is_held
+    assert len(gesture.places) == len(places)
