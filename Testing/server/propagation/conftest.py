@@ -132,8 +132,8 @@ def a_box() -> BoxPrompt:
 
 @pytest.fixture
 def a_session(a_ball: Volume) -> Session:
-    """The ball before a network that segments by a threshold, on whole slices."""
-    return Session(a_ball, ThresholdNetwork(), Options(window=(0.0, 110.0)))
+    """The ball before a network that segments by a threshold, on whole slices; corrections are followed to the end."""
+    return Session(a_ball, ThresholdNetwork(), Options(window=(0.0, 110.0), tolerance=0.0))
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_whole_slices_give_what_the_tracker_gives(a_ball: Volume, a_small_sam2: 
     session = Session(a_ball, a_small_sam2, options)
     slices, _ = finish(session.begin("first", [MaskPrompt(1, 0, 12, BALL[12])]))
     region = Region.whole((40, 44), 64)
-    view = session._live[1].tracker.view
+    view = session._tools.view(0, {}, session._states[1])
     with torch.no_grad():
         tracker = Tracker(a_small_sam2, None, 24)
         mask = torch.from_numpy(region.sample(BALL[12], (40, 44)))[None, None]

@@ -69,7 +69,7 @@ def test_a_click_alone_finds_the_size_of_its_object(radius: int) -> None:
     slices, _ = finish(session.begin("first", [PointPrompt(1, (4.0, 60.0, 70.0))]))
     assert slices[0].index == 4
     assert dice(slices[0].mask, truth[4]) > 0.93
-    region = session._live[1].tracker.region_of(4)
+    region = session._states[1].kept[4].region
     assert 0.33 < 2 * radius / region.extent.height < 0.72
 
 

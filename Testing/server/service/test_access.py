@@ -47,7 +47,7 @@ def test_info_tells_model_device_and_limits(a_worker: WorkerProcess) -> None:
     assert len(info["model"]["sha256"]) == 64
     assert info["prompts"][:3] == ["point", "box", "mask"]
     assert set(info["prompts"][3:]) == {"box3d", "scribble", "lasso", "extreme_points", "voxels"}
-    assert info["features"] == ["limits", "empty_mask", "hints", "memory", "consensus"]
+    assert info["features"] == ["limits", "empty_mask", "hints", "memory", "consensus", "tolerance", "full"]
 
 
 def test_metrics_count_rounds_and_requests_without_ids(

@@ -38,6 +38,7 @@ class StoredRound:
     prompts: list[Prompt]
     removed: list[str]
     limits: dict[int, SliceLimits]
+    full: list[int]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Replay:
                 sessions[one.session] = Session(volume, self.network, one.options, store, self.folder)
             changed: dict[tuple[int, int], dict[int, np.ndarray]] = {}
             try:
-                for event in sessions[one.session].begin(one.id, one.prompts, one.removed, one.limits):
+                for event in sessions[one.session].begin(one.id, one.prompts, one.removed, one.limits, one.full):
                     if isinstance(event, SliceDone):
                         masks = changed.setdefault((event.object, event.axis), {})
                         masks[event.index] = np.packbits(event.mask, axis=1)
@@ -218,4 +219,5 @@ def _round(words: dict[str, Any], volume: Volume) -> StoredRound:
         prompts=[prompt_from_json(prompt, volume.shape) for prompt in words["prompts"]],
         removed=[str(each) for each in words["removed"]],
         limits=limits_from_json(words.get("limits", {})),
+        full=[int(number) for number in words.get("full", [])],
     )

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from memseg3d.propagation.conditioning import Memories
 from memseg3d.propagation.cross_section import areas, best_slices
 from memseg3d.propagation.events import ConsensusCost, SliceDone
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.fronts import Joint
+from memseg3d.propagation.kept import KeptSlice
 from memseg3d.propagation.labelmaps import LabelVolume
-from memseg3d.propagation.object_run import LiveObject, ObjectRun
+from memseg3d.propagation.last_round import LastRound
+from memseg3d.propagation.object_run import ObjectRun
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.plan import plan_round
 from memseg3d.propagation.prompt_sets import by_slice
@@ -76,9 +79,13 @@ class ConsensusRun:
         """How many steps are left at most; those of the other axes once they are known."""
         return self._run.steps_left + self._walks_left
 
-    def live(self) -> LiveObject:
+    def kept(self) -> dict[int, KeptSlice | None]:
+        """What the round changes of the kept conditioning slices."""
+        return self._run.kept()
+
+    def memories(self) -> Memories:
         """What the next round can make use of."""
-        return self._run.live()
+        return self._run.memories()
 
     def decode_prompted(self) -> Iterator[list[SliceDone]]:
         """As along one axis."""
@@ -147,10 +154,8 @@ class ConsensusRun:
         margin = max(2, round(MARGIN * (last - first + 1)))
         limits = max(0, first - margin), min(staged.shape[axis] - 1, last + margin)
         plan = plan_round({}, slices, limits, afresh=True)
-        options = self._options
-        return ObjectRun(
-            self.number, self._view(axis), plan, self._new_labels(), None, options.bidirectional, options.memory
-        )
+        view = self._view(axis)
+        return ObjectRun(self.number, view, plan, LastRound(view, self._new_labels(), {}), {}, self._options)
 
     def _scope(self, staged: LabelVolume, votes: Sequence[LabelVolume]) -> list[int]:
         """Slices along the prompted axis that the vote may change."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from memseg3d.propagation.agreement import HasSettled, never_settles
 from memseg3d.propagation.ending import HasEnded, never_ends
 from memseg3d.propagation.memory import BACKWARD, FORWARD
 from memseg3d.propagation.plan import Interval
@@ -65,6 +66,7 @@ class Front:
         is_alone: bool,
         bound: Callable[[int, np.ndarray], np.ndarray] = lambda _, mask: mask,
         has_ended: HasEnded = never_ends,
+        has_settled: HasSettled = never_settles,
     ) -> None:
         self.interval = interval
         self.direction = direction
@@ -74,6 +76,7 @@ class Front:
         self._priors = priors
         self._bound = bound
         self._has_ended = has_ended
+        self._has_settled = has_settled
         first, last = (interval.first, interval.last) if direction == FORWARD else (interval.last, interval.first)
         self.path = range(first, last + direction, direction)
         self.remaining = len(self.path)
@@ -101,17 +104,20 @@ class Front:
                 result = SliceLogits.of_mask(mask, result.quality)
             is_beyond = self.is_alone and bool(mask.any()) and self._has_ended(index, mask, result.quality)
             if is_beyond:
+                # What was found there is no part of the object: a shared bank must not hand it to the other direction.
+                self.tracker.forget([index])
                 mask = np.zeros_like(mask)
                 result = SliceLogits.of_mask(mask, result.quality)
             extent = Extent.of_mask(mask)
             self.region = self.tracker.view.framing.following(self.region, extent)
             absent = absent + 1 if extent is None else 0
             has_ended = is_beyond or (self.is_alone and absent >= ABSENT_SLICES)
-            self.remaining = 0 if has_ended else len(self.path) - place - 1
+            is_last = has_ended or self._has_settled(index, mask)
+            self.remaining = 0 if is_last else len(self.path) - place - 1
             unreached = self.path[place + 1 :] if has_ended else range(0)
             yield FrontStep(self, index, result, mask, unreached, is_settled=not self.tracker.revises)
             yield from self._settled(not self.remaining, index if is_beyond else None)
-            if has_ended:
+            if is_last:
                 return
 
     def _settled(self, ended: bool, beyond: int | None) -> Iterator[FrontStep]:

@@ -37,13 +37,18 @@ def plan_object(
     slices = {index: each for index, each in said.items() if index not in held}
     known = {} if before is None else within_limits(before.slices, whole)
     known = {index: each for index, each in known.items() if index not in held or each != said[index]}
-    limits = within_reach(slices, whole, axis, options.reach, volume)
+    reached = within_reach(slices, whole, axis, options.reach, volume)
     confined = confinement(prompts, axis, volume.shape[axis])
-    moved = before is not None and confinement(before.prompts, axis, volume.shape[axis]) != confined
-    if confined is not None:
-        limits = max(limits[0], confined[0]), min(limits[1], confined[1])
+    moved = (False, False)
+    if before is not None:
+        # What a prompt that is taken back had carried further is left out below; what is new must be walked to.
+        earlier = within_reach(known, whole, axis, options.reach, volume)
+        boxed = confinement(before.prompts, axis, volume.shape[axis]) or whole
+        low, high = (here != there for here, there in zip(confined or whole, boxed, strict=True))
+        moved = low or reached[0] < earlier[0], high or reached[1] > earlier[1]
+    limits = max(reached[0], (confined or whole)[0]), min(reached[1], (confined or whole)[1])
     plan = plan_round(known, slices, limits, afresh=before is None, ends_moved=moved)
-    plan = replace(plan, confined=confined, held={index: said[index] for index in held})
+    plan = replace(plan, confined=None if limits == whole else limits, held={index: said[index] for index in held})
     if bounds is None:
         return plan
     return limited(plan, bounds, axis, lambda index: bool(labels.slice(axis, index).any()))

@@ -3,56 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from memseg3d.propagation.agreement import settles
+from memseg3d.propagation.conditioning import Conditioning, Memories
 from memseg3d.propagation.denial import denied
 from memseg3d.propagation.edits import bounded, edit_of
 from memseg3d.propagation.ending import HasEnded, never_ends, tissue_ends
 from memseg3d.propagation.events import SliceDone
 from memseg3d.propagation.framing import ZOOM_STEPS
 from memseg3d.propagation.fronts import Front, FrontStep, Joint, alternating, directions, one_after_the_other
-from memseg3d.propagation.labelmaps import LabelVolume
-from memseg3d.propagation.options import BankMode
+from memseg3d.propagation.kept import KeptSlice
+from memseg3d.propagation.last_round import LastRound
+from memseg3d.propagation.memory import BACKWARD, FORWARD
+from memseg3d.propagation.options import Options
 from memseg3d.propagation.parts import lasso_prior, obeyed
 from memseg3d.propagation.plan import Interval, Plan
 from memseg3d.propagation.prompts import MaskPrompt, PointPrompt, Prompt, in_plane, is_drawing, is_positive, sign_of
 from memseg3d.propagation.region_tracker import RegionTracker
-from memseg3d.propagation.regions import Extent, Region
+from memseg3d.propagation.regions import Extent
 from memseg3d.propagation.slice_logits import SliceLogits, blended
 from memseg3d.propagation.view import View, first_region, prompts_extent
-
-
-@dataclass(frozen=True)
-class LiveObject:
-    """What is kept of an object between rounds to save work; a session works without it, from the labelmap.
-
-    tracker: conditioning slices only. logits: last results of slices, where the network makes use of them.
-    """
-
-    tracker: RegionTracker
-    logits: dict[int, SliceLogits] = field(default_factory=dict)
 
 
 class ObjectRun:
     """Stages one object's round; the session's own state stays as it is until the run has closed.
 
-    labels: the object's labelmap before the round. live: what is known from the last round along the same axis, or
-    None.
+    last: what the rounds before left, along the same axis. memories: of its kept slices, as far as they are encoded.
     """
 
     def __init__(
-        self,
-        number: int,
-        view: View,
-        plan: Plan,
-        labels: LabelVolume,
-        live: LiveObject | None,
-        mode: BankMode,
-        memory: str = "default",
+        self, number: int, view: View, plan: Plan, last: LastRound, memories: Memories, options: Options
     ) -> None:
-        """mode, memory: the session's options `bidirectional` and `memory`."""
         self.number = number
         self.view = view
         self.plan = plan
@@ -61,13 +44,14 @@ class ObjectRun:
         self.qualities: dict[int, float | None] = {}
         self.joint: Joint | None = None
         """What steps this object's fronts along with those of others; None: each on its own."""
-        self._labels = labels
+        self._last = last
         self._edit = edit_of(plan.added, plan.withdrew)
-        self._mode = mode
-        self._tracker = RegionTracker(view, memory=memory) if live is None else live.tracker.clone()
-        self._logits = {} if live is None else dict(live.logits)
+        self._mode = options.bidirectional
+        self._tolerance = 0.0 if plan.is_afresh else options.tolerance
+        self._conditioning = Conditioning(view, last.kept, memories, options.memory)
         self._waiting: dict[int, FrontStep] = {}
         self._fronts: list[Front] = []
+        self._corrections: set[Front] = set()
         paths = sum((each.last - each.first + 1) * len(directions(each)) for each in plan.intervals)
         self._steps_left = 1 if not plan.slices else len(plan.decode) + paths
         self._beyond = self._content_beyond()
@@ -77,9 +61,13 @@ class ObjectRun:
         """How many steps are left at most."""
         return sum(front.remaining for front in self._fronts) if self._fronts else self._steps_left
 
-    def live(self) -> LiveObject:
-        """What the next round can make use of."""
-        return LiveObject(self._tracker, self._logits)
+    def kept(self) -> dict[int, KeptSlice | None]:
+        """What the round changes of the kept conditioning slices; None where a slice is none any more."""
+        return self._conditioning.changes(self.plan.slices)
+
+    def memories(self) -> Memories:
+        """What the next round can make use of; it goes without as well."""
+        return self._conditioning.memories(self.plan.slices)
 
     def decode_prompted(self) -> Iterator[list[SliceDone]]:
         """Decode the slices whose prompts changed; one step a decode, with the slices that it finished."""
@@ -88,20 +76,21 @@ class ObjectRun:
             yield [self._emptied(index) for index in self._beyond]
             self._steps_left = 0
             return
-        self._tracker.forget(index for index in self._tracker.conditioning if index not in slices)
-        known = self._tracker.conditioning
-        for index in [each for each in slices if each not in self.plan.decode and each not in known]:
-            self._adopt(index)
-            yield []
+        for index in slices:
+            if self._conditioning.can_recall(index):
+                if self._conditioning.recall(index):
+                    yield []
+            elif index not in self.plan.decode:
+                self._adopt(index)
+                yield []
         for index in self.plan.anchors:
             self._adopt(index)
         for index in self.plan.decode:
-            if not any(is_positive(prompt) for prompt in slices[index]) and not self._tracker.conditioning:
+            if not any(is_positive(prompt) for prompt in slices[index]) and not self._conditioning.known:
                 # What only takes away needs to know the object: the slices decoded just now tell.
-                self._tracker.remember_prompted()
+                self._conditioning.remember_decoded()
             result = yield from self._decoded(index, list(slices[index]))
             result = self._obeyed(index, result)
-            self._logits[index] = result
             self._steps_left -= 1
             yield [self._finished(index, result.mask(self.view.slice_shape), result.quality, prompted=True)]
 
@@ -109,28 +98,30 @@ class ObjectRun:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""
         if self.plan.slices and self._beyond:
             yield [self._emptied(index) for index in self._beyond]
-        shared = self._tracker.clone(keep_all=True) if self._mode == "shared" else None
+        tracker = self._conditioning.tracker(self.plan.slices)
+        shared = tracker.clone(keep_all=True) if self._mode == "shared" else None
         for interval in self.plan.intervals:
             starts = self._starts(interval)
             if not starts:
-                yield [self._emptied(index) for index in self._content(interval)]
-            for direction, start in starts.items():
-                tracker = self._tracker.clone() if shared is None else shared
-                region, alone = self._start_region(start), len(starts) == 1
-                ending = self._ending(start) if alone else never_ends
-                front = Front(interval, direction, tracker, region, self._prior, alone, self._left_out, ending)
-                front.joint = self.joint if tracker.tracker.joins else None
+                yield [self._emptied(index) for index in self._last.content if index in interval.slices]
+            correcting = self._correcting(interval, starts)
+            if correcting is not None:
+                interval = interval.nearer_half(correcting)
+            for direction in starts if correcting is None else [correcting]:
+                front = self._front(interval, direction, shared or tracker.clone(), len(starts) == 1)
+                front.joint = self.joint if front.tracker.tracker.joins else None
                 if front.joint is not None and shared is None:
                     # a front of a shared bank reads what the one before it leaves: it is joined when its turn comes
                     front.joint.follow(front)
                 self._fronts.append(front)
+                if correcting is not None:
+                    self._corrections.add(front)
         for step in alternating(self._fronts) if shared is None else one_after_the_other(self._fronts):
             yield self._done(step)
         self._steps_left = 0
 
     def replace(self, index: int, mask: np.ndarray, quality: float) -> SliceDone:
         """Another mask (rows, columns) of a slice than propagation found, within what the round may change."""
-        self._logits.pop(index, None)
         return self._finished(index, mask, quality, prompted=False)
 
     def _done(self, step: FrontStep) -> list[SliceDone]:
@@ -138,46 +129,46 @@ class ObjectRun:
         shape, index = self.view.slice_shape, step.index
         if not step.is_settled and not step.front.is_alone:
             return []
+        if step.front in self._corrections:
+            share = step.front.interval.share_of_above(index)
+            own = share if step.front.direction < 0 else 1 - share
+            mask, quality = blended(SliceLogits.of_mask(self._last.mask(index)), step.result, own, shape)
+            return [self._finished(index, mask, quality, prompted=False)]
         if step.front.is_alone:
-            if self._keeps_tracked:
-                self._logits[index] = step.result
             done = [self._finished(index, step.mask, step.result.quality, prompted=False)]
-            return done + [
-                self._emptied(each) for each in step.unreached if self._labels.slice(self.view.axis, each).any()
-            ]
+            return done + [self._emptied(each) for each in step.unreached if self._last.mask(each).any()]
         other = self._waiting.pop(index, None)
         if other is None:
             self._waiting[index] = step
             return []
         forward, backward = (step, other) if step.front.direction > 0 else (other, step)
-        interval = step.front.interval
-        assert interval.below is not None
-        assert interval.above is not None
-        weight = (index - interval.below) / (interval.above - interval.below)
-        mask, quality = blended(forward.result, backward.result, weight, shape)
-        # Neither result is the blended one: the next round takes its prior from the labelmap.
-        self._logits.pop(index, None)
+        mask, quality = blended(forward.result, backward.result, step.front.interval.share_of_above(index), shape)
         return [self._finished(index, mask, quality, prompted=False)]
 
-    def _starts(self, interval: Interval) -> dict[int, int]:
-        """Conditioning slice that a front starts from, by direction. None starts where the object is said to be absent:
-        beyond such a slice the object has ended, and between it and another one the other knows more.
+    def _starts(self, interval: Interval) -> list[int]:
+        """The directions in which fronts walk. None starts where the object is said to be absent: beyond such a slice
+        the object has ended, and between it and another one the other knows more.
         """
         ends = {direction: interval.below if direction > 0 else interval.above for direction in directions(interval)}
-        return {direction: at for direction, at in ends.items() if at is not None and self._mask(at).any()}
+        return [direction for direction, at in ends.items() if at is not None and self._mask(at).any()]
 
-    def _content(self, interval: Interval) -> list[int]:
-        """Slices of the interval that hold some of the object."""
-        content = self._labels.slices_with_content(self.view.axis)
-        return [int(index) for index in content if interval.first <= index <= interval.last]
+    def _correcting(self, interval: Interval, starts: list[int]) -> int | None:
+        """The direction of the only front that is needed between two conditioning slices where one of them is as it
+        was: the last round's slices stand for what would come from there. None: every start needs its front.
+        """
+        changed = self.plan.changed
+        if self._tolerance == 0 or len(starts) < 2 or any(index in changed for index in interval.slices):
+            return None
+        below, above = interval.below in changed, interval.above in changed
+        return None if below == above else FORWARD if below else BACKWARD
 
     def _content_beyond(self) -> list[int]:
         """Slices with some of the object where it must not be: all without prompts, else what lies beyond its box."""
-        plan, axis = self.plan, self.view.axis
+        plan = self.plan
         if plan.slices and plan.confined is None:
             return []
-        content = [int(index) for index in self._labels.slices_with_content(axis)]
-        if plan.limits is not None and plan.limits.axis == axis:
+        content = self._last.content
+        if plan.limits is not None and plan.limits.axis == self.view.axis:
             content = [index for index in content if plan.limits.first <= index <= plan.limits.last]
         if not plan.slices:
             return content
@@ -187,7 +178,7 @@ class ObjectRun:
     def _obeyed(self, index: int, result: SliceLogits) -> SliceLogits:
         """The decoded slice within what its new clicks allow; where that differs, it is also what memory holds."""
         shape, axis = self.view.slice_shape, self.view.axis
-        before, found = self._labels.slice(axis, index), result.mask(shape)
+        before, found = self._last.mask(index), result.mask(shape)
         mask = bounded(self._edit, before, found)
         points = [prompt for prompt in self.plan.slices[index] if isinstance(prompt, PointPrompt)]
         if len(points) == len(self.plan.slices[index]) and not any(point.positive for point in points):
@@ -199,8 +190,19 @@ class ObjectRun:
         mask = obeyed(mask, self.plan.slices[index], axis, index)
         if np.array_equal(mask, found):
             return result
-        self._tracker.adopt(index, self._tracker.region_of(index), mask)
+        self._conditioning.correct(index, mask)
         return SliceLogits.of_mask(mask, result.quality)
+
+    def _front(self, interval: Interval, direction: int, tracker: RegionTracker, is_alone: bool) -> Front:
+        """The front through an interval in one direction."""
+        start, far = (interval.below, interval.above)[::direction]
+        assert start is not None
+        region = self.view.framing.following(tracker.region_of(start), Extent.of_mask(self._mask(start)))
+        ending = self._ending(start) if is_alone else never_ends
+        has_moved = far is None and self.plan.ends_moved[direction > 0]
+        tolerance = 0.0 if has_moved else self._tolerance
+        settling = settles(tolerance, self._last.mask, self.plan.changed, direction, far)
+        return Front(interval, direction, tracker, region, self._prior, is_alone, self._left_out, ending, settling)
 
     def _ending(self, start: int) -> HasEnded:
         """Judges whether a slice lies beyond the object's end, seen from conditioning slice `start`."""
@@ -211,7 +213,7 @@ class ObjectRun:
 
     def _known_near(self, index: int) -> np.ndarray | None:
         """The mask on the nearest other conditioning slice that shows the object; None where there is none."""
-        others = [at for at in self._tracker.conditioning if at != index and self._mask(at).any()]
+        others = [at for at in self._conditioning.known if at != index and self._mask(at).any()]
         return self._mask(min(others, key=lambda at: abs(at - index))) if others else None
 
     def _left_out(self, index: int, mask: np.ndarray) -> np.ndarray:
@@ -222,18 +224,18 @@ class ObjectRun:
     def _decoded(self, index: int, prompts: list[Prompt]) -> Generator[list[SliceDone], None, SliceLogits]:
         """Decode one slice; where clicks alone leave the region open, one step for each region that is tried."""
         framing, shape = self.view.framing, self.view.slice_shape
-        last, neighbour = self._last(index), self._neighbour(index)
+        last, neighbour = self._last.result(index), self._neighbour(index)
         says_anew = is_drawing(prompts[-1]) and not isinstance(prompts[-1], MaskPrompt)
-        if last is None and not says_anew and any(each != index for each in self._tracker.conditioning):
+        if last is None and not says_anew and any(each != index for each in self._conditioning.known):
             # Propagation has judged this slice as well: that it found nothing is what the clicks correct.
-            last = self._logits.get(index) or SliceLogits.of_mask(np.zeros(shape, bool))
+            last = SliceLogits.of_mask(np.zeros(shape, bool))
         if self.plan.added and not self._corrects_with_prior and all(sign_of(each) is not None for each in prompts):
             last = None
         inside = lasso_prior(prompts, self.view.axis, index)
         if inside is not None:
             last = SliceLogits.of_mask(inside)
         region, is_guess = first_region(framing, self.view.axis, index, prompts, self._known_extent(index))
-        result = self._tracker.prompt(index, region, prompts, last, neighbour)
+        result = self._conditioning.decode(index, region, prompts, last, neighbour)
         for _ in range(ZOOM_STEPS if is_guess else 0):
             named = prompts_extent(prompts, self.view.axis, index)
             wanted = None if named is None else framing.zoomed(region, result.extent(shape), named)
@@ -241,74 +243,57 @@ class ObjectRun:
                 break
             yield []
             region = wanted
-            result = self._tracker.prompt(index, region, prompts, last, neighbour)
+            result = self._conditioning.decode(index, region, prompts, last, neighbour)
         return result
 
     def _adopt(self, index: int) -> None:
-        """Remember a conditioning slice of an earlier round from its mask."""
-        mask = self._labels.slice(self.view.axis, index)
+        """Remember a slice of an earlier round from its mask."""
+        mask = self._last.mask(index)
         prompts = self.plan.slices.get(index, ())
         region, _ = first_region(self.view.framing, self.view.axis, index, prompts, Extent.of_mask(mask))
-        self._tracker.adopt(index, region, mask)
-
-    def _start_region(self, start: int) -> Region:
-        """The region of the first slice beside conditioning slice `start`."""
-        return self.view.framing.following(self._tracker.region_of(start), Extent.of_mask(self._mask(start)))
+        self._conditioning.adopt(index, region, mask)
 
     def _mask(self, index: int) -> np.ndarray:
         """The slice's mask as it stands in this round."""
-        return self._unpacked(index) if index in self.masks else self._labels.slice(self.view.axis, index)
-
-    def _last(self, index: int) -> SliceLogits | None:
-        """The slice's result of the last round; None where it had no foreground."""
-        mask = self._labels.slice(self.view.axis, index)
-        if not mask.any():
-            return None
-        return self._logits.get(index) or SliceLogits.of_mask(mask)
+        return self._unpacked(index) if index in self.masks else self._last.mask(index)
 
     def _known_extent(self, index: int) -> Extent | None:
         """The box of the object's mask on the slice, else on its nearest conditioning slice."""
-        known = self._tracker.conditioning
-        for at in [index, *sorted(known, key=lambda each: abs(each - index))[:1]]:
-            extent = Extent.of_mask(self._labels.slice(self.view.axis, at))
-            if extent is not None:
-                return extent
-        return None
+        nearest = sorted(self._conditioning.known, key=lambda each: abs(each - index))[:1]
+        found = (self._last.extent(at) for at in [index, *nearest])
+        return next((extent for extent in found if extent is not None), None)
 
     def _neighbour(self, index: int) -> tuple[int, SliceLogits] | None:
         """The slice beside `index` on the side of its nearest conditioning slice, with its last result."""
-        others = [each for each in self._tracker.conditioning if each != index]
+        others = [each for each in self._conditioning.known if each != index]
         if not others:
             return None
         nearest = min(others, key=lambda at: abs(at - index))
         beside = index + (1 if nearest > index else -1)
-        last = self._last(beside)
+        last = self._last.result(beside)
         return None if last is None else (beside, last)
 
     def _prior(self, index: int) -> SliceLogits | None:
         """What a tracked slice is given of its last result."""
-        return self._last(index) if self._keeps_tracked else None
+        return self._last.result(index) if self.view.store.network.info.tracks_with_prior else None
 
     @property
     def _corrects_with_prior(self) -> bool:
         return self.view.store.network.info.corrects_with_prior
 
-    @property
-    def _keeps_tracked(self) -> bool:
-        return self.view.store.network.info.tracks_with_prior
-
     def _finished(self, index: int, mask: np.ndarray, quality: float, prompted: bool) -> SliceDone:
-        before = self._labels.slice(self.view.axis, index)
-        mask = self._left_out(index, mask)
-        mask = bounded(self._edit, before, mask)
-        if self.plan.limits is not None:
-            mask = self.plan.limits.kept(before, mask, self.view.axis, index)
+        mask = self._allowed(index, mask)
         self.masks[index] = np.packbits(mask, axis=1)
         self.qualities[index] = quality if mask.any() else None
         return SliceDone(self.number, self.view.axis, index, mask, quality, prompted)
 
+    def _allowed(self, index: int, mask: np.ndarray) -> np.ndarray:
+        """A found mask within what the slice's strokes, the round's edit and its limits allow."""
+        before = self._last.mask(index)
+        mask = bounded(self._edit, before, self._left_out(index, mask))
+        return mask if self.plan.limits is None else self.plan.limits.kept(before, mask, self.view.axis, index)
+
     def _emptied(self, index: int) -> SliceDone:
-        self._logits.pop(index, None)
         return self._finished(index, np.zeros(self.view.slice_shape, bool), 0.0, prompted=False)
 
     def _unpacked(self, index: int) -> np.ndarray:

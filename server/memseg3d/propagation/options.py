@@ -13,6 +13,8 @@ from memseg3d.propagation.window import Window
 RegionMode = Literal["auto", "crop", "whole"]
 BankMode = Literal["independent", "shared"]
 
+DEFAULT_TOLERANCE = 0.05
+
 
 class OptionsError(PropagationError):
     """An option is unknown or has a value that it cannot have."""
@@ -33,6 +35,9 @@ class Options:
     "shared" memory bank (backward reads what forward has stored, as the official SAM 2 predictor does).
     consensus: propagate along the two other axes as well, and let the three vote on every voxel.
     memory: name of the memory policy (`propagation/policies`), "default": what the network was trained with.
+    tolerance: a correction goes no further than to where the masks of a few slices in a row differ from the last
+    round's by no more than so much (1 - intersection over union); 0: always on to the next prompted slice or the
+    object's end.
     """
 
     window: tuple[float, float] | None = None
@@ -44,6 +49,7 @@ class Options:
     bidirectional: BankMode = "independent"
     memory: str = "default"
     consensus: bool = False
+    tolerance: float = DEFAULT_TOLERANCE
 
     def __post_init__(self) -> None:
         if self.window is not None:
@@ -62,6 +68,8 @@ class Options:
             raise OptionsError(f"Option memory must be one of {', '.join(POLICIES)}; it is {self.memory!r}.")
         if self.reach is not None and not (isinstance(self.reach, int | float) and 0 < self.reach < float("inf")):
             raise OptionsError(f"Option reach must be a number above 0; it is {self.reach!r}.")
+        if not _is_number(self.tolerance) or not 0 <= self.tolerance < 1:
+            raise OptionsError(f"Option tolerance must be a number from 0 to below 1; it is {self.tolerance!r}.")
         for name in ("first", "last"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
@@ -93,6 +101,10 @@ class Options:
         first = 0 if self.first is None else min(self.first, slice_count - 1)
         last = slice_count - 1 if self.last is None else min(self.last, slice_count - 1)
         return first, last
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _window(value: Any) -> tuple[float, float]:

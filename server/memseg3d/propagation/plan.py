@@ -22,6 +22,22 @@ class Interval:
     last: int
     """Slices to propagate through, inclusive; first > last where there are none."""
 
+    @property
+    def slices(self) -> range:
+        """Those to propagate through."""
+        return range(self.first, self.last + 1)
+
+    def nearer_half(self, direction: int) -> Interval:
+        """The half that a front in `direction` walks through first; its ends still are those of the whole."""
+        halves = [index for index in self.slices if (self.share_of_above(index) < 0.5) == (direction > 0)]
+        return replace(self, first=min(halves, default=self.last + 1), last=max(halves, default=self.last))
+
+    def share_of_above(self, index: int) -> float:
+        """How much the conditioning slice above counts on slice `index`, against the one below: 0 to 1."""
+        assert self.below is not None
+        assert self.above is not None
+        return (index - self.below) / (self.above - self.below)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -41,15 +57,23 @@ class Plan:
     """Outside of them the round changes no voxel."""
     held: Slices = field(default_factory=dict)
     """Strokes on slices that are not conditioning: what they leave out is left out of what propagation finds there."""
+    changed: frozenset[int] = frozenset()
+    """Slices whose prompts changed, those that lost their last one included."""
+    ends_moved: tuple[bool, bool] = (False, False)
+    """At the low and the high end the object may now end elsewhere: the last round's slices tell nothing of that."""
+    is_afresh: bool = False
+    """True where there is no earlier result along this axis."""
     anchors: tuple[int, ...] = ()
     """Slices just outside the limits, with a conditioning slice beyond them: propagation goes on from their masks."""
 
 
-def plan_round(before: Slices, after: Slices, limits: tuple[int, int], afresh: bool, ends_moved: bool = False) -> Plan:
+def plan_round(
+    before: Slices, after: Slices, limits: tuple[int, int], afresh: bool, ends_moved: tuple[bool, bool] = (False, False)
+) -> Plan:
     """Decode the slices whose prompts changed and propagate through the intervals next to them.
 
-    afresh: everything is computed (first round of the object, or another axis than before). ends_moved: the object may
-    now reach further outward than before, or less far.
+    afresh: everything is computed (first round of the object, or another axis than before). ends_moved: at the low and
+    at the high end the object may now reach further outward than before, or less far.
     """
     if afresh:
         changed = set(after)
@@ -59,14 +83,25 @@ def plan_round(before: Slices, after: Slices, limits: tuple[int, int], afresh: b
     intervals = tuple(
         interval
         for interval in intervals_of(sorted(after), limits)
-        if afresh or _is_touched(interval, changed) or (ends_moved and None in (interval.below, interval.above))
+        if afresh
+        or _is_touched(interval, changed)
+        or (interval.below is None and ends_moved[0])
+        or (interval.above is None and ends_moved[1])
     )
     if afresh:
-        return Plan(after, decode, intervals)
+        return Plan(after, decode, intervals, changed=frozenset(changed), ends_moved=(True, True), is_afresh=True)
     known = {prompt.id for prompts in before.values() for prompt in prompts}
     added = tuple(prompt for prompts in after.values() for prompt in prompts if prompt.id not in known)
     kept = {prompt.id for prompts in after.values() for prompt in prompts}
-    return Plan(after, decode, intervals, added, withdrew=not known <= kept)
+    return Plan(
+        after,
+        decode,
+        intervals,
+        added,
+        withdrew=not known <= kept,
+        changed=frozenset(changed),
+        ends_moved=ends_moved,
+    )
 
 
 def limited(plan: Plan, limits: SliceLimits, axis: int, has_content: Callable[[int], bool]) -> Plan:

@@ -29,10 +29,17 @@ def named(prompts: Sequence[Prompt], round_id: str) -> list[Prompt]:
 
 
 def updated(
-    current: Mapping[str, Prompt], added: Sequence[Prompt], removed: Sequence[str], shape: tuple[int, int, int]
+    current: Mapping[str, Prompt],
+    added: Sequence[Prompt],
+    removed: Sequence[str],
+    shape: tuple[int, int, int],
+    may_be_empty: bool = False,
 ) -> PromptSet:
-    """The set after a round: `removed` ids go, `added` prompts (named) come. Raises `PromptError`."""
-    if not added and not removed:
+    """The set after a round: `removed` ids go, `added` prompts (named) come. Raises `PromptError`.
+
+    may_be_empty: the round does something else as well.
+    """
+    if not added and not removed and not may_be_empty:
         raise PromptError("The round has no prompt and removes none; add a point or a drawing.")
     unknown = [each for each in removed if each not in current]
     if unknown:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memseg3d.propagation.errors import SessionError
+from memseg3d.propagation.kept import KeptSlice
 from memseg3d.propagation.labelmaps import Delta
 from memseg3d.propagation.limits import SliceLimits, limits_from_json
 from memseg3d.propagation.prompt_json import prompt_from_json, prompt_to_json
@@ -20,6 +21,7 @@ class ObjectChange:
 
     qualities: predicted quality of the slices across `axis` that were computed, None where the slice is empty now.
     voxels, checksum: of the labelmap after the round. window: the object's own window, where the network takes one.
+    kept: what memory holds of the conditioning slices that the round decoded, None for those that are none any more.
     """
 
     axis: int
@@ -28,6 +30,7 @@ class ObjectChange:
     voxels: int
     checksum: str
     window: Window | None = None
+    kept: dict[int, KeptSlice | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object that `from_json` reads."""
@@ -38,6 +41,7 @@ class ObjectChange:
             "voxels": self.voxels,
             "checksum": self.checksum,
             "window": None if self.window is None else [self.window.low, self.window.high],
+            "kept": {str(index): None if each is None else each.to_json() for index, each in self.kept.items()},
         }
 
     @classmethod
@@ -54,6 +58,11 @@ class ObjectChange:
             voxels=int(data["voxels"]),
             checksum=str(data["checksum"]),
             window=None if data["window"] is None else Window(*data["window"]),
+            # Older workers kept nothing: their conditioning slices are remembered from the labelmap.
+            kept={
+                int(index): None if each is None else KeptSlice.from_json(each)
+                for index, each in data.get("kept", {}).items()
+            },
         )
 
 
@@ -61,7 +70,7 @@ class ObjectChange:
 class RoundRecord:
     """A closed round. prompts: those it added, with ids; removed: ids; options: JSON of the session's options.
 
-    started, finished: seconds since the epoch. limits: by object.
+    started, finished: seconds since the epoch. limits: by object. full: objects that it computed anew.
     """
 
     id: str
@@ -72,6 +81,7 @@ class RoundRecord:
     finished: float
     objects: dict[int, ObjectChange]
     limits: dict[int, SliceLimits] = field(default_factory=dict)
+    full: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """JSON object that `from_json` reads."""
@@ -80,6 +90,7 @@ class RoundRecord:
             "prompts": [prompt_to_json(prompt) for prompt in self.prompts],
             "removed": list(self.removed),
             "limits": {str(number): limits.to_json() for number, limits in self.limits.items()},
+            "full": list(self.full),
             "options": self.options,
             "started": self.started,
             "finished": self.finished,
@@ -100,6 +111,7 @@ class RoundRecord:
                 objects={int(number): ObjectChange.from_json(change) for number, change in data["objects"].items()},
                 # Journals of the first workers know no limits.
                 limits=limits_from_json(data.get("limits", {})),
+                full=tuple(int(number) for number in data.get("full", ())),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SessionError(

@@ -11,24 +11,24 @@ import numpy as np
 
 from memseg3d.network.seam import Network
 from memseg3d.propagation.changed_slices import ChangedSlices
-from memseg3d.propagation.consensus import ConsensusRun, total_cost
+from memseg3d.propagation.conditioning import Memories
+from memseg3d.propagation.consensus import total_cost
 from memseg3d.propagation.errors import SessionError
 from memseg3d.propagation.events import ObjectSummary, RoundDone, Suggestion
 from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.labelmaps import LabelVolume, verify
 from memseg3d.propagation.limits import SliceLimits
-from memseg3d.propagation.object_plan import plan_object
-from memseg3d.propagation.object_run import LiveObject, ObjectRun
+from memseg3d.propagation.object_replay import ObjectReplay, steps_of
+from memseg3d.propagation.object_start import ObjectTools, applied
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.plan import Slices
-from memseg3d.propagation.prompt_sets import by_object, by_slice, check_seen, named, propagation_axis, updated
+from memseg3d.propagation.prompt_sets import by_object, by_slice, check_seen, named, updated
 from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.records import ObjectChange, RoundRecord
 from memseg3d.propagation.run import Run
 from memseg3d.propagation.staged import StagedObject
 from memseg3d.propagation.states import ObjectState, prompts_after, states_after
-from memseg3d.propagation.view import View, first_region, window_of_object
+from memseg3d.propagation.view import View
 from memseg3d.propagation.volume import Volume
 from memseg3d.propagation.window import Window, automatic_window
 
@@ -59,12 +59,12 @@ class Session:
         self.options = options or Options()
         self.store = store or FeatureStore(network)
         self.window = Window(*self.options.window) if self.options.window else automatic_window(volume)
-        self._network = network
         self._records: list[RoundRecord] = []
         self._applied = 0
         self._states: dict[int, ObjectState] = {}
         self._labels: dict[int, LabelVolume] = {}
-        self._live: dict[int, LiveObject] = {}
+        self._memories: dict[int, Memories] = {}
+        self._tools = ObjectTools(volume, network, self.options, self.store, self.window, self._folder)
         self._run: Run | None = None
 
     @property
@@ -112,33 +112,44 @@ class Session:
         prompts: Sequence[Prompt],
         removed: Sequence[str] = (),
         limits: Mapping[int, SliceLimits] | None = None,
+        full: Sequence[int] = (),
     ) -> Run:
         """Start a round that adds `prompts` and takes the prompts of the ids `removed` away.
 
-        limits: by object, between which slices this round may change it; others are not bounded.
-        Raises `PromptError`, or `SessionError` (busy, duplicate_round). Nothing is computed before the first `next`.
+        limits: by object, between which slices this round may change it; others are not bounded. full: objects that are
+        computed anew from all their prompts, round by round and with no tolerance, whatever was found before.
+        Raises `PromptError`, or `SessionError` (busy, duplicate_round, unknown_object). Nothing is computed before the
+        first `next`.
         """
         self._check_idle()
         if any(record.id == round_id for record in self._records[: self._applied]):
             raise SessionError("duplicate_round", f"Round {round_id} has been run already; give each round its own id.")
         added = named(prompts, round_id)
         before = prompts_after(self._records[: self._applied])
-        after = updated(before, added, removed, self.volume.shape)
+        after = updated(before, added, removed, self.volume.shape, may_be_empty=bool(full))
         removed_objects = {before[name].object for name in removed}
-        touched = sorted({prompt.object for prompt in added} | removed_objects)
+        touched = sorted({prompt.object for prompt in added} | removed_objects | set(full))
         sorted_prompts = by_object(after)
         bounds = dict(limits or {})
         for number, each in bounds.items():
             each.check(number, self.volume.shape, [prompt for prompt in added if prompt.object == number])
         for number in touched:
-            check_seen([prompt for prompt in added if prompt.object == number], self._axis(number, sorted_prompts))
-        objects = [self._object_run(number, sorted_prompts.get(number, []), bounds.get(number)) for number in touched]
+            axis = self._tools.axis(sorted_prompts.get(number, []), self._states.get(number))
+            check_seen([prompt for prompt in added if prompt.object == number], axis)
+        for number in full:
+            self._state(number)
+        objects = [
+            self._object_run(number, sorted_prompts.get(number, []), bounds.get(number), number in full)
+            for number in touched
+        ]
         started = time.time()
 
         def close(seconds: float) -> RoundDone:
             changes = self._commit(objects)
             options = self.options.to_json()
-            record = RoundRecord(round_id, tuple(added), tuple(removed), options, started, time.time(), changes, bounds)
+            record = RoundRecord(
+                round_id, tuple(added), tuple(removed), options, started, time.time(), changes, bounds, tuple(full)
+            )
             self._records[self._applied :] = [record]
             self._set_applied(self._applied + 1)
             return ended("closed", seconds)
@@ -159,12 +170,13 @@ class Session:
         after = updated(prompts_after(self._records[: self._applied]), added, (), self.volume.shape)
         sorted_prompts, found = by_object(after), {}
         for number in sorted({prompt.object for prompt in added}):
-            axis, live = self._axis(number, sorted_prompts), self._live.get(number)
-            slices = by_slice(sorted_prompts[number], axis)
-            stands = live is not None and live.tracker.view.axis == axis
-            view = live.tracker.view if live and stands else self._view(axis, slices, self._states.get(number))
+            state = self._states.get(number)
+            axis = self._tools.axis(sorted_prompts[number], state)
+            slices: Slices = by_slice(sorted_prompts[number], axis)
+            view = self._tools.view(axis, slices, state)
             touched = by_slice([prompt for prompt in added if prompt.object == number], axis)
-            found[number] = view, {index: slices[index] for index in touched}
+            seen: Slices = {index: slices[index] for index in touched}
+            found[number] = view, seen
         return found
 
     def undo(self) -> ChangedSlices:
@@ -209,60 +221,25 @@ class Session:
         self._records, self._labels = read, labels
         self._set_applied(count)
 
-    def _axis(self, number: int, prompts: Mapping[int, list[Prompt]]) -> int:
-        """The axis along which an object with these prompts, by object, is propagated."""
-        own = prompts.get(number, [])
-        return propagation_axis(own, self.options.axis) if own else self._state(number).axis
-
-    def _object_run(self, number: int, prompts: list[Prompt], bounds: SliceLimits | None) -> StagedObject:
-        """Plan one object's part of a round whose prompts then are `prompts`."""
-        state = self._states.get(number)
-        axis = self._axis(number, {number: prompts})
-        same_axis = state is not None and state.axis == axis and bool(state.prompts)
-        labels = self._labels.get(number) or self._new_labels()
-        before = state if same_axis else None
-        plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
-        live = self._live.get(number) if same_axis else None
-        view = live.tracker.view if live else self._view(axis, plan.slices, state)
-        run = ObjectRun(number, view, plan, labels, live, self.options.bidirectional, self.options.memory)
-        if not self.options.consensus:
-            return run
-        return ConsensusRun(run, prompts, labels, self.options, self._folder, is_afresh=before is None)
-
-    def _view(self, axis: int, slices: Slices, state: ObjectState | None) -> View:
-        info = self._network.info
-        crop = self.options.region == "crop" or (self.options.region == "auto" and info.prefers_crop)
-        framing = Framing(self.volume.slice_shape(axis), self.volume.slice_spacing(axis), info.image_size, crop)
-        windows = [self.window]
-        if info.channels == 2:
-            own = state.window if state is not None and state.prompts else None
-            windows.append(own or self._object_window(axis, slices, framing) or self.window)
-        return View(self.volume, axis, framing, tuple(windows), self.store)
-
-    def _object_window(self, axis: int, slices: Slices, framing: Framing) -> Window | None:
-        for index, prompts in slices.items():
-            region, _ = first_region(framing, axis, index, prompts, None)
-            window = window_of_object(self.volume, axis, index, prompts, region)
-            if window is not None:
-                return window
-        return None
+    def _object_run(
+        self, number: int, prompts: list[Prompt], bounds: SliceLimits | None, is_full: bool
+    ) -> StagedObject:
+        """One object's part of a round whose prompts then are `prompts`."""
+        state, labels = self._states.get(number), self._labels.get(number) or self._new_labels()
+        if is_full:
+            steps = steps_of(number, self._records[: self._applied], prompts, bounds)
+            return ObjectReplay(number, self._tools, steps, state, labels, self._new_labels())
+        return self._tools.object_run(number, prompts, state, labels, self._memories.get(number, {}), bounds)
 
     def _commit(self, objects: Sequence[StagedObject]) -> dict[int, ObjectChange]:
         """Make the staged results the session's own."""
-        deltas = {}
-        for each in objects:
-            labels = self._labels.get(each.number) or self._new_labels()
-            deltas[each.number] = (labels, labels.delta_to(each.view.axis, each.masks))
+        found = [(each, self._labels.get(each.number) or self._new_labels()) for each in objects]
+        deltas = [labels.delta_to(each.view.axis, each.masks) for each, labels in found]
         changes = {}
-        for each in objects:
-            labels, delta = deltas[each.number]
-            labels.apply(delta)
+        for (each, labels), delta in zip(found, deltas, strict=True):
+            changes[each.number] = applied(each, labels, delta)
             self._labels[each.number] = labels
-            self._live[each.number] = each.live()
-            own = each.view.windows[1] if len(each.view.windows) > 1 else None
-            changes[each.number] = ObjectChange(
-                each.view.axis, delta, each.qualities, labels.voxels(), labels.checksum(), own
-            )
+            self._memories[each.number] = each.memories()
         return changes
 
     def _step_to(self, applied: int) -> ChangedSlices:
@@ -270,8 +247,8 @@ class Session:
         record = self._records[min(applied, self._applied)]
         for number, change in record.objects.items():
             self._flip(self._labels.setdefault(number, self._new_labels()), change)
-            # What was live belongs to the round before; the next round starts from the labelmap.
-            self._live.pop(number, None)
+            # These belong to the round before; the next round encodes what is kept with the rounds that stand.
+            self._memories.pop(number, None)
         self._set_applied(applied)
         for number in record.objects:
             if number in self._states:

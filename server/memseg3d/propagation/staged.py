@@ -7,20 +7,25 @@ from typing import Protocol
 
 import numpy as np
 
+from memseg3d.propagation.conditioning import Memories
 from memseg3d.propagation.events import SliceDone
 from memseg3d.propagation.fronts import Joint
-from memseg3d.propagation.object_run import LiveObject
+from memseg3d.propagation.kept import KeptSlice
 from memseg3d.propagation.view import View
 
 
 class StagedObject(Protocol):
-    """One object in a running round (`ObjectRun`, `ConsensusRun`)."""
+    """One object in a running round (`ObjectRun`, `ConsensusRun`, `ObjectReplay`)."""
 
     number: int
-    view: View
     masks: dict[int, np.ndarray]
     qualities: dict[int, float | None]
     joint: Joint | None
+
+    @property
+    def view(self) -> View:
+        """How its slices are seen."""
+        ...
 
     @property
     def steps_left(self) -> int:
@@ -35,6 +40,10 @@ class StagedObject(Protocol):
         """Track slices, one a step."""
         ...
 
-    def live(self) -> LiveObject:
-        """What the next round can make use of."""
+    def kept(self) -> dict[int, KeptSlice | None]:
+        """What the round changes of the kept conditioning slices; None where a slice is none any more."""
+        ...
+
+    def memories(self) -> Memories:
+        """What the next round can make use of; it goes without as well."""
         ...

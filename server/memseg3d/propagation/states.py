@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from memseg3d.propagation.events import ObjectSummary, Suggestion
+from memseg3d.propagation.kept import KeptSlice
 from memseg3d.propagation.prompt_sets import PromptSet, by_object, by_slice
 from memseg3d.propagation.prompts import Prompt
-from memseg3d.propagation.records import RoundRecord
+from memseg3d.propagation.records import ObjectChange, RoundRecord
 from memseg3d.propagation.window import Window
 
 
 @dataclass(frozen=True)
 class ObjectState:
     """prompts: the object's own, in order. axis: its propagation axis. qualities: of the slices with foreground across
-    it.
+    it. kept: what memory holds of its conditioning slices across it.
     """
 
     axis: int
@@ -23,6 +24,7 @@ class ObjectState:
     window: Window | None
     prompts: list[Prompt] = field(default_factory=list)
     qualities: dict[int, float] = field(default_factory=dict)
+    kept: dict[int, KeptSlice] = field(default_factory=dict)
 
     @property
     def slices(self) -> dict[int, list[Prompt]]:
@@ -54,13 +56,25 @@ def states_after(records: Sequence[RoundRecord]) -> dict[int, ObjectState]:
     states: dict[int, ObjectState] = {}
     for record in records:
         for number, change in record.objects.items():
-            before = states.get(number)
-            qualities = dict(before.qualities) if before is not None and before.axis == change.axis else {}
-            for index, quality in change.qualities.items():
-                if quality is None:
-                    qualities.pop(index, None)
-                else:
-                    qualities[index] = quality
-            summary = ObjectSummary(change.voxels, change.checksum)
-            states[number] = ObjectState(change.axis, summary, change.window, own.get(number, []), qualities)
+            states[number] = after_change(states.get(number), change, own.get(number, []))
     return states
+
+
+def after_change(before: ObjectState | None, change: ObjectChange, prompts: list[Prompt]) -> ObjectState:
+    """The state that a round's change of an object leaves. prompts: the object's own, in order."""
+    same_axis = before is not None and before.axis == change.axis
+    qualities = dict(before.qualities) if before is not None and same_axis else {}
+    kept = dict(before.kept) if before is not None and same_axis else {}
+    for index, quality in change.qualities.items():
+        if quality is None:
+            qualities.pop(index, None)
+        else:
+            qualities[index] = quality
+    for index, each in change.kept.items():
+        if each is None:
+            kept.pop(index, None)
+        else:
+            kept[index] = each
+    return ObjectState(
+        change.axis, ObjectSummary(change.voxels, change.checksum), change.window, prompts, qualities, kept
+    )

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, FiniteFloat
 
-from memseg3d.service.prompt_words import PROMPTS, Axis, Extent, LimitsWords, PromptId, PromptWords, Request
+from memseg3d.propagation.options import DEFAULT_TOLERANCE
+from memseg3d.service.prompt_words import PROMPTS, Axis, Extent, LimitsWords, ObjectId, PromptId, PromptWords, Request
 
 PROTOCOLS = [1]
-FEATURES = ["limits", "empty_mask", "hints", "memory", "consensus"]
+FEATURES = ["limits", "empty_mask", "hints", "memory", "consensus", "tolerance", "full"]
 """What a worker of protocol 1 may lack where it is older: a client looks here before it asks for it."""
 
 MemoryName = Literal["default", "stm", "self_sorting", "quality", "distractor", "motion", "tree"]
@@ -29,6 +30,7 @@ class OptionsWords(Request):
     bidirectional: Literal["independent", "shared"] = "independent"
     memory: MemoryName = "default"
     consensus: bool = False
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = DEFAULT_TOLERANCE
 
 
 class SessionRequest(Request):
@@ -40,12 +42,16 @@ class SessionRequest(Request):
 
 
 class RoundRequest(Request):
-    """A round: new prompts, the ids of older ones that no longer hold, and between which slices objects may change."""
+    """A round: new prompts, the ids of older ones that no longer hold, and between which slices objects may change.
+
+    full: objects that are computed anew from all their prompts.
+    """
 
     id: UUID
     prompts: list[PromptWords] = Field(default_factory=list)
     removed: list[PromptId] = Field(default_factory=list)
     limits: dict[ObjectKey, LimitsWords] = Field(default_factory=dict)
+    full: list[ObjectId] = Field(default_factory=list)
 
 
 class HintRequest(Request):

@@ -57,7 +57,7 @@ class SessionRegistry:
         """State of a new session, or of the one that has this id already; True where it is new. Raises ServiceError."""
         if session_id in self._volumes:
             served = self.find(session_id)
-            if served.history.volume != volume_id or served.history.options != options:
+            if served.history.volume != volume_id or not served.has_options(options):
                 raise ServiceError(
                     "conflict", "A session with this id exists for another volume or with other options: use a new id."
                 )

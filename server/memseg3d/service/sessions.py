@@ -33,6 +33,10 @@ from memseg3d.service.wire import Line, error_line, objects_words, round_line, s
 
 log = logging.getLogger(__name__)
 
+_DEFAULTS = Options().to_json()
+OF_OLDER_WORKERS = {"tolerance": 0.0}
+"""Options that the sessions of older workers lack, and what these workers did."""
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -81,6 +85,12 @@ class ServedSession:
     def is_running(self) -> bool:
         """Whether a round is being computed."""
         return self._running is not None
+
+    def has_options(self, options: dict[str, Any]) -> bool:
+        """Whether the session was opened with these options; those that its worker did not know are left out."""
+        known = self.history.options
+        asked = {name: value for name, value in options.items() if name in known or value != _DEFAULTS.get(name)}
+        return asked == known
 
     def touch(self) -> None:
         """The session was used just now."""
@@ -216,9 +226,9 @@ class ServedSession:
     def _begun(self, request: dict[str, Any]) -> RunningRound:
         try:
             prompts = [prompt_from_json(words, self._volume.shape) for words in request["prompts"]]
-            # Rounds that an older worker began know no limits.
+            # Rounds that an older worker began know neither limits nor objects to compute anew.
             limits = limits_from_json(request.get("limits", {}))
-            run = self._session.begin(request["id"], prompts, request["removed"], limits)
+            run = self._session.begin(request["id"], prompts, request["removed"], limits, request.get("full", ()))
         except SessionError as error:
             raise ServiceError("bad_request", error.message) from error
         except PropagationError as error:
@@ -258,7 +268,7 @@ class ServedSession:
     def _restored(self) -> Session:
         """Propagation's session as the journal tells it."""
         tools = self._tools
-        options = _options(self.history.options)
+        options = _options(OF_OLDER_WORKERS | self.history.options)
         session = Session(self._volume, tools.network, options, tools.features, tools.scratch)
         kept = [*self.history.applied, *self.history.redoable]
         session.restore([item.record for item in kept if item.record is not None], applied=len(self.history.applied))

@@ -1,0 +1,54 @@
+"""What the rounds before have left of an object: its masks, and what memory holds of its prompted slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from memseg3d.propagation.kept import KeptSlice
+from memseg3d.propagation.labelmaps import LabelVolume
+from memseg3d.propagation.regions import Extent
+from memseg3d.propagation.slice_logits import SliceLogits
+from memseg3d.propagation.view import View
+
+_HOST = torch.device("cpu")
+
+
+class LastRound:
+    """Read only, and told by the closed rounds alone: what else was computed since the worker started plays no part."""
+
+    def __init__(self, view: View, labels: LabelVolume, kept: Mapping[int, KeptSlice]) -> None:
+        """labels: the object's labelmap. kept: of its conditioning slices, by index across the view's axis."""
+        self.kept = kept
+        self._view = view
+        self._labels = labels
+
+    def mask(self, index: int) -> np.ndarray:
+        """Boolean (rows, columns)."""
+        return self._labels.slice(self._view.axis, index)
+
+    @cached_property
+    def content(self) -> list[int]:
+        """Sorted indices of the slices that hold some of the object."""
+        return [int(index) for index in self._labels.slices_with_content(self._view.axis)]
+
+    def extent(self, index: int) -> Extent | None:
+        """The rectangle around the slice's mask; None where it is empty."""
+        return Extent.of_mask(self.mask(index))
+
+    def result(self, index: int) -> SliceLogits | None:
+        """The slice's result; None where it has no foreground. Logits where memory holds them for just this mask."""
+        mask = self.mask(index)
+        if not mask.any():
+            return None
+        kept = self.kept.get(index)
+        if kept is not None:
+            logits = kept.logits.tensor(_HOST)[0, 0].float().numpy().astype(np.float16)
+            present = bool(kept.object_score.tensor(_HOST)[0, 0] > 0)
+            result = SliceLogits(kept.region, logits, float(kept.quality.tensor(_HOST)[0]), present)
+            if np.array_equal(result.mask(self._view.slice_shape), mask):
+                return result
+        return SliceLogits.of_mask(mask)

@@ -1,0 +1,99 @@
+"""How one object's part of a round begins, and what it leaves once its result is in the labelmap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from memseg3d.network.seam import Network
+from memseg3d.propagation.conditioning import Memories
+from memseg3d.propagation.consensus import ConsensusRun
+from memseg3d.propagation.features import FeatureStore
+from memseg3d.propagation.framing import Framing
+from memseg3d.propagation.labelmaps import Delta, LabelVolume
+from memseg3d.propagation.last_round import LastRound
+from memseg3d.propagation.limits import SliceLimits
+from memseg3d.propagation.object_plan import plan_object
+from memseg3d.propagation.object_run import ObjectRun
+from memseg3d.propagation.options import Options
+from memseg3d.propagation.plan import Slices
+from memseg3d.propagation.prompt_sets import propagation_axis
+from memseg3d.propagation.prompts import Prompt
+from memseg3d.propagation.records import ObjectChange
+from memseg3d.propagation.staged import StagedObject
+from memseg3d.propagation.states import ObjectState
+from memseg3d.propagation.view import View, first_region, window_of_object
+from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.window import Window
+
+
+@dataclass(frozen=True)
+class ObjectTools:
+    """What all objects of a session share. window: the session's. folder: of large labelmaps."""
+
+    volume: Volume
+    network: Network
+    options: Options
+    store: FeatureStore
+    window: Window
+    folder: Path | None = None
+
+    def axis(self, prompts: Sequence[Prompt], state: ObjectState | None) -> int:
+        """The axis along which an object is propagated; one that has lost all prompts keeps its own."""
+        if prompts or state is None:
+            return propagation_axis(prompts, self.options.axis)
+        return state.axis
+
+    def object_run(
+        self,
+        number: int,
+        prompts: Sequence[Prompt],
+        state: ObjectState | None,
+        labels: LabelVolume,
+        memories: Memories,
+        bounds: SliceLimits | None,
+        tolerance: float | None = None,
+    ) -> StagedObject:
+        """The object's part of a round after which its prompts are `prompts`.
+
+        state, labels: as the last round left them. memories: of the kept slices, as far as they are encoded. bounds:
+        the round's limits. tolerance: None takes the session's.
+        """
+        axis = self.axis(prompts, state)
+        before = state if state is not None and state.axis == axis and state.prompts else None
+        plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
+        view = self.view(axis, plan.slices, state)
+        last = LastRound(view, labels, {} if before is None else before.kept)
+        options = self.options if tolerance is None else replace(self.options, tolerance=tolerance)
+        run = ObjectRun(number, view, plan, last, memories, options)
+        if not options.consensus:
+            return run
+        return ConsensusRun(run, prompts, labels, options, self.folder, is_afresh=before is None)
+
+    def view(self, axis: int, slices: Slices, state: ObjectState | None) -> View:
+        """How an object is seen across `axis`; its prompted `slices` tell its window where `state` does not."""
+        info = self.network.info
+        crop = self.options.region == "crop" or (self.options.region == "auto" and info.prefers_crop)
+        framing = Framing(self.volume.slice_shape(axis), self.volume.slice_spacing(axis), info.image_size, crop)
+        windows = [self.window]
+        if info.channels == 2:
+            own = state.window if state is not None and state.prompts else None
+            windows.append(own or self._object_window(axis, slices, framing) or self.window)
+        return View(self.volume, axis, framing, tuple(windows), self.store)
+
+    def _object_window(self, axis: int, slices: Slices, framing: Framing) -> Window | None:
+        for index, prompts in slices.items():
+            region, _ = first_region(framing, axis, index, prompts, None)
+            window = window_of_object(self.volume, axis, index, prompts, region)
+            if window is not None:
+                return window
+        return None
+
+
+def applied(staged: StagedObject, labels: LabelVolume, delta: Delta) -> ObjectChange:
+    """Apply an object's change to its labelmap; what the round's record says of it."""
+    labels.apply(delta)
+    own = staged.view.windows[1] if len(staged.view.windows) > 1 else None
+    summary = labels.voxels(), labels.checksum()
+    return ObjectChange(staged.view.axis, delta, staged.qualities, *summary, own, staged.kept())
