@@ -124,7 +124,7 @@ def test_a_block_is_what_the_whole_has_there(data: st.DataObject) -> None:
 
 def a_large_object() -> tuple[np.ndarray, tuple[slice, slice, slice]]:
     """An object larger than what is kept in the memory, and the box that it lies in."""
-    shape, box = (400, 512, 512), (slice(10, 390), slice(3, 500), slice(5, 507))
+    shape, box = (300, 512, 512), (slice(10, 290), slice(3, 500), slice(5, 507))
     mask = np.zeros(shape, bool)
     mask[box] = True
     return mask, box

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memseg3d.propagation.events import RoundDone, SliceDone, Suggestion
 
 STEM = "segmentation"
-SLAB_VOXELS = 1 << 24
+SLAB_VOXELS = 1 << 22
 
 
 class Segmented(Protocol):

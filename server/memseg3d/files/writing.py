@@ -19,7 +19,7 @@ FORMATS = (".nii.gz", ".nrrd")
 
 _GZIP = zlib.MAX_WBITS | 16
 _LEVEL = 4
-_SLAB_VOXELS = 1 << 24
+_SLAB_VOXELS = 1 << 22
 
 
 def write_labelmap(path: str | Path, labels: NDArray[Any], geometry: Geometry) -> Path:

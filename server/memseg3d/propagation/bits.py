@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 _LEVEL = 3
-_SLAB_VOXELS = 1 << 24
+_SLAB_VOXELS = 1 << 22
 _SLAB_MULTIPLE = 8
 
 

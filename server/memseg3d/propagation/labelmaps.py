@@ -112,8 +112,9 @@ class LabelVolume:
             result = np.zeros(self.shape[:2], bool)
             offset = index // 8 - self._corner[2]
             if 0 <= offset < self._bits.shape[2]:
-                (k, height), (j, width) = zip(self._corner[:2], self._bits.shape[:2], strict=True)
-                result[k : k + height, j : j + width] = self._bits[:, :, offset] >> (7 - index % 8) & 1
+                top, left, _ = self._corner
+                height, width, _ = self._bits.shape
+                result[top : top + height, left : left + width] = self._bits[:, :, offset] >> (7 - index % 8) & 1
             return result
         k, j, i = ((index, index + 1) if each == axis else (0, size) for each, size in enumerate(self.shape))
         return np.ascontiguousarray(self.block((k, j, i)).squeeze(axis))
