@@ -6,6 +6,7 @@ All ways compute the same; they differ in rounding alone.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ WORTH = 1.05
 """Another way than torch's own must be so many times as fast to be taken."""
 CHUNKS = (256, 1024, 4096)
 """Queries whose scores are held at a time, where attention is computed by plain matrix products."""
-MOST_SCORES = 2**24
-"""No more scores than these are held at a time, whatever the chunk."""
+MOST_BYTES = 8 * 1024**2
+"""No more bytes of scores are held at a time, whatever the chunk: more would leave the cache and be mapped anew."""
 TRIAL_QUERIES, TRIAL_KEYS, TRIAL_BATCH = 1024, 4096, 64
 """A trial is no larger than this: what is faster there is faster on more of the same."""
 FUSED = 0
@@ -59,7 +60,8 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, last_key_bias: float = 0.0)
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, last_key_bias: float, chunk: int) -> Tensor:
     """`attention` by two matrix products with a softmax between them, so many queries at a time."""
-    chunk = max(16, min(chunk, MOST_SCORES // (q.shape[0] * q.shape[1] * k.shape[2])))
+    fitting = max(1, MOST_BYTES // (q.element_size() * q.shape[0] * q.shape[1] * k.shape[2]))
+    chunk = math.ceil(q.shape[2] / math.ceil(q.shape[2] / min(chunk, fitting)))
     keys = k.transpose(-1, -2)
     scale = q.shape[-1] ** -0.5
     mixed = []

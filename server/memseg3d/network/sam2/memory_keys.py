@@ -49,28 +49,28 @@ class MemoryKeys:
         pointer_input = (pointers.values + pointers.positions).to(weights[0].dtype)
 
         def keys(layer: int) -> Tensor:
-            of_pointers = self._attention.layer(layer).cross_attn_image.k_proj(pointer_input)
-            batch, tokens = of_pointers.shape[0], of_slots.shape[2]
-            whole = of_pointers.new_empty(batch, len(parts) * tokens + of_pointers.shape[1], of_pointers.shape[2])
+            of_pointers = self._attention.layer(layer).cross_attn_image.k_proj(pointer_input).transpose(1, 2)
+            batch, dim, rest = of_pointers.shape
+            tokens = of_slots.shape[-1]
+            whole = of_pointers.new_empty(batch, dim, len(parts) * tokens + rest)
             for place, (base, code) in enumerate(parts):
-                torch.add(base[layer], code[layer], out=whole[:, place * tokens : (place + 1) * tokens])
-            whole[:, len(parts) * tokens :] = of_pointers
-            return whole
+                torch.add(base[layer], code[layer], out=whole[..., place * tokens : (place + 1) * tokens])
+            whole[..., len(parts) * tokens :] = of_pointers
+            return whole.transpose(1, 2)
 
         return keys
 
     def _base(self, memory: Tensor, grid: Tensor) -> Tensor:
-        """Keys of one memory (B, memory_dim, h, w) without its slot: (layers, B, N, dim)."""
+        """Keys of one memory (B, memory_dim, h, w) without its slot: (layers, B, dim, N), as products read it."""
         dtype = self._attention.layer(0).cross_attn_image.k_proj.weight.dtype
         tokens = memory.flatten(2).transpose(1, 2).to(dtype) + grid.flatten(1).T.to(dtype)
         table = self._attention.rotary.table
-        return torch.stack(
-            [self._attention.layer(layer).cross_attn_image.keys(tokens, table) for layer in self._layers]
-        )
+        keys = [self._attention.layer(layer).cross_attn_image.keys(tokens, table) for layer in self._layers]
+        return torch.stack([each.transpose(1, 2) for each in keys])
 
 
 def _turned_codes(slot_codes: Tensor, table: Tensor, *weights: Tensor) -> Tensor:
-    """What each slot adds to the keys of every layer, by the layers' key projections: (layers, slots, N, dim)."""
+    """What each slot adds to the keys of every layer, by the layers' key projections: (layers, slots, dim, N)."""
     codes = slot_codes[:, 0, 0]
     turned = [rotate((codes @ weight.T)[:, None].expand(-1, table.shape[0], -1), table) for weight in weights]
-    return torch.stack(turned)
+    return torch.stack([each.transpose(1, 2) for each in turned])
