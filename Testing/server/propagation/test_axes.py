@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from memseg3d.propagation.session import Session
 from memseg3d.propagation.volume import Volume
 
@@ -81,3 +81,77 @@ def test_clicks_of_the_first_axis_count_on_the_new_one(a_ball: Volume) -> None:
     slices, _ = finish(session.begin("second", [box_across(2)]))
     assert {each.index for each in slices if each.prompted} == {22, 30}
     assert not session.labelmap(1)[12, 20, 30]
+
+
+def a_drawn_slice() -> np.ndarray:
+    """A mask of slice 12 across axis 0 that no network would find: a square with a hole, beyond the ball."""
+    drawn = np.zeros(BALL.shape[1:], bool)
+    drawn[6:35, 4:40] = True
+    drawn[18:22, 20:24] = False
+    return drawn
+
+
+@pytest.mark.parametrize("turned", [1, 2])
+def test_a_mask_of_the_first_axis_holds_after_the_turn(a_ball: Volume, turned: int) -> None:
+    session = Session(a_ball, ThresholdNetwork(), WINDOW)
+    drawn = a_drawn_slice()
+    finish(session.begin("first", [MaskPrompt(1, 0, 12, drawn)]))
+    finish(session.begin("second", [box_across(turned)]))
+    own = np.take(np.arange(drawn.size).reshape(drawn.shape), CENTRE[turned], axis=turned - 1)
+    elsewhere = np.ones(drawn.size, bool)
+    elsewhere[own] = False
+    found = session.labelmap(1)[12]
+    np.testing.assert_array_equal(found.ravel()[elsewhere], drawn.ravel()[elsewhere])
+    assert dice(np.delete(session.labelmap(1), 12, axis=0), np.delete(BALL, 12, axis=0)) > 0.9
+
+
+def test_a_slice_said_to_be_without_the_object_stays_without_it_after_the_turn(a_ball: Volume) -> None:
+    session = Session(a_ball, ThresholdNetwork(), WINDOW)
+    absent = MaskPrompt(1, 0, 16, np.zeros(BALL.shape[1:], bool))
+    finish(session.begin("first", [box_across(0), absent]))
+    finish(session.begin("second", [box_across(2)]))
+    without = [i for i in range(BALL.shape[2]) if i != CENTRE[2]]
+    assert not session.labelmap(1)[16][:, without].any()
+    assert session.labelmap(1)[15].any()
+
+
+def test_the_object_stays_within_a_box_of_the_first_axis_after_the_turn(a_ball: Volume) -> None:
+    half = BoxPrompt(1, 0, (12, 8, 8), (12, 32, 21))
+    session = Session(a_ball, ThresholdNetwork(), WINDOW)
+    finish(session.begin("first", [half]))
+    finish(session.begin("second", [box_across(1)]))
+    columns = np.flatnonzero(np.delete(session.labelmap(1)[12], CENTRE[1], axis=0).any(axis=0))
+    assert columns.max() <= 21 + 3
+
+
+def test_a_click_that_contradicts_a_drawing_of_another_axis_counts(a_ball: Volume) -> None:
+    session = Session(a_ball, ThresholdNetwork(), WINDOW)
+    finish(session.begin("first", [MaskPrompt(1, 0, 12, a_drawn_slice())]))
+    finish(session.begin("second", [box_across(2)]))
+    assert session.labelmap(1)[12, 7, 30]
+    finish(session.begin("third", [PointPrompt(1, (12.0, 7.0, 30.0), positive=False, axis=2)]))
+    assert not session.labelmap(1)[12, 7, 30]
+
+
+def test_taking_a_drawing_of_another_axis_away_lets_go_of_its_voxels(a_ball: Volume) -> None:
+    session = Session(a_ball, ThresholdNetwork(), WINDOW)
+    finish(session.begin("first", [MaskPrompt(1, 0, 12, a_drawn_slice(), id="drawn")]))
+    finish(session.begin("second", [box_across(2)]))
+    assert session.labelmap(1)[12, 7, 5]
+    finish(session.begin("third", [], removed=["drawn"]))
+    assert not session.labelmap(1)[12, 7, 5]
+    assert dice(session.labelmap(1), BALL) > 0.93
+
+
+def test_drawings_of_two_axes_are_undone_and_restored_without_computing(a_ball: Volume) -> None:
+    session = Session(a_ball, ThresholdNetwork(), WINDOW)
+    finish(session.begin("first", [MaskPrompt(1, 0, 12, a_drawn_slice())]))
+    first = session.labelmap(1)
+    finish(session.begin("second", [box_across(2)]))
+    second = session.labelmap(1)
+    session.undo()
+    np.testing.assert_array_equal(session.labelmap(1), first)
+    session.redo()
+    restored = Session(a_ball, ThresholdNetwork(), WINDOW)
+    restored.restore(session.records())
+    np.testing.assert_array_equal(restored.labelmap(1), second)

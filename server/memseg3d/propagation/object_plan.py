@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from memseg3d.propagation.crossings import crossings
 from memseg3d.propagation.labelmaps import LabelVolume
 from memseg3d.propagation.limits import SliceLimits, confinement
 from memseg3d.propagation.options import Options
@@ -48,7 +49,12 @@ def plan_object(
         moved = low or reached[0] < earlier[0], high or reached[1] > earlier[1]
     limits = max(reached[0], (confined or whole)[0]), min(reached[1], (confined or whole)[1])
     plan = plan_round(known, slices, limits, afresh=before is None, ends_moved=moved)
-    plan = replace(plan, confined=None if limits == whole else limits, held={index: said[index] for index in held})
+    crossed = crossings(prompts, axis, volume.shape)
+    confined_to = None if limits == whole else limits
+    places = {id(prompt): place for place, prompt in enumerate(prompts)}
+    told = {index: max(places[id(each)] for each in slices[index]) for index in slices}
+    plan = replace(plan, confined=confined_to, held={index: said[index] for index in held})
+    plan = replace(plan, crossings=crossed, told=told)
     if bounds is None:
         return plan
     return limited(plan, bounds, axis, lambda index: bool(labels.slice(axis, index).any()))

@@ -118,7 +118,17 @@ class ObjectRun:
                     self._corrections.add(front)
         for step in alternating(self._fronts) if shared is None else one_after_the_other(self._fronts):
             yield self._done(step)
+        yield from self._unreached_drawings()
         self._steps_left = 0
+
+    def _unreached_drawings(self) -> Iterator[list[SliceDone]]:
+        """Slices that no front has reached although a drawing across another axis says that the object is there."""
+        first, last = self.plan.confined or (0, self.view.volume.shape[self.view.axis] - 1)
+        wanted = {index for each in self.plan.crossings for index in each.indices(self.view.axis)}
+        for index in sorted(wanted - set(self.masks)):
+            mask = self._mask(index)
+            if first <= index <= last and not np.array_equal(mask, self._allowed(index, mask)):
+                yield [self._finished(index, mask, self.qualities.get(index) or 0.0, prompted=False)]
 
     def replace(self, index: int, mask: np.ndarray, quality: float) -> SliceDone:
         """Another mask (rows, columns) of a slice than propagation found, within what the round may change."""
@@ -217,7 +227,9 @@ class ObjectRun:
         return self._mask(min(others, key=lambda at: abs(at - index))) if others else None
 
     def _left_out(self, index: int, mask: np.ndarray) -> np.ndarray:
-        """A tracked slice's mask without what the strokes of this slice leave out."""
+        """A slice's mask with what drawings of other axes, and without what its strokes, say of single voxels."""
+        for crossing in self.plan.crossings_on(index):
+            mask = crossing.on(mask, self.view.axis, index)
         prompts = self.plan.held.get(index)
         return mask if prompts is None else obeyed(mask, prompts, self.view.axis, index)
 

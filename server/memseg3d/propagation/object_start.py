@@ -9,6 +9,7 @@ from pathlib import Path
 from memseg3d.network.seam import Network
 from memseg3d.propagation.conditioning import Memories
 from memseg3d.propagation.consensus import ConsensusRun
+from memseg3d.propagation.crossings import drawn_elsewhere
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.labelmaps import Delta, LabelVolume
@@ -62,6 +63,8 @@ class ObjectTools:
         """
         axis = self.axis(prompts, state)
         before = state if state is not None and state.axis == axis and state.prompts else None
+        if before is not None and drawn_elsewhere(before.prompts, axis) != drawn_elsewhere(prompts, axis):
+            before = None
         plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
         view = self.view(axis, plan.slices, state)
         last = LastRound(view, labels, {} if before is None else before.kept)

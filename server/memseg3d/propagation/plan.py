@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from memseg3d.propagation.crossings import Crossing
 from memseg3d.propagation.limits import SliceLimits
 from memseg3d.propagation.prompts import Prompt
 
@@ -57,6 +58,10 @@ class Plan:
     """Outside of them the round changes no voxel."""
     held: Slices = field(default_factory=dict)
     """Strokes on slices that are not conditioning: what they leave out is left out of what propagation finds there."""
+    crossings: tuple[Crossing, ...] = ()
+    """What is drawn on slices of the other axes."""
+    told: Mapping[int, int] = field(default_factory=dict)
+    """Of each prompted slice the place of its newest prompt among the object's: what is drawn later counts there."""
     changed: frozenset[int] = frozenset()
     """Slices whose prompts changed, those that lost their last one included."""
     ends_moved: tuple[bool, bool] = (False, False)
@@ -65,6 +70,11 @@ class Plan:
     """True where there is no earlier result along this axis."""
     anchors: tuple[int, ...] = ()
     """Slices just outside the limits, with a conditioning slice beyond them: propagation goes on from their masks."""
+
+    def crossings_on(self, index: int) -> list[Crossing]:
+        """The drawings of other axes that hold on a slice, oldest first."""
+        found = [each for each in self.crossings if each.place > self.told.get(index, -1)]
+        return sorted(found, key=lambda each: each.place)
 
 
 def plan_round(
