@@ -18,7 +18,7 @@ def test_it_runs_on_a_cpu_without_the_packages_that_it_does_not_need() -> None:
     run = f"{hidden}; import runpy; runpy.run_path({str(BENCHMARK)!r}, run_name='__main__')"
     options = ["--device", "cpu", "--slices", "5", "--size", "64", "--repeats", "1"]
     done = subprocess.run(
-        [sys.executable, "-c", run, *options], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", f"{hidden}; {run}", *options], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "SAM 2.1 tiny, 64 px, 5 slices" in done.stdout

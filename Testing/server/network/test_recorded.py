@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from memseg3d.network.graphs import BATCHES, Recorded, without_recording
 from memseg3d.network.joint import ReadsRows
@@ -223,3 +225,51 @@ def test_batches_larger_than_any_recorded_are_computed_as_they_are() -> None:
     (found,) = recorded(torch.ones(BATCHES[-1] + 1, 2))
     assert torch.equal(found, torch.full((BATCHES[-1] + 1, 2), 2.0))
     assert len(recorded) == 0
+
+
+class OnTheDeviceAlone(TorchDispatchMode):
+    """Refuses operations that touch tensors of the host: within a recording nothing may come from it or go to it."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        outputs = func(*args, **(kwargs or {}))
+        for value in tree_flatten((args, kwargs, outputs))[0]:
+            if isinstance(value, Tensor) and value.ndim > 0 and value.device.type != "meta":
+                raise AssertionError(f"{func} touches a tensor of the host: {tuple(value.shape)}")
+        return outputs
+
+
+@pytest.mark.parametrize("chunk", [0, 256])
+@pytest.mark.parametrize("version", ["2.0", "2.1"])
+def test_recorded_functions_neither_wait_for_the_host_nor_read_from_it(
+    monkeypatch: pytest.MonkeyPatch, version: Version, chunk: int
+) -> None:
+    """On the device "meta", which gives no number back and mixes with no other, by either kernel of attention."""
+    monkeypatch.setattr("memseg3d.network.kernels._attention_chunk", lambda *sizes: chunk)
+    network = Sam2Network.random(Sam2Config.of("tiny", version, SIZE)).to("meta", torch.bfloat16)
+    guarded: list[str] = []
+
+    def record(function, inputs):  # type: ignore[no-untyped-def]
+        function(*inputs)  # the warm-up may prepare tables
+        with OnTheDeviceAlone():
+            outputs = function(*inputs)
+        guarded.append(str(function))
+        return lambda: outputs
+
+    recorded = RecordedSam2(network, record)
+    features = recorded.encode(torch.rand(3, 1, SIZE, SIZE, device="meta"))
+    memory = Memory(
+        {"spatial": torch.rand(1, 64, 4, 4, device="meta", dtype=torch.bfloat16)}, torch.rand(1, 256, device="meta")
+    )
+    for spatial, pointers in ((1, 1), (7, 16)):
+        rows = [reads([memory] * 16, spatial, pointers)] * 3
+        found = recorded.decode(recorded.attend_rows(features, rows, [40] * 3), None)
+    assert found.pointers is not None
+    recorded.remember(features, found.logits[:, :1], found.object_score, found.pointers[:, 0], False)
+    assert len(guarded) == 5
+    assert not recorded.falls_back
+
+
+def test_a_network_moved_to_a_device_before_it_is_wrapped_has_its_tables_there() -> None:
+    network = Sam2Network.random(Sam2Config.of("tiny", "2.1", SIZE)).to("meta")
+    tensors = [*RecordedSam2(network).buffers(), *RecordedSam2(network).parameters()]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
