@@ -17,6 +17,9 @@ from MemSeg3DLib.errors import WorkerError
 
 log = logging.getLogger(__name__)
 
+PAUSE_SECONDS = 0.1
+"""A worker is told so often what is being drawn."""
+
 _OLDER = ("not_found", "method_not_allowed")
 """What a worker answers that does not know hints."""
 
@@ -30,7 +33,7 @@ class Hint:
 
 
 class Hints:
-    """Only the newest hint counts; `tell` returns at once.
+    """Only the newest hint counts, and the last one always goes; `tell` returns at once.
 
     client: gives the client that the worker's thread uses now, None where it has none; its connection is not used.
     """
@@ -74,13 +77,17 @@ class Hints:
             with self._change:
                 self._change.wait_for(lambda: self._closed or self._newest is not None)
                 hint, self._newest = self._newest, None
-                if self._closed or hint is None:
+                if self._closed:
                     break
+            if hint is None:
+                continue
             try:
                 self._send(hint)
             except WorkerError as error:
                 log.debug("a hint was not taken: %s", error)
                 self._is_older = error.code in _OLDER
+            with self._change:
+                self._change.wait_for(lambda: self._closed, PAUSE_SECONDS)
         if self._twin is not None:
             self._twin.close()
 

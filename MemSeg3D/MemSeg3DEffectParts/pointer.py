@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +24,6 @@ from MemSeg3DLib.slice_views import distance_to_slice, is_light_box, is_over_han
 from MemSeg3DLib.workbench_words import Level
 
 COMMAND = vtk.vtkCommand
-HINT_SECONDS = 0.1
-"""A worker is told so often what is being drawn."""
 NOT_CONFIRMED, CONFIRMED_IN_DIALOG = 0, 2
 """Answers of confirmCurrentSegmentVisible: the segment stays hidden; a dialog has taken the mouse meanwhile."""
 
@@ -72,7 +69,6 @@ class Pointer:
         self._target: Target | None = None
         self._view: Any = None
         self._positive = True
-        self._hinted = -math.inf
         self._pressed_in_3d: tuple[int, int] | None = None
 
     @property
@@ -209,12 +205,10 @@ class Pointer:
         self._desk.add(target, self._prompt(drawing, target))
 
     def _hint(self, target: Target) -> None:
-        """Tell now and then what a release here would give; what means nothing yet is not told."""
-        now = time.monotonic()
+        """Tell what a release here would give; what means nothing yet is not told."""
         drawing = self._gesture.so_far()
-        if drawing is None or now - self._hinted < HINT_SECONDS:
+        if drawing is None:
             return
-        self._hinted = now
         with contextlib.suppress(MemSeg3DError):
             self._desk.hint(self._prompt(drawing, target))
 

@@ -150,3 +150,30 @@ def test_an_older_worker_is_asked_once() -> None:
     assert OlderWorker.asked == 1
     assert hints.told == 0
     hints.close()
+
+
+class CountingWorker(WorkerClient):
+    """A client that writes down what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.told: list[Any] = []
+
+    def clone(self) -> WorkerClient:
+        return self
+
+    def hint(self, session: str, prompts: list[dict[str, Any]]) -> bool:
+        self.told.append(prompts[0]["count"])
+        return True
+
+
+def test_of_many_hints_few_go_and_the_last_one_always() -> None:
+    client = CountingWorker()
+    hints = Hints(lambda: client)
+    for count in range(200):
+        hints.tell(Hint("session", [{"count": count}]))
+        time.sleep(0.001)
+    assert eventually(lambda: client.told[-1:] == [199])
+    assert len(client.told) < 20
+    hints.forget()
+    hints.close()
