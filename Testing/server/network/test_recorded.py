@@ -273,3 +273,11 @@ def test_a_network_moved_to_a_device_before_it_is_wrapped_has_its_tables_there()
     network = Sam2Network.random(Sam2Config.of("tiny", "2.1", SIZE)).to("meta")
     tensors = [*RecordedSam2(network).buffers(), *RecordedSam2(network).parameters()]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_what_inference_mode_recorded_serves_outside_of_it() -> None:
+    recorded = Recorded("doubling", lambda x: (x * 2,), without_recording)
+    with torch.inference_mode():
+        recorded(torch.ones(2, 2))
+    assert torch.equal(recorded(torch.full((2, 2), 3.0))[0], torch.full((2, 2), 6.0))
+    assert len(recorded) == 1

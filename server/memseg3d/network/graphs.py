@@ -94,10 +94,12 @@ class Recorded:
 
     def _recorded(self, size: int, inputs: tuple[Tensor, ...]) -> _Recorded | None:
         """A recording for batches of `size`; None where it fails."""
-        # rows that a batch leaves unused hold what was there before: numbers, whatever they are
-        buffers = tuple(_filled(tensor, size) for tensor in inputs)
         try:
-            return _Recorded(buffers, self._record(self.function, buffers))
+            # what inference mode makes could not be written to outside of it
+            with torch.inference_mode(False), torch.no_grad():
+                # rows that a batch leaves unused hold what was there before: numbers, whatever they are
+                buffers = tuple(_filled(tensor, size) for tensor in inputs)
+                return _Recorded(buffers, self._record(self.function, buffers))
         except RuntimeError as error:
             self.fails = True
             log.warning("%s is computed without a recorded graph, which is slower: %s", self.name, error)

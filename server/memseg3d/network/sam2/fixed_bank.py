@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..kernels import attention
 from ..seam import MemoryRead
 from .memory_attention import MemoryAttentionLayer
 from .network import Sam2Network
@@ -157,10 +158,12 @@ def _through(
     normed = layer.norm1(x)
     mixed = own.mix(rotate(own.q_proj(normed), table), rotate(own.k_proj(normed), table), own.v_proj(normed))
     x = x + own.out_proj(mixed)
-    queries = rotate(cross.q_proj(layer.norm2(x)), table)
-    if bias is not None:
-        bias = bias.expand(-1, -1, queries.shape[1], -1)
-    found = F.scaled_dot_product_attention(queries[:, None], keys[:, None], memory[:, None], attn_mask=bias)[:, 0]
+    queries = rotate(cross.q_proj(layer.norm2(x)), table)[:, None]
+    if bias is None:
+        found = attention(queries, keys[:, None], memory[:, None])[:, 0]
+    else:
+        wide = bias.expand(-1, -1, queries.shape[2], -1)
+        found = F.scaled_dot_product_attention(queries, keys[:, None], memory[:, None], attn_mask=wide)[:, 0]
     # the weights of a softmax add up to 1, so that the narrow tokens can be averaged before their projection
     x = x + cross.out_proj(cross.v_proj(found))
     mlp: Tensor = layer.linear2(F.relu(layer.linear1(layer.norm3(x))))
