@@ -118,6 +118,37 @@ def test_bad_arguments_of_evaluate_are_explained(
     assert sentence in words(result)
 
 
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+def test_memory_policies_are_compared_in_a_table(memseg3d: Command, a_data_folder: Path, tmp_path: Path) -> None:
+    chosen = ["--policy", "default", "--policy", "tree", "--policy", "motion"]
+    result = memseg3d("evaluate", "memory", "--data", a_data_folder, "--out", tmp_path / "out", *chosen)
+    assert result.exit_code == 0, result.output
+    assert {"memory.md", "memory.json", "targets"} == {path.name for path in (tmp_path / "out").iterdir()}
+    names = json.loads((tmp_path / "out" / "memory.json").read_text())["variants"]
+    policies = ["default", "tree", "motion"]
+    assert list(names) == policies + [f"{name}, shared bank" for name in policies]
+    one = memseg3d("evaluate", "rounds", "--data", a_data_folder, "--out", tmp_path / "one", "--memory", "stm")
+    assert "Memory policy: stm." in one.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["memory", "--policy", "fifo"], "'fifo' is not one of default, stm"),
+        (["memory", "--bank", "both"], "'both' is not one of independent, shared"),
+        (["memory", "--cases", "nowhere"], "has no case nowhere"),
+        (["rounds", "--memory", "fifo"], "must be one of default, stm"),
+    ],
+)
+def test_bad_arguments_about_memory_are_explained(
+    memseg3d: Command, a_data_folder: Path, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    command, *others = arguments
+    result = memseg3d("evaluate", command, "--data", a_data_folder, "--out", tmp_path / "out", *others)
+    assert result.exit_code == 2, result.output
+    assert sentence in words(result)
+
+
 @pytest.mark.parametrize("manifest", [None, "no JSON", "[]", '{"block": 1}'])
 def test_a_folder_without_cases_is_explained(memseg3d: Command, tmp_path: Path, manifest: str | None) -> None:
     if manifest is not None:

@@ -171,6 +171,7 @@ def test_results_of_an_earlier_run_are_not_overwritten_unasked(
         (["--box", BLOCK, "--rounds", "rounds.json"], "bring their own prompts"),
         (["--rounds", "nothing.json"], "cannot be read"),
         (["--box", BLOCK, "--window", "40"], "write two numbers, low,high"),
+        (["--box", BLOCK, "--memory", "fifo"], "must be one of default, stm, self_sorting"),
         (["--box", BLOCK, "--window", "40,40"], "low below high"),
         (["--box", BLOCK, "--axis", "3"], "--axis"),
         (["--box", BLOCK, "--format", "tif"], "'nii.gz', 'nrrd'"),

@@ -191,6 +191,7 @@ def test_a_refused_round_may_be_sent_again_under_its_id(a_worker: WorkerProcess,
         ({"window": [5, 5]}, "window"),
         ({"first": 9, "last": 3}, "first"),
         ({"first": -1}, "first"),
+        ({"memory": "fifo"}, "self_sorting"),
     ],
 )
 def test_bad_options_are_refused(a_worker: WorkerProcess, a_volume: np.ndarray, options: Words, words: str) -> None:
