@@ -88,12 +88,17 @@ class FourierPositions(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Points (..., 2) as (x, y) in [0, 1]: (..., channels), float32."""
-        angle = (2 * points.float() - 1) @ self.positional_encoding_gaussian_matrix * (2 * math.pi)
-        return torch.cat([angle.sin(), angle.cos()], dim=-1)
+        return fourier(points, self.positional_encoding_gaussian_matrix)
 
-    def grid(self, side: int) -> Tensor:
-        """Encodings of the cell centres of a square grid: (1, channels, side, side), float32."""
-        matrix = self.positional_encoding_gaussian_matrix
-        centre = (torch.arange(side, device=matrix.device, dtype=torch.float32) + 0.5) / side
-        rows, columns = torch.meshgrid(centre, centre, indexing="ij")
-        return self(torch.stack([columns, rows], dim=-1)).permute(2, 0, 1)[None]
+
+def fourier(points: Tensor, matrix: Tensor) -> Tensor:
+    """Fourier features (..., channels) of points (..., 2) as (x, y) in [0, 1] by a matrix (2, channels / 2)."""
+    angle = (2 * points.float() - 1) @ matrix * (2 * math.pi)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def fourier_grid(side: int, matrix: Tensor) -> Tensor:
+    """Fourier features of the cell centres of a square grid: (1, channels, side, side), float32."""
+    centre = (torch.arange(side, device=matrix.device, dtype=torch.float32) + 0.5) / side
+    rows, columns = torch.meshgrid(centre, centre, indexing="ij")
+    return fourier(torch.stack([columns, rows], dim=-1), matrix).permute(2, 0, 1)[None]

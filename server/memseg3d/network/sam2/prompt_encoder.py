@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
 from .config import Sam2Config
+from .derived import Derived
 from .layers import LayerNorm2d
-from .positions import FourierPositions
+from .positions import FourierPositions, fourier_grid
 
 PADDING_LABEL = -1
 MASK_CHANNELS = 16
@@ -34,6 +37,7 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(MASK_CHANNELS, config.dim, kernel_size=1),
         )
         self.no_mask_embed = nn.Embedding(1, config.dim)
+        self._grid = Derived[Tensor](functools.partial(_grid, self.feature_size))
 
     def embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
         """Tokens of points (B, N, 2) in pixels with labels (B, N): (B, N + 1, dim).
@@ -57,4 +61,9 @@ class PromptEncoder(nn.Module):
 
     def grid_positions(self) -> Tensor:
         """Encodings of the feature grid: (1, dim, S/16, S/16)."""
-        return self.pe_layer.grid(self.feature_size).to(self.no_mask_embed.weight.dtype)
+        return self._grid.of(self.pe_layer.positional_encoding_gaussian_matrix, self.no_mask_embed.weight)
+
+
+def _grid(side: int, matrix: Tensor, like: Tensor) -> Tensor:
+    """Encodings of the feature grid in the dtype of the weight `like`."""
+    return fourier_grid(side, matrix).to(like.dtype)
