@@ -31,6 +31,16 @@ def read_nifti(path: Path, scratch: Path | None = None) -> VolumeFile:
         compressed = stream.read(len(GZIP)) == GZIP
     if not compressed and path.name.lower().endswith(".gz"):
         raise UnreadableFile(f"{path.name} is no gzip file although its name says so; check that it is the right file.")
+    if scratch is not None and not compressed:
+        # The voxels stay where they are; the library is shown a copy of the header, for the reason below.
+        with path.open("rb") as stream:
+            start = stream.read(BLOCK)
+        _promised_bytes(start[:HEADER_BYTES], path.name)
+        header = scratch / f"{uuid.uuid4().hex}.nii"
+        header.write_bytes(start)
+        mapped = _mapped(header, path, path.name)
+        if mapped is not None:
+            return mapped
     # Always a copy of one name: the NIfTI library takes ct.nii where both ct.nii and ct.nii.gz lie in a folder.
     with contextlib.nullcontext(scratch) if scratch else tempfile.TemporaryDirectory(prefix="memseg3d-") as folder:
         plain = Path(folder) / f"{uuid.uuid4().hex}.nii"
@@ -43,20 +53,22 @@ def read_nifti(path: Path, scratch: Path | None = None) -> VolumeFile:
             raise UnreadableFile(
                 f"{path.name} is damaged: its compressed data does not add up. Copy it again."
             ) from error
-        mapped = _mapped(plain, path.name) if scratch else None
+        mapped = _mapped(plain, plain, path.name) if scratch else None
         return mapped or read_image(plain, path.name)
 
 
-def _mapped(plain: Path, shown: str) -> VolumeFile | None:
-    """The volume with its voxels where they lie in the file; None where they are to be scaled."""
-    with plain.open("rb") as stream:
+def _mapped(start: Path, plain: Path, shown: str) -> VolumeFile | None:
+    """The volume with its voxels where they lie in `plain`; None where they are to be scaled. start: a file that begins
+    as `plain` does.
+    """
+    with start.open("rb") as stream:
         header = stream.read(HEADER_BYTES)
     order: ByteOrder = "<" if struct.unpack_from("<i", header)[0] == HEADER_BYTES else ">"
     (offset,) = struct.unpack_from(order + "f", header, 108)
     slope, intercept = struct.unpack_from(order + "2f", header, 112)
     if slope != 0 and (slope, intercept) != (1.0, 0.0):
         return None
-    return mapped_volume(plain, shown, plain, int(offset), order)
+    return mapped_volume(start, shown, plain, int(offset), order)
 
 
 def _copy(source: BinaryIO, target: BinaryIO, shown: str) -> None:
