@@ -10,14 +10,16 @@ from torch.nn import functional as F
 
 WORTH = 1.2
 """bf16 must be so many times as fast, for it is less exact."""
+TRIES = 20
+"""On a busy computer most of a few are slow: threads wait for one that does not run."""
 
 
 def _seconds(dtype: torch.dtype, device: torch.device) -> float:
-    """The best of a few convolutions of the size that networks here are made of."""
+    """The best of many convolutions of the size that networks here are made of."""
     image = torch.ones(1, 32, 64, 64, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
     weight = torch.ones(32, 32, 3, 3, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
     best = float("inf")
-    for _ in range(6):
+    for _ in range(TRIES):
         started = time.perf_counter()
         F.conv2d(image, weight, padding=1).sum().item()
         best = min(best, time.perf_counter() - started)
