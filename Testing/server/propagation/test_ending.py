@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 
 from memseg3d.propagation.ending import Tissue, never_ends, probability_of_end, tissue_ends
+from memseg3d.propagation.object_run import ObjectRun
+from memseg3d.propagation.options import Options
+from memseg3d.propagation.prompts import BoxPrompt
+from memseg3d.propagation.run import Run
+from memseg3d.propagation.session import Session
+from memseg3d.propagation.volume import Volume
+
+from .conftest import ThresholdNetwork
 
 WEIGHTS = (4.2, -6.1, 1.5)
 MASK = np.ones((20, 20), bool)
@@ -48,3 +59,31 @@ def test_probability_rises_with_distance_and_falls_with_quality() -> None:
 
 def test_without_a_rule_nothing_ends() -> None:
     assert not never_ends(3, MASK, 0.0)
+
+
+@pytest.mark.parametrize("mode", ["independent", "shared"])
+def test_what_lies_beyond_the_end_is_not_remembered(a_ball: Volume, a_box: BoxPrompt, mode: str) -> None:
+    voxels = a_ball.voxels.copy()
+    voxels[16:][voxels[16:] == 100] = 220
+    network = ThresholdNetwork()
+    network.info = dataclasses.replace(network.info, ending=(20.0, 0.0, -5.0))
+    options = Options.from_json({"window": [0, 110], "bidirectional": mode})
+    remembered: list[int] = []
+
+    class Noting(Session):
+        """Notes what the bank holds each time that a slice has been tracked."""
+
+        def begin(self, *words: Any, **more: Any) -> Run:
+            run = super().begin(*words, **more)
+            part = run._objects[0]
+            assert isinstance(part, ObjectRun)
+            self.part = part
+            return run
+
+    session = Noting(Volume(voxels, a_ball.spacing), network, options)
+    for _ in session.begin("first", [a_box]):
+        for front in session.part._fronts:
+            remembered = [*remembered, *front.tracker.tracker.bank.tracked]
+    assert session.labels(1).slices_with_content(0).tolist() == list(range(5, 16))
+    assert set(remembered) >= {13, 14, 15}
+    assert 16 not in remembered

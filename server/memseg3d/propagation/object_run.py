@@ -16,7 +16,6 @@ from memseg3d.propagation.framing import ZOOM_STEPS
 from memseg3d.propagation.fronts import Front, FrontStep, Joint, alternating, directions, one_after_the_other
 from memseg3d.propagation.kept import KeptSlice
 from memseg3d.propagation.last_round import LastRound
-from memseg3d.propagation.memory import BACKWARD, FORWARD
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.parts import lasso_prior, obeyed
 from memseg3d.propagation.plan import Interval, Plan
@@ -104,7 +103,7 @@ class ObjectRun:
             starts = self._starts(interval)
             if not starts:
                 yield [self._emptied(index) for index in self._last.content if index in interval.slices]
-            correcting = self._correcting(interval, starts)
+            correcting = self.plan.correcting(interval) if self._tolerance and len(starts) == 2 else None
             if correcting is not None:
                 interval = interval.nearer_half(correcting)
             for direction in starts if correcting is None else [correcting]:
@@ -161,16 +160,6 @@ class ObjectRun:
         """
         ends = {direction: interval.below if direction > 0 else interval.above for direction in directions(interval)}
         return [direction for direction, at in ends.items() if at is not None and self._mask(at).any()]
-
-    def _correcting(self, interval: Interval, starts: list[int]) -> int | None:
-        """The direction of the only front that is needed between two conditioning slices where one of them is as it
-        was: the last round's slices stand for what would come from there. None: every start needs its front.
-        """
-        changed = self.plan.changed
-        if self._tolerance == 0 or len(starts) < 2 or any(index in changed for index in interval.slices):
-            return None
-        below, above = interval.below in changed, interval.above in changed
-        return None if below == above else FORWARD if below else BACKWARD
 
     def _content_beyond(self) -> list[int]:
         """Slices with some of the object where it must not be: all without prompts, else what lies beyond its box."""

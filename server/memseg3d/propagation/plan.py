@@ -13,6 +13,10 @@ Slices = Mapping[int, Sequence[Prompt]]
 """Prompts of each conditioning slice."""
 
 
+BOTH_WAYS = 12
+"""So few slices between two conditioning slices are always walked from both: it costs little and finds more."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """The slices between two neighbouring conditioning slices; None where there is none: outward to the limit."""
@@ -75,6 +79,15 @@ class Plan:
         """The drawings of other axes that hold on a slice, oldest first."""
         found = [each for each in self.crossings if each.place > self.told.get(index, -1)]
         return sorted(found, key=lambda each: each.place)
+
+    def correcting(self, interval: Interval) -> int | None:
+        """The direction (+1 or -1) of the only front that a long way between two conditioning slices needs where one of
+        them is as it was: the last round's slices stand for what would come from there. None: both ends need theirs.
+        """
+        if len(interval.slices) <= BOTH_WAYS or any(index in self.changed for index in interval.slices):
+            return None
+        below, above = interval.below in self.changed, interval.above in self.changed
+        return None if below == above else 1 if below else -1
 
 
 def plan_round(

@@ -124,6 +124,8 @@ class Session:
         self._check_idle()
         if any(record.id == round_id for record in self._records[: self._applied]):
             raise SessionError("duplicate_round", f"Round {round_id} has been run already; give each round its own id.")
+        for number in full:
+            self._state(number)
         added = named(prompts, round_id)
         before = prompts_after(self._records[: self._applied])
         after = updated(before, added, removed, self.volume.shape, may_be_empty=bool(full))
@@ -136,8 +138,6 @@ class Session:
         for number in touched:
             axis = self._tools.axis(sorted_prompts.get(number, []), self._states.get(number))
             check_seen([prompt for prompt in added if prompt.object == number], axis)
-        for number in full:
-            self._state(number)
         objects = [
             self._object_run(number, sorted_prompts.get(number, []), bounds.get(number), number in full)
             for number in touched
