@@ -45,7 +45,7 @@ from .conftest import BALL, finish
 @pytest.fixture(scope="module")
 def a_small_sam2() -> Sam2Network:
     """SAM 2 with a short trunk, for speed."""
-    trunk = TrunkConfig(32, 1, (1, 1, 2, 1), (2,))
+    trunk = TrunkConfig(32, 1, (1, 1, 2, 1), (3,))
     return Sam2Network.random(Sam2Config(trunk, image_size=64, memory_layers=1, mlp_dim=256))
 
 
