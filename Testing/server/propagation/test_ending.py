@@ -43,6 +43,13 @@ def test_the_object_ends_where_tissue_and_quality_say_so(slices: np.ndarray) -> 
     assert not has_ended(2, MASK, 0.95)
 
 
+def test_an_absent_slice_beyond_makes_the_end_likelier_the_nearer_it_is(slices: np.ndarray) -> None:
+    doubtful = 0.88
+    assert not tissue_ends(WEIGHTS, MASK, 0, lambda at: slices[0 if at == 0 else 2])(5, MASK, doubtful)
+    knowing = tissue_ends(WEIGHTS, MASK, 0, lambda at: slices[0 if at == 0 else 2], absent=10)
+    assert [knowing(index, MASK, doubtful) for index in (1, 3, 7, 9)] == [False, False, True, True]
+
+
 @pytest.mark.parametrize("level", [0.0, 7.0, 800.0, -30_000.0, 4e9, 1e-12])
 @pytest.mark.parametrize("kind", [np.int16, np.float32, np.float64])
 def test_constant_tissue_is_no_obstacle(level: float, kind: type) -> None:

@@ -146,7 +146,7 @@ def test_with_no_tolerance_a_full_round_finds_the_same(
 
 
 def test_a_full_round_brings_what_a_tolerance_left(a_noisy_ball: Volume, a_small_nano: NanoNetwork) -> None:
-    rounds = random_rounds(2)
+    rounds = random_rounds(4)
     exact = play(Session(a_noisy_ball, a_small_nano, Options(tolerance=0.0, first=8, last=16)), rounds, untouched)
     rough = play(Session(a_noisy_ball, a_small_nano, Options(tolerance=0.6, first=8, last=16)), rounds, untouched)
     assert voxels(rough) != voxels(exact), "a tolerance so wide leaves slices as they were"

@@ -15,6 +15,8 @@ REMNANT = 0.6
 """Depth that must be left of a part, over that at a click in its heart: with less, the click means the whole part."""
 CLEAR = 0.35
 """What lies nearer to the click than this share of the part's radius is not known to be the object's."""
+HIT = 0.7
+"""A click surely hits what lies within this share of its distance from the part's border."""
 FEWEST = 0.08
 """Share of a part that must be known to be the object's, or the part is none of it."""
 
@@ -57,7 +59,7 @@ def denied(
         if at_heart and (not is_known or left < REMNANT * depth[row, column]):
             result |= part
         elif is_known:
-            result |= _divided(part, kept, away <= 1.6 * min(spacing), pixels, spacing)
+            result |= _divided(part, kept, away <= max(1.6 * min(spacing), HIT * depth[row, column]), pixels, spacing)
     return result
 
 

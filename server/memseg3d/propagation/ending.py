@@ -49,16 +49,21 @@ def never_ends(_index: int, _mask: np.ndarray, _quality: float) -> bool:
 
 
 def tissue_ends(
-    weights: tuple[float, float, float], mask: np.ndarray, start: int, pixels: Callable[[int], np.ndarray]
+    weights: tuple[float, float, float],
+    mask: np.ndarray,
+    start: int,
+    pixels: Callable[[int], np.ndarray],
+    absent: int | None = None,
 ) -> HasEnded:
     """The rule for one direction from slice `start` with its mask (rows, columns), not empty. pixels: slice -> grey
-    values (rows, columns).
+    values (rows, columns). absent: a slice further on that is known to lie beyond the end; None: there is none.
     """
     tissue = Tissue.of(np.asarray(pixels(start))[mask])
 
     def has_ended(index: int, found: np.ndarray, quality: float) -> bool:
         distance = tissue.distance(np.asarray(pixels(index))[found])
-        return probability_of_end(weights, distance, quality) > LIKELY
+        probability = probability_of_end(weights, distance, quality)
+        return (probability if absent is None else _before(absent, start, index, probability)) > LIKELY
 
     return has_ended
 
@@ -66,6 +71,12 @@ def tissue_ends(
 def probability_of_end(weights: tuple[float, float, float], distance: float, quality: float) -> float:
     """Probability that a slice lies beyond the object's end. weights: of distance and quality, and the constant."""
     return 1.0 / (1.0 + math.exp(-(weights[0] * distance + weights[1] * quality + weights[2])))
+
+
+def _before(absent: int, start: int, index: int, probability: float) -> float:
+    """The probability of being beyond the end, knowing that it lies between `start` and `absent`, anywhere alike."""
+    likely = probability * abs(index - start)
+    return likely / (likely + (1 - probability) * abs(absent - index))
 
 
 def _cumulative(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -21,19 +21,19 @@ class LastRound:
     """Read only, and told by the closed rounds alone: what else was computed since the worker started plays no part."""
 
     def __init__(self, view: View, labels: LabelVolume, kept: Mapping[int, KeptSlice]) -> None:
-        """labels: the object's labelmap. kept: of its conditioning slices, by index across the view's axis."""
+        """labels: the object's labelmap, not to be changed. kept: of its conditioning slices, by index on the axis."""
         self.kept = kept
+        self.labels = labels
         self._view = view
-        self._labels = labels
 
     def mask(self, index: int) -> np.ndarray:
         """Boolean (rows, columns)."""
-        return self._labels.slice(self._view.axis, index)
+        return self.labels.slice(self._view.axis, index)
 
     @cached_property
     def content(self) -> list[int]:
         """Sorted indices of the slices that hold some of the object."""
-        return [int(index) for index in self._labels.slices_with_content(self._view.axis)]
+        return [int(index) for index in self.labels.slices_with_content(self._view.axis)]
 
     def extent(self, index: int) -> Extent | None:
         """The rectangle around the slice's mask; None where it is empty."""

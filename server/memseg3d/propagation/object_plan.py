@@ -9,7 +9,7 @@ from memseg3d.propagation.crossings import crossings
 from memseg3d.propagation.labelmaps import LabelVolume
 from memseg3d.propagation.limits import SliceLimits, confinement
 from memseg3d.propagation.options import Options
-from memseg3d.propagation.plan import Plan, limited, plan_round
+from memseg3d.propagation.plan import Plan, limited, plan_round, within_ends
 from memseg3d.propagation.prompt_sets import by_slice, held_only, within_limits
 from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.reach import within_reach
@@ -49,6 +49,8 @@ def plan_object(
         moved = low or reached[0] < earlier[0], high or reached[1] > earlier[1]
     limits = max(reached[0], (confined or whole)[0]), min(reached[1], (confined or whole)[1])
     plan = plan_round(known, slices, limits, afresh=before is None, ends_moved=moved)
+    if before is not None and content and not plan.withdrew:
+        plan = within_ends(plan, min(content), max(content), before.cuts)
     crossed = crossings(prompts, axis, volume.shape)
     confined_to = None if limits == whole else limits
     places = {id(prompt): place for place, prompt in enumerate(prompts)}

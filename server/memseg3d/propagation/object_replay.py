@@ -96,7 +96,7 @@ class ObjectReplay:
                 for _ in walk:
                     yield []
             delta = self._anew.delta_to(self._run.view.axis, self._run.masks)
-            self._state = after_change(self._state, applied(self._run, self._anew, delta), step.prompts)
+            self._state = after_change(self._state, applied(self._run, self._anew, delta), step.prompts, step.bounds)
             self._memories = self._run.memories()
         self._left = 0
         yield list(self._differences())

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 
 from memseg3d.propagation.agreement import settles
+from memseg3d.propagation.carried_tissue import CarriedTissue, carried_tissue
 from memseg3d.propagation.conditioning import Conditioning, Memories
 from memseg3d.propagation.denial import denied
 from memseg3d.propagation.edits import bounded, edit_of
@@ -48,6 +49,7 @@ class ObjectRun:
         self._mode = options.bidirectional
         self._tolerance = 0.0 if plan.is_afresh else options.tolerance
         self._conditioning = Conditioning(view, last.kept, memories, options.memory)
+        self._tissue = CarriedTissue()
         self._waiting: dict[int, FrontStep] = {}
         self._fronts: list[Front] = []
         self._corrections: set[Front] = set()
@@ -75,6 +77,7 @@ class ObjectRun:
             yield [self._emptied(index) for index in self._beyond]
             self._steps_left = 0
             return
+        self._tissue = carried_tissue(self.view, self.plan, self._last, self._edit)
         for index in slices:
             if self._conditioning.can_recall(index):
                 if self._conditioning.recall(index):
@@ -117,13 +120,14 @@ class ObjectRun:
                     self._corrections.add(front)
         for step in alternating(self._fronts) if shared is None else one_after_the_other(self._fronts):
             yield self._done(step)
-        yield from self._unreached_drawings()
+        yield from self._unreached()
         self._steps_left = 0
 
-    def _unreached_drawings(self) -> Iterator[list[SliceDone]]:
-        """Slices that no front has reached although a drawing across another axis says that the object is there."""
+    def _unreached(self) -> Iterator[list[SliceDone]]:
+        """Slices that no front has reached although a drawing across another axis, or clicked tissue, concerns them."""
         first, last = self.plan.confined or (0, self.view.volume.shape[self.view.axis] - 1)
         wanted = {index for each in self.plan.crossings for index in each.indices(self.view.axis)}
+        wanted |= self._tissue.slices(self.view.axis) - set(self.plan.slices)
         for index in sorted(wanted - set(self.masks)):
             mask = self._mask(index)
             if first <= index <= last and not np.array_equal(mask, self._allowed(index, mask)):
@@ -186,7 +190,7 @@ class ObjectRun:
             if clicks:
                 pixels = np.asarray(self.view.volume.slice(axis, index))
                 mask &= ~denied(before, clicks, self.view.framing.spacing, self._known_near(index), pixels)
-        mask = obeyed(mask, self.plan.slices[index], axis, index)
+        mask = obeyed(self._tissue.on(mask, axis, index), self.plan.slices[index], axis, index)
         if np.array_equal(mask, found):
             return result
         self._conditioning.correct(index, mask)
@@ -197,18 +201,20 @@ class ObjectRun:
         start, far = (interval.below, interval.above)[::direction]
         assert start is not None
         region = self.view.framing.following(tracker.region_of(start), Extent.of_mask(self._mask(start)))
-        ending = self._ending(start) if is_alone else never_ends
+        ending = self._ending(start, far) if is_alone else never_ends
         has_moved = far is None and self.plan.ends_moved[direction > 0]
         tolerance = 0.0 if has_moved else self._tolerance
         settling = settles(tolerance, self._last.mask, self.plan.changed, direction, far)
         return Front(interval, direction, tracker, region, self._prior, is_alone, self._left_out, ending, settling)
 
-    def _ending(self, start: int) -> HasEnded:
-        """Judges whether a slice lies beyond the object's end, seen from conditioning slice `start`."""
+    def _ending(self, start: int, absent: int | None) -> HasEnded:
+        """Judges whether a slice lies beyond the object's end, seen from conditioning slice `start`. absent: the slice
+        at the far end where the user has said that there is none of it.
+        """
         view, weights = self.view, self.view.store.network.info.ending
         if weights is None:
             return never_ends
-        return tissue_ends(weights, self._mask(start), start, lambda at: view.volume.slice(view.axis, at))
+        return tissue_ends(weights, self._mask(start), start, lambda at: view.volume.slice(view.axis, at), absent)
 
     def _known_near(self, index: int) -> np.ndarray | None:
         """The mask on the nearest other conditioning slice that shows the object; None where there is none."""
@@ -216,7 +222,9 @@ class ObjectRun:
         return self._mask(min(others, key=lambda at: abs(at - index))) if others else None
 
     def _left_out(self, index: int, mask: np.ndarray) -> np.ndarray:
-        """A slice's mask with what drawings of other axes, and without what its strokes, say of single voxels."""
+        """A slice's mask with what its strokes, drawings of other axes and clicked tissue say of single voxels."""
+        if index not in self.plan.slices:
+            mask = self._tissue.on(mask, self.view.axis, index)
         for crossing in self.plan.crossings_on(index):
             mask = crossing.on(mask, self.view.axis, index)
         prompts = self.plan.held.get(index)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from memseg3d.propagation.crossings import Crossing
 from memseg3d.propagation.limits import SliceLimits
 from memseg3d.propagation.prompts import Prompt
+
+ENDS_SHARE = 0.05
+"""A correction may move an end outward by so much of the object's length, and by a slice at least."""
+FURTHER = 2
+"""Beyond an end it goes on by so many times its distance from that end."""
 
 Slices = Mapping[int, Sequence[Prompt]]
 """Prompts of each conditioning slice."""
@@ -149,6 +154,26 @@ def limited(plan: Plan, limits: SliceLimits, axis: int, has_content: Callable[[i
         intervals.append(Interval(below, above, first, last))
     decode = tuple(index for index in plan.decode if limits.first <= index <= limits.last)
     return replace(plan, decode=decode, intervals=tuple(intervals), limits=limits, anchors=tuple(sorted(anchors)))
+
+
+def within_ends(plan: Plan, first: int, last: int, cuts: Collection[int]) -> Plan:
+    """The plan of a correction, whose fronts stop soon after the ends that the last round has found.
+
+    first, last: slices at which the object ended. The user has seen them: between them a correction says something
+    else, and beyond one of them it moves that end, about as far again as it lies beyond. cuts: where limits have cut
+    the object: no ends.
+    """
+    room = max(1, round(ENDS_SHARE * (last - first + 1)))
+    intervals = []
+    for each in plan.intervals:
+        low, high = each.first, each.last
+        if each.below is None and each.above is not None and not (plan.ends_moved[0] or first in cuts):
+            low = max(low, min(first, each.above) - max(room, FURTHER * (first - each.above)))
+        if each.above is None and each.below is not None and not (plan.ends_moved[1] or last in cuts):
+            high = min(high, max(last, each.below) + max(room, FURTHER * (each.below - last)))
+        if low <= high:
+            intervals.append(replace(each, first=low, last=high))
+    return replace(plan, intervals=tuple(intervals))
 
 
 def intervals_of(conditioning: Sequence[int], limits: tuple[int, int]) -> list[Interval]:

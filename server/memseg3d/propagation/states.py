@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from memseg3d.propagation.events import ObjectSummary, Suggestion
 from memseg3d.propagation.kept import KeptSlice
+from memseg3d.propagation.limits import SliceLimits
 from memseg3d.propagation.prompt_sets import PromptSet, by_object, by_slice
 from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.records import ObjectChange, RoundRecord
@@ -16,7 +17,7 @@ from memseg3d.propagation.window import Window
 @dataclass(frozen=True)
 class ObjectState:
     """prompts: the object's own, in order. axis: its propagation axis. qualities: of the slices with foreground across
-    it. kept: what memory holds of its conditioning slices across it.
+    it. kept: what memory holds of its conditioning slices across it. cuts: where limits of rounds have cut it.
     """
 
     axis: int
@@ -25,6 +26,7 @@ class ObjectState:
     prompts: list[Prompt] = field(default_factory=list)
     qualities: dict[int, float] = field(default_factory=dict)
     kept: dict[int, KeptSlice] = field(default_factory=dict)
+    cuts: frozenset[int] = frozenset()
 
     @property
     def slices(self) -> dict[int, list[Prompt]]:
@@ -56,15 +58,20 @@ def states_after(records: Sequence[RoundRecord]) -> dict[int, ObjectState]:
     states: dict[int, ObjectState] = {}
     for record in records:
         for number, change in record.objects.items():
-            states[number] = after_change(states.get(number), change, own.get(number, []))
+            states[number] = after_change(states.get(number), change, own.get(number, []), record.limits.get(number))
     return states
 
 
-def after_change(before: ObjectState | None, change: ObjectChange, prompts: list[Prompt]) -> ObjectState:
-    """The state that a round's change of an object leaves. prompts: the object's own, in order."""
+def after_change(
+    before: ObjectState | None, change: ObjectChange, prompts: list[Prompt], limits: SliceLimits | None
+) -> ObjectState:
+    """The state that a round's change of an object leaves. prompts: the object's own, in order; limits: the round's."""
     same_axis = before is not None and before.axis == change.axis
     qualities = dict(before.qualities) if before is not None and same_axis else {}
     kept = dict(before.kept) if before is not None and same_axis else {}
+    cuts = before.cuts if before is not None and same_axis else frozenset()
+    if limits is not None and limits.axis == change.axis:
+        cuts |= {limits.first, limits.last}
     for index, quality in change.qualities.items():
         if quality is None:
             qualities.pop(index, None)
@@ -76,5 +83,5 @@ def after_change(before: ObjectState | None, change: ObjectChange, prompts: list
         else:
             kept[index] = each
     return ObjectState(
-        change.axis, ObjectSummary(change.voxels, change.checksum), change.window, prompts, qualities, kept
+        change.axis, ObjectSummary(change.voxels, change.checksum), change.window, prompts, qualities, kept, cuts
     )
