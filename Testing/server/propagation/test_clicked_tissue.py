@@ -50,6 +50,8 @@ def test_a_leak_of_another_tissue_leaves_all_slices_at_one_click() -> None:
     assert share(BESIDE[others], found[others]) < 0.1
     assert share(OBJECT, found) > 0.95
     assert share(BESIDE[12], found[12]) > 0.95, "a slice that was prompted itself is corrected there"
+    qualities = session.qualities(1)[1]
+    assert min(qualities.values()) > 0.4, "slices that only lost tissue are judged as before"
 
 
 def test_missed_tissue_joins_on_all_slices_at_one_click() -> None:

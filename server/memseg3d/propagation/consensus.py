@@ -155,7 +155,7 @@ class ConsensusRun:
         limits = max(0, first - margin), min(staged.shape[axis] - 1, last + margin)
         plan = plan_round({}, slices, limits, afresh=True)
         view = self._view(axis)
-        return ObjectRun(self.number, view, plan, LastRound(view, self._new_labels(), {}), {}, self._options)
+        return ObjectRun(self.number, view, plan, LastRound(view, self._new_labels(), {}, {}), {}, self._options)
 
     def _scope(self, staged: LabelVolume, votes: Sequence[LabelVolume]) -> list[int]:
         """Slices along the prompted axis that the vote may change."""

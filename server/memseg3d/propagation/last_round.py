@@ -20,10 +20,15 @@ _HOST = torch.device("cpu")
 class LastRound:
     """Read only, and told by the closed rounds alone: what else was computed since the worker started plays no part."""
 
-    def __init__(self, view: View, labels: LabelVolume, kept: Mapping[int, KeptSlice]) -> None:
-        """labels: the object's labelmap, not to be changed. kept: of its conditioning slices, by index on the axis."""
+    def __init__(
+        self, view: View, labels: LabelVolume, kept: Mapping[int, KeptSlice], qualities: Mapping[int, float]
+    ) -> None:
+        """labels: the object's labelmap, not to be changed. kept: of its conditioning slices, by index on the axis.
+        qualities: predicted, of the slices that hold some of it.
+        """
         self.kept = kept
         self.labels = labels
+        self.qualities = qualities
         self._view = view
 
     def mask(self, index: int) -> np.ndarray:

@@ -131,7 +131,7 @@ class ObjectRun:
         for index in sorted(wanted - set(self.masks)):
             mask = self._mask(index)
             if first <= index <= last and not np.array_equal(mask, self._allowed(index, mask)):
-                yield [self._finished(index, mask, self.qualities.get(index) or 0.0, prompted=False)]
+                yield [self._finished(index, mask, self._last.qualities.get(index, 0.0), prompted=False)]
 
     def replace(self, index: int, mask: np.ndarray, quality: float) -> SliceDone:
         """Another mask (rows, columns) of a slice than propagation found, within what the round may change."""
@@ -145,7 +145,8 @@ class ObjectRun:
         if step.front in self._corrections:
             share = step.front.interval.share_of_above(index)
             own = share if step.front.direction < 0 else 1 - share
-            mask, quality = blended(SliceLogits.of_mask(self._last.mask(index)), step.result, own, shape)
+            known = self._last.qualities.get(index, step.result.quality)
+            mask, quality = blended(SliceLogits.of_mask(self._last.mask(index), known), step.result, own, shape)
             return [self._finished(index, mask, quality, prompted=False)]
         if step.front.is_alone:
             done = [self._finished(index, step.mask, step.result.quality, prompted=False)]

@@ -67,7 +67,8 @@ class ObjectTools:
             before = None
         plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
         view = self.view(axis, plan.slices, state)
-        last = LastRound(view, labels, {} if before is None else before.kept)
+        known = ({}, {}) if before is None else (before.kept, before.qualities)
+        last = LastRound(view, labels, *known)
         options = self.options if tolerance is None else replace(self.options, tolerance=tolerance)
         run = ObjectRun(number, view, plan, last, memories, options)
         if not options.consensus:
