@@ -48,6 +48,9 @@ class ActiveRun:
         self._pending: dict[tuple[int, int, int], SliceArrived | SliceVoid] = {}
         self._quality: dict[str, dict[tuple[int, int], tuple[float | None, bool]]] = {}
         """Predicted quality (None: empty now) and whether it was prompted, of every slice that came."""
+        self._full = [labels[one] for one in request.full if one in labels]
+        self._earlier: dict[str, set[tuple[int, int]]] = {}
+        """Slices (axis, index) of each segment that earlier rounds have found."""
         self._limits = {str(labels[one]): limits.to_wire() for one, limits in request.limits.items() if one in labels}
         self.edits: list[SegmentChange] = []
         """What others had changed in the segments when the run began."""
@@ -60,7 +63,11 @@ class ActiveRun:
             raise SceneError("The volume or the segmentation was removed from the scene before the run began.")
         wanted = dict.fromkeys(prompt.segment_id for prompt in self.request.prompts)
         corrected = [one for one in self._corrected(past) if segmentation.GetSegmentation().GetSegment(one) is not None]
-        self._targets = list(wanted | dict.fromkeys(corrected))
+        anew = [self._segments[label] for label in self._full]
+        self._targets = list(wanted | dict.fromkeys([*corrected, *anew]))
+        for record in history.applied:
+            for segment, slices in record.quality.items():
+                self._earlier.setdefault(segment, set()).update((int(one[0]), int(one[1])) for one in slices)
         self.edits = history.edits(volume, self._targets)
         self._writer = SegmentWriter(
             segmentation, volume, self._targets, self._settings, self.request.save_state, self.request.locked
@@ -74,6 +81,7 @@ class ActiveRun:
             removed=list(self.request.removed),
             past=past,
             limits=self._limits,
+            full=list(self._full),
         )
 
     @property
@@ -91,6 +99,19 @@ class ActiveRun:
         key = (arrived.label, arrived.axis, arrived.index)
         self._pending.pop(key, None)
         self._pending[key] = arrived
+
+    def conclude(self, outcome: Event) -> None:
+        """The worker has told how the round ended; what it replaces without having sent it is emptied first."""
+        self.outcome = outcome
+        for label in outcome.afresh if isinstance(outcome, RoundClosed) else ():
+            segment = self._segments[label]
+            come = {(axis, index) for one, axis, index in self._pending if one == label} | set(
+                self._quality.get(segment, {})
+            )
+            axes = {axis for axis, _ in come}
+            for axis, index in sorted(self._earlier.get(segment, set()) - come):
+                if axis in axes and self._may_change(label, axis, index):
+                    self.receive(SliceArrived(self.id, label, axis, index, None, None, None, False))
 
     def write_next(self) -> SliceWritten | None:
         """Write the slice that has waited longest; None where none waits."""
@@ -135,6 +156,14 @@ class ActiveRun:
                 self._writer.revert()
             self._writer.close()
 
+    def _may_change(self, label: int, axis: int, index: int) -> bool:
+        """False for slices that lie outside the round's limits, or the session's."""
+        options, limits = self.job.options, self._limits.get(str(label))
+        if limits is not None and (limits["axis"] != axis or not limits["first"] <= index <= limits["last"]):
+            return False
+        first, last = options.get("first"), options.get("last")
+        return (first is None or index >= first) and (last is None or index <= last)
+
     def _corrected(self, past: list[PastRound]) -> list[str]:
         """Segments whose earlier prompts this round removes: they change without a prompt of this round."""
         removed = set(self.request.removed)
@@ -155,16 +184,20 @@ class ActiveRun:
             session=closed.session,
             volume=closed.volume,
             options=self.job.options,
-            prompts=self._prompts,
+            prompts=[*self.job.carried, *self._prompts],
             removed=self.job.removed,
             labels=self.labels,
             changes=changes,
             lattice=lattice_of(self._writer.grid),
             limits=self.job.limits,
+            full=self.job.full,
+            afresh=self.job.afresh,
             edits=self.edits,
             drawn=[drawn for one in self.request.prompts if (drawn := drawn_to_json(one)) is not None],
             quality=quality,
             time=time.time(),
+            seconds=closed.seconds,
+            consensus=closed.consensus,
         )
         return replace(record, edits=[*self.edits, *history.first_seen(self.request.volume_node, record)])
 

@@ -149,12 +149,18 @@ class WorkerClient:
         prompts: list[dict[str, Any]],
         removed: list[str],
         limits: dict[str, dict[str, int]] | None = None,
+        full: list[int] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Start a round and follow it; the same id again never runs twice, its stream is replayed."""
+        """Start a round and follow it; the same id again never runs twice, its stream is replayed.
+
+        full: objects that are computed anew from all their prompts.
+        """
         body: dict[str, Any] = {"id": round_id, "prompts": prompts, "removed": removed}
         if limits:
             # Left out where there are none: an older worker refuses names that it does not know.
             body["limits"] = limits
+        if full:
+            body["full"] = full
         return self._stream("POST", f"/v1/sessions/{session}/rounds", json=body)
 
     def hint(self, session: str, prompts: list[dict[str, Any]]) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.errors import WorkerError
-from MemSeg3DLib.jobs import Event, Progress, RoundClosed, RoundJob, SliceArrived, SliceVoid, Uploading
+from MemSeg3DLib.jobs import Event, PastRound, Progress, RoundClosed, RoundJob, SliceArrived, SliceVoid, Uploading
 from MemSeg3DLib.local_worker import Fate, WorkerSource
-from MemSeg3DLib.worker_sessions import open_session, session_of, standing_prompts
+from MemSeg3DLib.session_options import check_features, needed_features
+from MemSeg3DLib.worker_sessions import carried_prompts, objects_of, open_session, session_of, standing_prompts
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to reach a worker that does not answer."""
@@ -63,6 +64,8 @@ class FollowedRound:
     def __init__(self, line: Line, job: RoundJob) -> None:
         self._line = line
         self._job = job
+        self._removed = list(job.removed)
+        self._full = list(job.full)
         self._session: str | None = None
         self._is_posted = False
         self._last_seq = 0
@@ -104,22 +107,41 @@ class FollowedRound:
     def _post(self, client: WorkerClient) -> Iterator[dict[str, Any]]:
         job = self._job
         assert self._session is not None
-        return client.post_round(self._session, job.id, job.prompts, job.removed, job.limits)
+        return client.post_round(self._session, job.id, [*job.carried, *job.prompts], job.removed, job.limits, job.full)
 
     def _open(self, client: WorkerClient) -> None:
         job = self._job
+        if needed := needed_features(job.options, self._full):
+            check_features(client.info(), needed)
         session, past = session_of(job.past, job.volume.id, job.options)
-        # A volume whose voxels have changed has a new session, which knows none of the earlier prompts.
-        standing = standing_prompts(past)
-        job.removed = [one for one in job.removed if one in standing]
-        if not job.removed and not job.prompts:
-            raise WorkerError("bad_prompt", "The voxels have changed since these prompts: draw a new one on the image.")
+        self._place_in(session, past)
         upload = partial(self._upload, client)
         self._session = open_session(
             client, self._session or session, job.volume.id, job.options, past, upload, job.id, self._computes
         )
         job.session = self._session
         job.computing = (self._session, job.id)
+
+    def _place_in(self, session: str, past: list[PastRound]) -> None:
+        """What of the job is the session's: its own prompts to remove, and what it has to be told of other sessions.
+
+        A volume whose voxels have changed has a new session, which knows none of the earlier prompts.
+        """
+        job, volume = self._job, self._job.volume.id
+        standing = standing_prompts(past)
+        job.removed = [one for one in self._removed if one in standing]
+        here = objects_of(past)
+        job.full = [one for one in self._full if one in here]
+        gone = [words for name, words in standing_prompts(job.past).items() if name in self._removed]
+        touched = {int(one["object"]) for one in [*job.prompts, *gone]} | set(self._full)
+        job.carried = carried_prompts(job.past, session, volume, touched, self._removed)
+        elsewhere = [one for one in job.past if one.volume == volume]
+        job.afresh = sorted(touched & objects_of(elsewhere) - here)
+        if job.removed or job.prompts or job.carried or job.full:
+            return
+        if elsewhere:
+            raise WorkerError("bad_prompt", "No prompt of this segment is left: draw a new one on the image.")
+        raise WorkerError("bad_prompt", "The voxels have changed since these prompts: draw a new one on the image.")
 
     def _computes(self, session: str, round_id: str) -> None:
         """Called while an earlier round is run again, so that a cancel ends that one."""
@@ -167,7 +189,10 @@ class FollowedRound:
             for place in sorted(self._void - self._arrived):
                 self._line.events.put(SliceVoid(job.id, *place))
             suggested = {int(label): one for label, one in line["suggested"].items() if one is not None}
-            self._line.events.put(RoundClosed(job.id, self._session, job.volume.id, suggested, float(line["seconds"])))
+            seconds, consensus = float(line["seconds"]), dict(line.get("consensus") or {})
+            self._line.events.put(
+                RoundClosed(job.id, self._session, job.volume.id, suggested, seconds, tuple(job.afresh), consensus)
+            )
             return True
         return False
 

@@ -39,7 +39,11 @@ class VolumeSnapshot:
 
 @dataclass(frozen=True)
 class PastRound:
-    """A round that the worker's session should hold already. volume: content id; limits: as they travelled."""
+    """A round that the worker's session should hold already. volume: content id; limits: as they travelled.
+
+    full: objects that were computed anew from all their prompts. afresh: objects that a session with other options had
+    computed before: what this round found took the place of all that was found there.
+    """
 
     id: str
     session: str
@@ -48,6 +52,8 @@ class PastRound:
     prompts: list[dict[str, Any]]
     removed: list[str]
     limits: dict[str, dict[str, int]] = field(default_factory=dict, kw_only=True)
+    full: list[int] = field(default_factory=list, kw_only=True)
+    afresh: list[int] = field(default_factory=list, kw_only=True)
 
 
 @dataclass(eq=False)
@@ -55,8 +61,9 @@ class RoundJob:
     """One round to run. past: every applied round, oldest first; those of the same volume and options are its base.
 
     session: the worker's session, once it is known. computing: session and round that the worker computes for this job,
-    which may be an earlier round that it had lost. removed: ids that are none of the session's are dropped from it.
-    Only the worker's thread writes these three.
+    which may be an earlier round that it had lost. removed: ids that are none of the session's are dropped from it;
+    full: objects that are none of the session's. carried: earlier prompts that a session with other options holds,
+    afresh: the objects that it holds; they are new to this session. Only the worker's thread writes these six.
     """
 
     id: str
@@ -66,6 +73,9 @@ class RoundJob:
     removed: list[str]
     past: list[PastRound]
     limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    full: list[int] = field(default_factory=list)
+    carried: list[dict[str, Any]] = field(default_factory=list)
+    afresh: list[int] = field(default_factory=list)
     session: str | None = None
     computing: tuple[str, str] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -150,13 +160,19 @@ class SliceVoid:
 
 @dataclass(frozen=True)
 class RoundClosed:
-    """The worker closed the round. suggested: per label {"axis", "index", "quality"}."""
+    """The worker closed the round. suggested: per label {"axis", "index", "quality"}.
+
+    afresh: labels whose earlier slices, of a session with other options, count no more. consensus: what the vote of
+    three axes cost, {"slices", "seconds"}; empty without one.
+    """
 
     run: str
     session: str
     volume: str
     suggested: dict[int, dict[str, Any]]
     seconds: float
+    afresh: tuple[int, ...] = ()
+    consensus: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

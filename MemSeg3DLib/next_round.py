@@ -33,11 +33,15 @@ class Asked:
 
 
 class Standing:
-    """The prompts that the worker's session holds by the applied rounds, and which drawn prompt each belongs to."""
+    """The prompts that stand by the applied rounds on the volume of the last one, and which drawn prompt each was.
+
+    With other options the worker has another session; the prompts of the earlier one are taken along when they are
+    needed, so they stand all the same.
+    """
 
     def __init__(self, history: RoundHistory) -> None:
         applied = history.applied
-        session = [one for one in applied if applied and one.session == applied[-1].session]
+        session = [one for one in applied if one.volume == applied[-1].volume]
         self.wire = standing_prompts(session)
         self.sent = drawn_ids(applied)
         """Ids of drawn prompts that rounds hold, also on other volumes."""

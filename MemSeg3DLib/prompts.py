@@ -140,13 +140,13 @@ def to_wire(prompt: Prompt, volume_node: Any, label: int) -> dict[str, Any]:
 
 
 def all_to_wire(
-    prompts: Sequence[Prompt], volume_node: Any, label_of: Callable[[str], int], removed: Sequence[str] = ()
+    prompts: Sequence[Prompt], volume_node: Any, label_of: Callable[[str], int], others: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Every prompt as it travels; `label_of` gives the object number of a segment id.
 
-    Raises PromptError, also where there is nothing to do: no prompt, and none `removed`.
+    Raises PromptError, also where there is nothing to do: no prompt, and no `others`, such as ids of removed ones.
     """
-    if not prompts and not removed:
+    if not prompts and not others:
         raise PromptError("There is no prompt yet: click a point, or draw a box on the object.")
     return [to_wire(prompt, volume_node, label_of(prompt.segment_id)) for prompt in prompts]
 

@@ -74,4 +74,4 @@ def _check(segmentation_node: Any, grid: Grid, records: list[RoundRecord]) -> No
 
 
 def _objects(record: RoundRecord) -> set[int]:
-    return {int(prompt["object"]) for prompt in record.prompts}
+    return {int(prompt["object"]) for prompt in record.prompts} | set(record.full)

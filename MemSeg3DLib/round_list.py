@@ -118,7 +118,10 @@ def _bases(wire_ids: Iterable[str], records: Iterable[RoundRecord]) -> list[str]
 
 def _info(record: RoundRecord, number: int, applied: bool) -> RoundInfo:
     segments = tuple(dict.fromkeys(change.segment_id for change in record.changes))
-    return RoundInfo(record.id, number + 1, local_time(record.time), segments, applied)
+    cost = record.consensus
+    voted = (float(cost["seconds"]), int(cost["slices"])) if cost else None
+    full = tuple(segment for segment, label in record.labels.items() if label in {*record.full, *record.afresh})
+    return RoundInfo(record.id, number + 1, local_time(record.time), segments, applied, record.seconds, voted, full)
 
 
 def local_time(seconds: float) -> str:

@@ -13,7 +13,7 @@ from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.jobs import PastRound
 
 # Fields that came later: left out where they are empty, so that checksums of older rounds still agree.
-_OPTIONAL = ("limits", "edits", "drawn", "quality", "time")
+_OPTIONAL = ("limits", "full", "afresh", "edits", "drawn", "quality", "time", "seconds", "consensus")
 
 _CHANGES = ("changes", "edits")
 
@@ -25,7 +25,8 @@ class RoundRecord(PastRound):
     labels: object number of each segment id. lattice: the grid's 16 matrix elements, row by row. edits: what others
     changed in the segments since the round before it; a segment's first one holds what was there at the start. drawn:
     the prompts in world coordinates, as `drawn_to_json` writes them. quality: by segment id, [axis, index, predicted
-    quality or null where the slice is now empty, prompted]. time: seconds since 1970.
+    quality or null where the slice is now empty, prompted]. time: seconds since 1970. seconds: what the round took on
+    the worker. consensus: how much of it the vote of three axes, {"slices", "seconds"}; empty without one.
     """
 
     labels: dict[str, int]
@@ -35,6 +36,8 @@ class RoundRecord(PastRound):
     drawn: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
     quality: dict[str, list[list[Any]]] = field(default_factory=dict, kw_only=True)
     time: float = field(default=0.0, kw_only=True)
+    seconds: float = field(default=0.0, kw_only=True)
+    consensus: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values, with their checksum."""

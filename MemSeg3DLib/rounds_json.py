@@ -44,6 +44,9 @@ def rounds_to_json(
                 "prompts": one.prompts,
                 "removed": list(one.removed),
                 "limits": one.limits,
+                # Only where there are some: documents without them are as they always were.
+                **({"full": one.full} if one.full else {}),
+                **({"afresh": one.afresh} if one.afresh else {}),
             }
             for one in rounds
         ],

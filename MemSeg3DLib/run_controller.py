@@ -107,7 +107,9 @@ class RunController:
         """
         history = self.history(request.segmentation_node)
         labels = self._labels(history, request)
-        prompts = all_to_wire(request.prompts, request.volume_node, labels.__getitem__, request.removed)
+        # A segment may be computed anew from the prompts that it has.
+        due = [*request.removed, *request.full]
+        prompts = all_to_wire(request.prompts, request.volume_node, labels.__getitem__, due)
         settings = request.settings or WriteSettings()
         if request.settings is None and request.editor_node is not None:
             settings = WriteSettings.of_editor(request.editor_node)
@@ -293,7 +295,7 @@ class RunController:
         elif isinstance(event, Progress):
             self._show(run, _STATES.get(event.phase, RunState.PREPARING), event.done, event.total)
         else:
-            run.outcome = event
+            run.conclude(event)
 
     def _show(self, run: ActiveRun, state: RunState, done: int, total: int) -> None:
         self._set_state(state)

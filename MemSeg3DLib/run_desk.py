@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +93,14 @@ class RunDesk:
         if not any(one.is_place_of(place) for one in self.due):
             self.due.append(place)
 
-    def start(self, place: Selection, also: str | None = None) -> str | None:
-        """Start the next round of a place; None where there is nothing to do. Raises MemSeg3DError."""
+    def start(self, place: Selection, also: str | None = None, full: Sequence[str] = ()) -> str | None:
+        """Start the next round of a place; None where there is nothing to do. Raises MemSeg3DError.
+
+        also: a segment whose edits by hand count as well. full: segments that are computed anew.
+        """
         self._volumes[place.segmentation.GetID()] = place
         asked = self._ask(place, also)
-        if not asked:
+        if not asked and not full:
             return None
         locks = SliceLocks(place.segmentation)
         request = RoundRequest(
@@ -110,6 +113,7 @@ class RunDesk:
             save_state=self.save_state,
             limits={one: limits for one in asked.segments if (limits := locks.limits(one)) is not None},
             locked=locks.all(),
+            full=tuple(full),
         )
         self.progress = None
         self.quality.forget_run()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.errors import PromptError, SceneError
+from MemSeg3DLib.errors import PromptError, RoundError, SceneError
 from MemSeg3DLib.left_rounds import LeftRounds
 from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.next_round import Standing
@@ -191,6 +191,22 @@ class Workbench:
             self._desk.put_off(here)
             return None
         return self._desk.start(here, also=self.segment_id)
+
+    def recompute(self) -> str:
+        """Compute the selected segment anew from all its prompts, as the options now are; the run's id.
+
+        What was not run yet goes along. Raises SceneError or RoundError where there is nothing to compute, or a run
+        goes on.
+        """
+        here, segment = self._here(), self.segment_id
+        standing = Standing(self._controller.history(here.segmentation))
+        if segment is None or not any(standing.segment_of(one) == segment for one in standing.wire):
+            raise RoundError("Nothing has been computed in this segment yet: draw a prompt first.")
+        if self.busy:
+            raise RoundError("A round is running: wait for it, or cancel it first.")
+        run = self._desk.start(here, also=segment, full=[segment])
+        assert run is not None, "a segment that is computed anew is something to do"
+        return run
 
     def cancel(self) -> None:
         """Cancel the present run: nothing is written after this returns. Its prompts wait for the next one."""

@@ -37,13 +37,20 @@ class PromptEntry:
 
 @dataclass(frozen=True)
 class RoundInfo:
-    """A round as a list shows it. number: 1 is the first; time: local, to the second; segments: ids."""
+    """A round as a list shows it. number: 1 is the first; time: local, to the second; segments: ids.
+
+    seconds: what it took on the worker, 0 where nobody knows. voted: how many of them, and how many slices, the vote of
+    three axes took; None without one. full: ids of segments that were computed anew.
+    """
 
     id: str
     number: int
     time: str
     segments: tuple[str, ...]
     applied: bool
+    seconds: float = 0.0
+    voted: tuple[float, int] | None = None
+    full: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

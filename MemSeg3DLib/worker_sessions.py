@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from MemSeg3DLib.client import WorkerClient
@@ -36,6 +36,28 @@ def standing_prompts(past: Sequence[PastRound]) -> dict[str, dict[str, Any]]:
             standing.pop(removed, None)
         standing.update({str(prompt["id"]): prompt for prompt in one.prompts})
     return standing
+
+
+def carried_prompts(
+    past: Sequence[PastRound], session: str, volume: str, objects: Collection[int], removed: Collection[str]
+) -> list[dict[str, Any]]:
+    """Prompts of these objects that stand by rounds of other sessions on the volume, and that this one lacks.
+
+    Other options are another session: with them, an object is computed from all its prompts, not from the new ones
+    alone. removed: ids that no longer count.
+    """
+    held = standing_prompts([one for one in past if one.session == session])
+    standing = standing_prompts([one for one in past if one.volume == volume])
+    return [
+        words
+        for name, words in standing.items()
+        if name not in held and name not in removed and words["object"] in objects
+    ]
+
+
+def objects_of(past: Iterable[PastRound]) -> set[int]:
+    """The objects that rounds have prompted."""
+    return {int(prompt["object"]) for one in past for prompt in one.prompts}
 
 
 def align(
@@ -121,7 +143,7 @@ def _wait_until_idle(client: WorkerClient, session: str, keep_running: str | Non
 
 def _run_again(client: WorkerClient, session: str, past: PastRound, on_run_again: OnRunAgain) -> None:
     on_run_again(session, past.id)
-    for line in client.post_round(session, past.id, past.prompts, past.removed, past.limits):
+    for line in client.post_round(session, past.id, past.prompts, past.removed, past.limits, past.full):
         on_run_again(session, past.id)
         if line["type"] == "round":
             return

@@ -120,6 +120,39 @@ def test_a_session_with_every_kind_of_prompt_gives_the_same_voxels_again(
     assert np.array_equal(found, expected)
 
 
+def test_rounds_with_other_options_and_those_that_compute_anew_give_the_same_voxels_again(
+    a_controller: RunController,
+    an_oblique_volume: Any,
+    a_segmentation: Any,
+    segment_ids: list[str],
+    a_model: Path,
+    tmp_path: Path,
+) -> None:
+    volume, one = an_oblique_volume, segment_ids[0]
+    corners = ijk_to_world(volume, (7, 5, 5)), ijk_to_world(volume, (7, 14, 14))
+    click = PointPrompt(one, ijk_to_world(volume, (5, 10, 12)), positive=False)
+    voted = {"consensus": True, "tolerance": 0.9, "reach": 0.3}
+    play(
+        a_controller,
+        [
+            RoundRequest(volume, a_segmentation, [BoxPrompt(one, *corners)]),
+            RoundRequest(volume, a_segmentation, [click], options=voted),
+            RoundRequest(volume, a_segmentation, [], options=voted, full=[one]),
+        ],
+    )
+    write_rounds(tmp_path / "rounds.json", a_controller.history(a_segmentation).past(), spacing=volume_spacing(volume))
+    first, second, third = json.loads((tmp_path / "rounds.json").read_text())["rounds"]
+    assert "full" not in first
+    assert "afresh" not in first
+    assert (second["afresh"], third["full"]) == ([1], [1])
+    assert [prompt["type"] for prompt in second["prompts"]] == ["box", "point"]
+    file = write_volume(volume, tmp_path / "volume.nrrd")
+    found = run_again(file, tmp_path / "rounds.json", tmp_path / "out", a_model)
+    ours = voxels_of(volume, a_segmentation, one)
+    assert ours.any()
+    assert np.array_equal(found == 1, ours)
+
+
 @pytest.mark.parametrize("case", SCANS)
 def test_rounds_on_a_real_scan_run_again_on_its_file_however_slicer_turned_it(
     a_controller: RunController, scene: Any, a_model: Path, data_folder: Path, tmp_path: Path, case: str

@@ -30,7 +30,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class StoredRound:
-    """One round of the document. session: rounds of one number build on each other."""
+    """One round of the document. session: rounds of one number build on each other.
+
+    full: objects that are computed anew. afresh: objects that another session had before, and that this one replaces.
+    """
 
     id: str
     session: int
@@ -39,6 +42,7 @@ class StoredRound:
     removed: list[str]
     limits: dict[int, SliceLimits]
     full: list[int]
+    afresh: list[int]
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,26 @@ class Replay:
             except PropagationError as error:
                 raise typer.BadParameter(f"Round {place} cannot be run: {error}", param_hint=HINT) from error
             for (number, axis), masks in changed.items():
+                if number in one.afresh:
+                    masks = {**self._emptied(one, number, axis), **masks}
                 labels = self._labels.setdefault(number, LabelVolume(volume.shape, self.folder))
                 labels.apply(labels.delta_to(axis, masks))
                 self._latest[number] = sessions[one.session]
+
+    def _emptied(self, one: StoredRound, number: int, axis: int) -> dict[int, np.ndarray]:
+        """Packed empty masks of the slices that another session has left and that the round may replace."""
+        import numpy as np
+
+        if number not in self._labels:
+            return {}
+        labels, limits = self._labels[number], one.limits.get(number)
+        first, last = one.options.limits(labels.shape[axis])
+        if limits is not None:
+            if limits.axis != axis:
+                return {}
+            first, last = max(first, limits.first), min(last, limits.last)
+        places = [int(index) for index in labels.slices_with_content(axis) if first <= index <= last]
+        return {index: np.packbits(np.zeros_like(labels.slice(axis, index)), axis=1) for index in places}
 
     def slab(self, number: int, start: int, stop: int) -> np.ndarray:
         """Boolean (n, j, i) of one object's slices `start` to `stop` (exclusive) on the grid of the file."""
@@ -220,4 +241,5 @@ def _round(words: dict[str, Any], volume: Volume) -> StoredRound:
         removed=[str(each) for each in words["removed"]],
         limits=limits_from_json(words.get("limits", {})),
         full=[int(number) for number in words.get("full", [])],
+        afresh=[int(number) for number in words.get("afresh", [])],
     )
