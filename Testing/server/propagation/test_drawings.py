@@ -288,3 +288,35 @@ def test_the_same_stroke_given_again_changes_nothing_elsewhere(a_segmented_ball:
     finish(a_segmented_ball.begin("2", [scribble((8, 20, 22), (16, 20, 22), axis=2, positive=False)]))
     done, _ = finish(a_segmented_ball.begin("3", [PointPrompt(1, (19, 20, 22), False)]))
     assert all(each.index >= 18 for each in done)
+
+
+SMALL = np.zeros((24, 80, 80), bool)
+SMALL[5:20, 10:20, 10:20] = True
+
+
+@pytest.fixture
+def a_small_bar() -> Session:
+    """An object of slices 5 to 19 in the corner of slices that the network sees a small part of."""
+    volume = Volume(np.where(SMALL, 100, 10).astype(np.int16), (1.0, 1.0, 1.0))
+    session = Session(volume, ThresholdNetwork(prefers_crop=True), Options(window=(0.0, 110.0)))
+    finish(session.begin("1", [BoxPrompt(1, 0, (12, 9, 9), (12, 20, 20))]))
+    return session
+
+
+def test_a_stroke_beyond_what_the_network_sees_of_a_slice_takes_nothing_from_the_object(a_small_bar: Session) -> None:
+    before = a_small_bar.labelmap(1)
+    assert before[15].any()
+    stroke = scribble((15, 70, 70), (15, 74, 74), positive=False, shape=SMALL.shape)
+    done, _ = finish(a_small_bar.begin("2", [stroke]))
+    assert [each.index for each in done if each.prompted] == [15]
+    np.testing.assert_array_equal(a_small_bar.labelmap(1), before)
+
+
+def test_strokes_that_deny_are_decoded_after_what_shows_the_object_though_drawn_first(a_small_bar: Session) -> None:
+    wall, another = (
+        scribble((4, at, 70), (18, at, 70), axis=2, positive=False, shape=SMALL.shape) for at in (70, 72)
+    )
+    finish(a_small_bar.begin("2", [wall]))
+    box = BoxPrompt(1, 0, (14, 9, 9), (14, 20, 20))
+    finish(a_small_bar.begin("3", [another, box], removed=["1/0"]))
+    np.testing.assert_array_equal(a_small_bar.labelmap(1), SMALL)

@@ -152,3 +152,9 @@ def test_points_count_on_the_nearest_slice_of_any_axis() -> None:
     assert {index: len(each) for index, each in by_slice(prompts, 0).items()} == {2: 2}
     assert {index: len(each) for index, each in by_slice(prompts, 1).items()} == {2: 2}
     assert {index: len(each) for index, each in by_slice(prompts, 2).items()} == {4: 1}
+
+
+def test_slices_that_show_the_object_come_before_those_that_deny_it() -> None:
+    no, yes = PointPrompt(1, (2, 5, 5), False, id="no"), PointPrompt(1, (7, 5, 5), id="yes")
+    absent = MaskPrompt(1, 0, 4, np.zeros((20, 30), bool), id="absent")
+    assert list(by_slice([no, absent, yes], 0)) == [7, 2, 4]

@@ -9,7 +9,7 @@ import numpy as np
 
 from memseg3d.propagation.kept import KeptSlice
 from memseg3d.propagation.memory import MemoryEntry
-from memseg3d.propagation.prompts import Prompt
+from memseg3d.propagation.prompts import Prompt, is_positive
 from memseg3d.propagation.region_tracker import RegionTracker
 from memseg3d.propagation.regions import Region
 from memseg3d.propagation.slice_logits import SliceLogits
@@ -68,6 +68,10 @@ class Conditioning:
     ) -> SliceLogits:
         """Decode the prompts of a slice as `RegionTracker.prompt` does, before what earlier rounds know."""
         self._known.pop(index, None)
+        self._decoding.pop(index, None)
+        if not self._known and not any(is_positive(prompt) for prompt in prompts):
+            # What only takes away needs to know the object: the slices decoded just now tell.
+            self.remember_decoded()
         tracker = self._tracker(self._known.values())
         self._decoding[index] = tracker
         return tracker.prompt(index, region, prompts, prior, neighbour)

@@ -79,13 +79,14 @@ def propagation_axis(prompts: Sequence[Prompt], default: int | None) -> int:
 
 def by_slice(prompts: Sequence[Prompt], axis: int) -> dict[int, list[Prompt]]:
     """Prompts of each slice across `axis`: clicks and strokes on every slice that they touch, what outlines the object
-    where it was drawn across this axis.
+    where it was drawn across this axis. In the order of the prompts, but slices that show the object come first: where
+    it only is not can be told of an object that is known.
     """
     result: dict[int, list[Prompt]] = {}
     for prompt in prompts:
         for index in slices_of(prompt, axis):
             result.setdefault(index, []).append(prompt)
-    return result
+    return dict(sorted(result.items(), key=lambda each: not any(is_positive(prompt) for prompt in each[1])))
 
 
 def within_limits(slices: Mapping[int, list[Prompt]], limits: tuple[int, int]) -> dict[int, list[Prompt]]:

@@ -77,7 +77,8 @@ class RegionTracker:
         """Decode all prompts of a slice together; it becomes a conditioning slice.
 
         prior: the slice's last result. Where other conditioning slices are remembered, their memories are read, and so
-        is that of `neighbour` (index and last result), the tracked slice next to this one on their side.
+        is that of `neighbour` (index and last result), the tracked slice next to this one on their side. Negative strokes
+        alone that lie outside `region` say nothing of what is in it: the slice is then decoded as propagation would.
         """
         self.tracker.forget([index])
         direction = self._direction_towards(index)
@@ -89,7 +90,9 @@ class RegionTracker:
         network_prompts = self._network_prompts(index, prompts, region)
         # The networks take a mask for the prior of the clicks that came after it.
         given = None if prior is None or network_prompts.mask is not None else self._prior(prior, region)
-        decoded = self.tracker.prompt(index, features, network_prompts, given, region, direction)
+        says_something = network_prompts.count > 0 or network_prompts.mask is not None
+        told = network_prompts if says_something else None
+        decoded = self.tracker.prompt(index, features, told, given, region, direction)
         if neighbour is not None and neighbour[0] in self.tracker.bank.tracked:
             self.tracker.forget([neighbour[0]])
         if isinstance(prompts[-1], MaskPrompt):

@@ -67,12 +67,12 @@ class Tracker:
         self,
         index: int,
         features: Features,
-        prompts: Prompts,
+        prompts: Prompts | None,
         prior: Tensor | None = None,
         region: Hashable | None = None,
         direction: int | None = None,
     ) -> Decoded:
-        """Decode all prompts of slice `index`; the slice becomes a conditioning slice.
+        """Decode all prompts of slice `index`; the slice becomes a conditioning slice. None: from memory alone.
 
         A slice that propagation never reached reads no memory; on a tracked one the prompts correct what memory gave.
         prior: (B, 1, h, w) logits that the prompts correct; default the tracker's own last logits of the slice.
