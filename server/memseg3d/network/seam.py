@@ -41,6 +41,10 @@ class NetworkInfo:
     """Weights of grey values' distance, of predicted quality, and the constant, of the rule that says where an object
     ends (`propagation/ending.py`); None: no rule fits this network's quality head.
     """
+    calibration: tuple[float, float, float] | None = None
+    """Weights of predicted quality's logit, of the way from the nearest prompted slice, and the constant, of the rule
+    that says what a predicted quality is worth (`propagation/calibration.py`); None: it is taken as it is.
+    """
     sha256: str = ""
     licence: str = ""
 

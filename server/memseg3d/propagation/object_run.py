@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from memseg3d.propagation.agreement import settles
+from memseg3d.propagation.calibration import Judge
 from memseg3d.propagation.carried_tissue import CarriedTissue, carried_tissue
 from memseg3d.propagation.conditioning import Conditioning, Memories
 from memseg3d.propagation.denial import denied
@@ -50,6 +52,9 @@ class ObjectRun:
         self._tolerance = 0.0 if plan.is_afresh else options.tolerance
         self._conditioning = Conditioning(view, last.kept, memories, options.memory)
         self._tissue = CarriedTissue()
+        area = view.framing.spacing[0] * view.framing.spacing[1]
+        weights = view.store.network.info.calibration
+        self._judge = Judge(weights, plan.slices, view.volume.spacing[view.axis], area, self._mask)
         self._waiting: dict[int, FrontStep] = {}
         self._fronts: list[Front] = []
         self._corrections: set[Front] = set()
@@ -94,7 +99,7 @@ class ObjectRun:
             result = yield from self._decoded(index, list(slices[index]))
             result = self._obeyed(index, result)
             self._steps_left -= 1
-            yield [self._finished(index, result.mask(self.view.slice_shape), result.quality, prompted=True)]
+            yield [self._finished(index, result.mask(self.view.slice_shape), self._judge(index, result.quality), True)]
 
     def propagate(self) -> Iterator[list[SliceDone]]:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""
@@ -142,6 +147,7 @@ class ObjectRun:
         shape, index = self.view.slice_shape, step.index
         if not step.is_settled and not step.front.is_alone:
             return []
+        step = replace(step, result=replace(step.result, quality=self._judge(index, step.result.quality)))
         if step.front in self._corrections:
             share = step.front.interval.share_of_above(index)
             own = share if step.front.direction < 0 else 1 - share

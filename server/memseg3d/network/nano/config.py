@@ -23,6 +23,8 @@ class NanoConfig:
 
     ending: tuple[float, float, float] | None = None
     """The rule for an object's end that was fitted to the trained quality head (`NetworkInfo.ending`)."""
+    calibration: tuple[float, float, float] | None = None
+    """What the trained quality head's predictions are worth (`NetworkInfo.calibration`)."""
 
     def __post_init__(self) -> None:
         if self.image_size % 16:
@@ -41,6 +43,7 @@ class NanoConfig:
         if values.pop("kind", None) != "nano":
             raise ValueError("This checkpoint's configuration is not that of the embedded network.")
         values["widths"] = tuple(values["widths"])
-        ending = values.get("ending")
-        values["ending"] = None if ending is None else tuple(ending)
+        for name in ("ending", "calibration"):
+            rule = values.get(name)
+            values[name] = None if rule is None else tuple(rule)
         return cls(**values)

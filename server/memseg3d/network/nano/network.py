@@ -147,6 +147,7 @@ class NanoNetwork(nn.Module):
             tracks_with_prior=False,
             corrects_with_prior=False,
             ending=self.config.ending,
+            calibration=self.config.calibration,
             sha256=sha256,
             licence="Apache-2.0",
         )

@@ -1,0 +1,157 @@
+"""Fits what a predicted quality is worth (memseg3d.propagation.calibration) to a network, on synthetic volumes alone.
+
+    memseg3d evaluate hold-out --model WEIGHTS --volumes out/hold-out/volumes --out out/hold-out
+    python Testing/benchmarks/fit_quality.py WEIGHTS out/hold-out/volumes [--into OUT]
+
+The robot's box and two clicks on every target, without calibration; each slice that was not prompted tells its
+predicted quality, how far propagation has come, and its IoU with the truth. Logistic regression gives the weights.
+Printed are calibration error, bias and the mean rank correlation within a round, of the predictions as they are and
+calibrated by weights that were fitted to the other cases alone. `--into OUT` writes the checkpoint with the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from memseg3d.evaluation.robot import Click, choose_axis, choose_click, draw_box
+from memseg3d.evaluation.rounds import iou
+from memseg3d.evaluation.targets import find_cases, read_case
+from memseg3d.network.loading import load_network
+from memseg3d.network.nano import NanoConfig
+from memseg3d.network.seam import Network
+from memseg3d.propagation.calibration import Weights, calibrated, way_to
+from memseg3d.propagation.options import Options
+from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.session import Session
+from memseg3d.propagation.volume import Volume
+
+CLICKS = 2
+SOFTENING = 1e-3
+FEWEST = 5
+
+
+@dataclass(frozen=True)
+class JudgedRound:
+    """predicted, way, reached: (n,) of the slices that were not prompted."""
+
+    case: str
+    predicted: np.ndarray
+    way: np.ndarray
+    reached: np.ndarray
+
+
+def play(network: Network, folder: Path) -> Iterator[JudgedRound]:
+    """Every round of every target of a folder of cases."""
+    for name, modality in find_cases(folder).items():
+        case = read_case(folder, name, modality)
+        volume = Volume(case.image.voxels, case.image.spacing)
+        for target in case.targets:
+            truth = case.labels == target.label
+            axis = choose_axis(volume.spacing)
+            box = draw_box(truth, axis, target.key)
+            session, prompted = Session(volume, network, Options()), {int(box.lower[axis])}
+            prompt: BoxPrompt | PointPrompt = BoxPrompt(1, box.axis, box.lower, box.upper)
+            for place in range(CLICKS + 1):
+                for _ in session.begin(str(place), [prompt]):
+                    pass
+                yield _judged(name, session, truth, prompted)
+                click: Click | None = choose_click(truth, session.labelmap(1), volume.spacing, axis)
+                if click is None:
+                    break
+                prompted.add(int(click.position[axis]))
+                prompt = PointPrompt(1, click.position, click.positive, click.axis)
+
+
+def _judged(name: str, session: Session, truth: np.ndarray, prompted: set[int]) -> JudgedRound:
+    axis, qualities = session.qualities(1)
+    masks, truths = (np.moveaxis(each, axis, 0) for each in (session.labelmap(1), truth))
+    rows, columns = session.volume.slice_spacing(axis)
+    area = {at: float(masks[at].sum()) * rows * columns for at in prompted if masks[at].any()}
+    found = []
+    for index, quality in qualities.items():
+        if index in prompted or not area:
+            continue
+        nearest = min(area, key=lambda at: (abs(at - index), at))
+        way = way_to(abs(nearest - index) * session.volume.spacing[axis], area[nearest])
+        found.append((quality, way, iou(masks[index], truths[index])))
+    predicted, way_come, reached = np.array(found).reshape(-1, 3).T
+    return JudgedRound(name, predicted, way_come, reached)
+
+
+def fit(rounds: list[JudgedRound]) -> Weights:
+    """Logistic regression on the IoU reached, by Newton's method."""
+    held = np.clip(np.concatenate([each.predicted for each in rounds]), 1e-4, 1 - 1e-4)
+    x = np.stack([np.log(held / (1 - held)), np.concatenate([each.way for each in rounds]), np.ones(len(held))], 1)
+    y, theta = np.concatenate([each.reached for each in rounds]), np.zeros(3)
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-x @ theta))
+        slope = x.T @ (p - y) + SOFTENING * theta
+        theta -= np.linalg.solve((x.T * (p * (1 - p))) @ x + SOFTENING * np.eye(3), slope)
+    return float(theta[0]), float(theta[1]), float(theta[2])
+
+
+def told(rounds: list[JudgedRound], predicted: list[np.ndarray]) -> str:
+    """Calibration error, bias, and ranks within a round."""
+    from scipy.stats import spearmanr
+
+    p, y = np.concatenate(predicted), np.concatenate([each.reached for each in rounds])
+    places = np.clip((p * 10).astype(int), 0, 9)
+    error = sum((places == n).sum() * abs(p[places == n].mean() - y[places == n].mean()) for n in set(places)) / len(p)
+    ranks = [
+        spearmanr(mine, each.reached).statistic
+        for mine, each in zip(predicted, rounds, strict=True)
+        if len(mine) >= FEWEST and np.ptp(mine) > 0 and np.ptp(each.reached) > 0
+    ]
+    return f"{error:.3f} | {(p - y).mean():+.3f} | {np.corrcoef(p, y)[0, 1]:.2f} | {np.mean(ranks):.2f}"
+
+
+def by_others(rounds: list[JudgedRound]) -> list[np.ndarray]:
+    """Each round calibrated by weights that were fitted without its case."""
+    weights = {case: fit([each for each in rounds if each.case != case]) for case in {each.case for each in rounds}}
+    return [
+        np.array([calibrated(weights[each.case], q, way) for q, way in zip(each.predicted, each.way, strict=True)])
+        for each in rounds
+    ]
+
+
+def write_into(weights: Weights, checkpoint: Path, out: Path) -> None:
+    """The checkpoint with the weights in its configuration."""
+    with safe_open(checkpoint, "pt") as file:
+        metadata: dict[str, str] = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config = NanoConfig.from_json(metadata["memseg3d.config"])
+    rounded = (round(weights[0], 3), round(weights[1], 3), round(weights[2], 3))
+    save_file(tensors, out, metadata=metadata | {"memseg3d.config": replace(config, calibration=rounded).to_json()})
+
+
+def main() -> None:
+    """Fit, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("volumes", type=Path)
+    parser.add_argument("--into", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    network = load_network(options.checkpoint)
+    network.info = replace(network.info, calibration=None)
+    rounds = [each for each in play(network, options.volumes) if len(each.predicted)]
+    print("| quality | calibration error | bias | correlation | ranks within a round |\n|---|---|---|---|---|")
+    print(f"| as predicted | {told(rounds, [each.predicted for each in rounds])} |")
+    print(f"| calibrated, fitted to the other cases | {told(rounds, by_others(rounds))} |")
+    weights = fit(rounds)
+    print("weights:", [round(each, 3) for each in weights])
+    if options.into:
+        write_into(weights, options.checkpoint, options.into)
+
+
+if __name__ == "__main__":
+    main()
