@@ -155,3 +155,19 @@ def test_drawings_of_two_axes_are_undone_and_restored_without_computing(a_ball: 
     restored = Session(a_ball, ThresholdNetwork(), WINDOW)
     restored.restore(session.records())
     np.testing.assert_array_equal(restored.labelmap(1), second)
+
+
+def test_a_click_that_contradicts_a_drawing_of_another_axis_counts_on_every_slice_that_it_held() -> None:
+    """The correction does not settle before the last slice that the drawing held, however far off that is."""
+    tube = np.zeros((60, 40, 44), bool)
+    tube[4:56, 12:28, 12:28] = True
+    session = Session(Volume(np.where(tube, 100, 10).astype(np.int16), (1.0, 1.0, 1.0)), ThresholdNetwork(), WINDOW)
+    drawn = np.zeros((60, 44), bool)
+    drawn[4:56, 12:28] = True
+    drawn[4:12, 28:36] = drawn[48:54, 28:36] = True
+    finish(session.begin("first", [MaskPrompt(1, 1, 20, drawn)]))
+    finish(session.begin("second", [BoxPrompt(1, 0, (30, 11, 11), (30, 28, 28))]))
+    assert session.labelmap(1)[6, 20, 30:35].all()
+    assert session.labelmap(1)[50, 20, 30:35].all()
+    finish(session.begin("third", [PointPrompt(1, (6.0, 20.0, 32.0), positive=False)]))
+    np.testing.assert_array_equal(session.labelmap(1), tube)

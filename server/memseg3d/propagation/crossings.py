@@ -63,6 +63,21 @@ def crossings(prompts: Sequence[Prompt], axis: int, shape: Shape3) -> tuple[Cros
     return tuple(each for each in found if each is not None)
 
 
+def stirred(before: Sequence[Crossing], now: Sequence[Crossing], axis: int) -> set[int]:
+    """Slices across `axis` on which drawings of other axes no longer say what they said."""
+    old, new = ({(each.axis, each.index): each for each in found} for found in (before, now))
+    result: set[int] = set()
+    for place in sorted(old.keys() | new.keys()):
+        sides = [each for each in (old.get(place), new.get(place)) if each is not None]
+        # Where there is no drawing, no voxel is held in and none is kept out.
+        held = np.logical_xor.reduce([each.inside for each in sides])
+        kept_out = np.logical_xor.reduce([~each.within for each in sides])
+        others = [each for each in range(3) if each != place[0]]
+        differs = (held | kept_out).any(axis=1 - others.index(axis))
+        result |= {int(index) for index in np.flatnonzero(differs)}
+    return result
+
+
 def drawn_elsewhere(prompts: Sequence[Prompt], axis: int) -> list[Prompt]:
     """The prompts that `crossings` is made of."""
     return [prompt for prompt in prompts if _drawn_slice(prompt, axis) is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from memseg3d.propagation.crossings import crossings
+from memseg3d.propagation.crossings import crossings, stirred
 from memseg3d.propagation.labelmaps import LabelVolume
 from memseg3d.propagation.limits import SliceLimits, confinement
 from memseg3d.propagation.options import Options
@@ -48,10 +48,11 @@ def plan_object(
         low, high = (here != there for here, there in zip(confined or whole, boxed, strict=True))
         moved = low or reached[0] < earlier[0], high or reached[1] > earlier[1]
     limits = max(reached[0], (confined or whole)[0]), min(reached[1], (confined or whole)[1])
-    plan = plan_round(known, slices, limits, afresh=before is None, ends_moved=moved)
+    crossed = crossings(prompts, axis, volume.shape)
+    earlier_crossed = crossed if before is None else crossings(before.prompts, axis, volume.shape)
+    plan = plan_round(known, slices, limits, before is None, moved, stirred(earlier_crossed, crossed, axis))
     if before is not None and content and not plan.withdrew:
         plan = within_ends(plan, min(content), max(content), before.cuts)
-    crossed = crossings(prompts, axis, volume.shape)
     confined_to = None if limits == whole else limits
     places = {id(prompt): place for place, prompt in enumerate(prompts)}
     told = {index: max(places[id(each)] for each in slices[index]) for index in slices}

@@ -96,17 +96,23 @@ class Plan:
 
 
 def plan_round(
-    before: Slices, after: Slices, limits: tuple[int, int], afresh: bool, ends_moved: tuple[bool, bool] = (False, False)
+    before: Slices,
+    after: Slices,
+    limits: tuple[int, int],
+    afresh: bool,
+    ends_moved: tuple[bool, bool] = (False, False),
+    stirred: Collection[int] = (),
 ) -> Plan:
     """Decode the slices whose prompts changed and propagate through the intervals next to them.
 
     afresh: everything is computed (first round of the object, or another axis than before). ends_moved: at the low and
-    at the high end the object may now reach further outward than before, or less far.
+    at the high end the object may now reach further outward than before, or less far. stirred: slices on which what is
+    drawn across another axis no longer says what it said: they count as changed.
     """
     if afresh:
         changed = set(after)
     else:
-        changed = {index for index in {*before, *after} if _at(before, index) != _at(after, index)}
+        changed = {index for index in {*before, *after} if _at(before, index) != _at(after, index)} | set(stirred)
     decode = tuple(index for index in after if index in changed)
     intervals = tuple(
         interval

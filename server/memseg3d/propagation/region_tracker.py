@@ -77,8 +77,9 @@ class RegionTracker:
         """Decode all prompts of a slice together; it becomes a conditioning slice.
 
         prior: the slice's last result. Where other conditioning slices are remembered, their memories are read, and so
-        is that of `neighbour` (index and last result), the tracked slice next to this one on their side. Negative strokes
-        alone that lie outside `region` say nothing of what is in it: the slice is then decoded as propagation would.
+        is that of `neighbour` (index and last result), the tracked slice next to this one on their side. Negative
+        strokes alone that lie outside `region` say nothing of what is in it: the slice is then decoded as propagation
+        would.
         """
         self.tracker.forget([index])
         direction = self._direction_towards(index)
