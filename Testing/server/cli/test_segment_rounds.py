@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from tiny_model import write_tiny_model
 from typer.testing import Result
 
 from memseg3d.network.loading import load_network
@@ -67,13 +68,22 @@ def run_again(memseg3d: Command, a_volume: Path, tmp_path: Path) -> Callable[...
     return run
 
 
+@pytest.fixture
+def models_that_see(tmp_path: Path) -> Path:
+    """A folder whose model sees an object on every slice."""
+    (tmp_path / "models").mkdir()
+    write_tiny_model(tmp_path / "models" / f"{MODEL}.safetensors")
+    return tmp_path / "models"
+
+
 def expected(models: Path, rounds: list[Words], image: np.ndarray | None = None) -> Session:
     image = voxels() if image is None else image
     volume = Volume(image, SPACING)
     session = Session(volume, load_network(models / f"{MODEL}.safetensors"), Options.from_json(rounds[0]["options"]))
     for one in rounds:
         prompts = [prompt_from_json(prompt, volume.shape) for prompt in one["prompts"]]
-        list(session.begin(one["id"], prompts, one["removed"], limits_from_json(one["limits"])))
+        limits = limits_from_json(one["limits"])
+        list(session.begin(one["id"], prompts, one["removed"], limits, one.get("full", ())))
     return session
 
 
@@ -92,6 +102,50 @@ def test_rounds_run_again_give_the_same_voxels(
     assert np.array_equal(found == 1, session.labelmap(1) & ~session.labelmap(7))
     side_car = json.loads((tmp_path / "out" / "segmentation.json").read_text())
     assert [segment["name"] for segment in side_car["segments"]] == ["1", "7"]
+
+
+def test_rounds_with_a_vote_of_three_axes_give_the_same_voxels(
+    run_again: Callable[..., Result], models_that_see: Path, tmp_path: Path
+) -> None:
+    voted = [{**one, "options": {"consensus": True}} for one in ROUNDS]
+    assert run_again(document(voted), "--models", str(models_that_see)).exit_code == 0
+    session, found = expected(models_that_see, voted), labels_in(tmp_path / "out")
+    assert session.options.consensus
+    assert np.array_equal(found == 7, session.labelmap(7))
+    assert np.array_equal(found == 1, session.labelmap(1) & ~session.labelmap(7))
+    assert not np.array_equal(session.labelmap(1), expected(models_that_see, ROUNDS).labelmap(1)), "the vote counts"
+
+
+def test_a_round_that_computes_anew_is_run_again_as_one(
+    run_again: Callable[..., Result], models_that_see: Path, tmp_path: Path
+) -> None:
+    rough = {"options": {"tolerance": 0.9}}
+    rounds = [a_round("1", [BOX], **rough), a_round("2", [CLICK], **rough), a_round("3", [], full=[1], **rough)]
+    models = "--models", str(models_that_see)
+    assert run_again(document(rounds), *models).exit_code == 0
+    session = expected(models_that_see, rounds)
+    assert session.labelmap(1).any()
+    assert np.array_equal(labels_in(tmp_path / "out") == 1, session.labelmap(1))
+    unknown = run_again(document([rounds[0], a_round("2", [], full=[5], **rough)]), *models, "--overwrite")
+    assert "no object 5" in words(unknown)
+
+
+def test_a_session_that_computes_an_object_afresh_leaves_nothing_of_the_one_before(
+    run_again: Callable[..., Result], models_that_see: Path, tmp_path: Path
+) -> None:
+    models = "--models", str(models_that_see)
+    short = a_round("2", [BOX], 2, options={"reach": 0.05}, afresh=[1])
+    assert run_again(document([a_round("1", [BOX, OTHER]), short]), *models).exit_code == 0
+    first, found = expected(models_that_see, [a_round("1", [BOX, OTHER])]), labels_in(tmp_path / "out")
+    second = expected(models_that_see, [short]).labelmap(1)
+    assert second.sum() < first.labelmap(1).sum()
+    assert np.array_equal(found == 7, first.labelmap(7))
+    assert np.array_equal(found == 1, second & ~first.labelmap(7))
+    bounded = {**short, "limits": {"1": {"axis": 0, "first": 5, "last": 6}}}
+    assert run_again(document([a_round("1", [BOX]), bounded]), *models, "--overwrite").exit_code == 0
+    kept = first.labelmap(1)
+    kept[5:7] = expected(models_that_see, [bounded]).labelmap(1)[5:7]
+    assert np.array_equal(labels_in(tmp_path / "out") == 1, kept)
 
 
 def test_names_come_along_where_the_document_has_them(run_again: Callable[..., Result], tmp_path: Path) -> None:
