@@ -15,7 +15,8 @@ from memseg3d.propagation.session import Session
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.journal import JournalError
 from memseg3d.service.session_log import JOURNAL, SessionLog
-from memseg3d.service.sessions import ServedSession, Tools
+from memseg3d.service.sessions import ServedSession
+from memseg3d.service.tools import Tools
 
 log = logging.getLogger(__name__)
 

@@ -4,53 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memseg3d.network.seam import Network
 from memseg3d.propagation.ahead import slices_ahead, whole_slices_ahead
 from memseg3d.propagation.changed_slices import ChangedSlices
 from memseg3d.propagation.errors import PropagationError, SessionError
 from memseg3d.propagation.events import RoundDone
-from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.limits import limits_from_json
 from memseg3d.propagation.merged import MergedLabels
-from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompt_json import prompt_from_json
 from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
-from memseg3d.service.ahead import Ahead
-from memseg3d.service.compute import ComputeThread
 from memseg3d.service.errors import ServiceError, disk_full
 from memseg3d.service.history import RESTARTS
 from memseg3d.service.journal import Record
-from memseg3d.service.metrics import Metrics
+from memseg3d.service.restored import are_same_options, options_of, restored
 from memseg3d.service.running import RunningRound
 from memseg3d.service.session_log import SessionLog
 from memseg3d.service.streams import RoundStream
+from memseg3d.service.tools import Tools
 from memseg3d.service.wire import Line, error_line, objects_words, round_line, slice_line, suggested_words
 
 log = logging.getLogger(__name__)
-
-_DEFAULTS = Options().to_json()
-OF_OLDER_WORKERS = {"tolerance": 0.0}
-"""Options that the sessions of older workers lack, and what these workers did."""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What all sessions share."""
-
-    network: Network
-    compute: ComputeThread
-    metrics: Metrics
-    open_volume: Callable[[str], Volume]
-    features: FeatureStore
-    """One for all: its bound on the memory is the worker's, however many sessions there are."""
-    ahead: Ahead
-    scratch: Path | None = None
-    """Where large labelmaps are mapped from; None: in the memory."""
 
 
 class ServedSession:
@@ -69,7 +44,7 @@ class ServedSession:
     @classmethod
     def create(cls, folder: Path, volume_id: str, options: dict[str, Any], tools: Tools) -> ServedSession:
         """A new session in a new folder named by its id. Raises ServiceError, OSError."""
-        _options(options)
+        options_of(options)
         model = tools.network.info.sha256
         words = {"volume": volume_id, "options": options, "model": model}
         return cls(SessionLog.create(folder, {"type": "session", "version": 1, "id": folder.name, **words}), tools)
@@ -88,9 +63,7 @@ class ServedSession:
 
     def has_options(self, options: dict[str, Any]) -> bool:
         """Whether the session was opened with these options; those that its worker did not know are left out."""
-        known = self.history.options
-        asked = {name: value for name, value in options.items() if name in known or value != _DEFAULTS.get(name)}
-        return asked == known
+        return are_same_options(options, self.history.options)
 
     def touch(self) -> None:
         """The session was used just now."""
@@ -266,13 +239,8 @@ class ServedSession:
         self._log.write({"type": "failed", "round": round_id})
 
     def _restored(self) -> Session:
-        """Propagation's session as the journal tells it."""
         tools = self._tools
-        options = _options(OF_OLDER_WORKERS | self.history.options)
-        session = Session(self._volume, tools.network, options, tools.features, tools.scratch)
-        kept = [*self.history.applied, *self.history.redoable]
-        session.restore([item.record for item in kept if item.record is not None], applied=len(self.history.applied))
-        return session
+        return restored(self.history, self._volume, tools.network, tools.features, tools.scratch)
 
     def _step_in_history(
         self, name: str, step: Callable[[], ChangedSlices], back: Callable[[], object]
@@ -316,10 +284,3 @@ class ServedSession:
         """Compute in idle time what does not depend on what the user draws."""
         if self._present is not None:
             self._tools.ahead.begin(self.history.volume, whole_slices_ahead(self._present))
-
-
-def _options(words: dict[str, Any]) -> Options:
-    try:
-        return Options.from_json(words)
-    except PropagationError as error:
-        raise ServiceError("bad_request", error.message) from error

@@ -13,8 +13,8 @@ from memseg3d.service.feature_room import feature_store
 from memseg3d.service.folders import DataFolder, folder_bytes
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
-from memseg3d.service.sessions import Tools
 from memseg3d.service.settings import Settings
+from memseg3d.service.tools import Tools
 from memseg3d.service.volumes import VolumeStore
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,29 @@
+"""What all sessions of a worker share: the network, the compute thread, the volumes, what is computed ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from memseg3d.network.seam import Network
+from memseg3d.propagation.features import FeatureStore
+from memseg3d.propagation.volume import Volume
+from memseg3d.service.ahead import Ahead
+from memseg3d.service.compute import ComputeThread
+from memseg3d.service.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Tools:
+    """open_volume: by id, mapped; raises ServiceError `unknown_volume`."""
+
+    network: Network
+    compute: ComputeThread
+    metrics: Metrics
+    open_volume: Callable[[str], Volume]
+    features: FeatureStore
+    """One for all: its bound on the memory is the worker's, however many sessions there are."""
+    ahead: Ahead
+    scratch: Path | None = None
+    """Where large labelmaps are mapped from; None: in the memory."""
