@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
 
 from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.connection import device_in_words
+from MemSeg3DLib.connection import device_in_words, features_of
 from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.local_stores import purge_worker_data
 from MemSeg3DLib.local_worker import Fate, LocalWorker, WorkerSource
@@ -30,7 +31,7 @@ class ChosenWorker:
         self._plan: WorkerPlan | None = None
         self._is_closed = False
         # One value, so that a plan is never seen with the device of another.
-        self._device: tuple[WorkerPlan, str] | None = None
+        self._told: tuple[WorkerPlan, str, frozenset[str]] | None = None
         self._asking: threading.Thread | None = None
 
     @property
@@ -41,13 +42,19 @@ class ChosenWorker:
 
     def describe(self) -> str:
         """Where it runs, in words: for the status line; with the device in use as soon as the worker has told it."""
-        known, plan = self._device, self._choice.plan
+        known, plan = self._told, self._choice.plan
         return self._choice.describe(known[1] if known is not None and known[0] == plan else "")
 
-    def learn_device(self, plan: WorkerPlan, device: str) -> None:
-        """What the worker of this plan has told of the device that it computes on."""
+    @property
+    def features(self) -> frozenset[str] | None:
+        """What the worker that is chosen now knows, as its /v1/info says; None until it has told."""
+        known = self._told
+        return known[2] if known is not None and known[0] == self._choice.plan else None
+
+    def learn(self, plan: WorkerPlan, device: str, features: Iterable[str]) -> None:
+        """What the worker of this plan has told of the device that it computes on, and of what it knows."""
         if device:
-            self._device = (plan, device)
+            self._told = (plan, device, frozenset(features))
 
     def connect(self) -> WorkerClient:
         """A client of the worker that is chosen now. Raises WorkerError."""
@@ -90,7 +97,7 @@ class ChosenWorker:
     def _ask_for_device(self, plan: WorkerPlan, client: WorkerClient) -> None:
         """Ask once per plan, on a thread of its own: no run waits for words of the status line."""
         with self._lock:
-            is_known = self._device is not None and self._device[0] == plan
+            is_known = self._told is not None and self._told[0] == plan
             if is_known or (self._asking is not None and self._asking.is_alive()):
                 return
             asked = threading.Thread(
@@ -101,7 +108,8 @@ class ChosenWorker:
 
     def _take_device(self, plan: WorkerPlan, client: WorkerClient) -> None:
         try:
-            self.learn_device(plan, device_in_words(client.info()))
+            told = client.info()
+            self.learn(plan, device_in_words(told), features_of(told))
         except WorkerError:
             # The run meets the same error and tells of it; the next client asks again.
             log.info("the worker has not told its device yet")

@@ -30,6 +30,7 @@ class ConnectionReport:
     model_licence: str
     image_size: int
     retention_hours: float
+    features: tuple[str, ...] = ()
 
     @property
     def device_words(self) -> str:
@@ -47,6 +48,12 @@ def device_in_words(told: Mapping[str, Any]) -> str:
     """The device in use, of what /v1/info tells; empty where it tells none."""
     # Workers before `device_name` are still of use.
     return str(told.get("device_name") or told.get("device") or "")
+
+
+def features_of(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a worker knows beyond the first ones, of what /v1/info tells; those told of none."""
+    features = told.get("features")
+    return tuple(str(one) for one in features) if isinstance(features, list) else ()
 
 
 def try_connection(client: WorkerClient, control: TaskControl | None = None) -> ConnectionReport:
@@ -76,6 +83,7 @@ def try_connection(client: WorkerClient, control: TaskControl | None = None) -> 
         model_licence=str(model.get("licence", "")),
         image_size=int(model.get("image_size") or 0),
         retention_hours=float(told.get("retention_hours") or 0),
+        features=features_of(told),
     )
 
 

@@ -9,6 +9,7 @@ import slicer
 
 from MemSeg3DLib.chosen_worker import ChosenWorker
 from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DLib.session_options import SessionChoice
 from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.workbench import Message, Workbench
 from MemSeg3DLib.worker_choice import WorkerChoice
@@ -30,6 +31,7 @@ class Application:
         self.choice = WorkerChoice(self.settings)
         self.source = ChosenWorker(self.choice)
         self.workbench = Workbench(slicer.mrmlScene, self.source, self.choice.home.journals)
+        SessionChoice.read(self.settings).put_into(self.workbench.options)
         self._timer: Any = qt.QTimer()
         self._timer.setInterval(IDLE_MILLISECONDS)
         self._timer.connect("timeout()", self._tick)

@@ -9,6 +9,7 @@ import qt
 import slicer
 
 from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DPanel.advanced_section import AdvancedSection
 from MemSeg3DPanel.application import application
 from MemSeg3DPanel.cases_section import CasesSection
 from MemSeg3DPanel.export_section import ExportSection
@@ -46,6 +47,7 @@ class Panel:
         self.segments = SegmentsSection(context, ui.segmentsButton.layout())
         self.source = SourceSection(context, ui, self.segments, self._choose_worker)
         self.tools = ToolsSection(context, ui.drawGroup.layout(), self.segments)
+        self.advanced = AdvancedSection(context, ui.drawGroup.layout())
         self.quality = QualitySection(context, ui.qualityHolder.layout())
         self.prompts = PromptsSection(context, ui.promptsButton.layout())
         self.rounds = RoundsSection(context, ui.roundsButton.layout(), self.segments)
@@ -58,6 +60,7 @@ class Panel:
         self.stores = StoresSection(context, ui.storesButton.layout())
         self.sections: list[tuple[Section, Any]] = [
             (self.tools, None),
+            (self.advanced, None),
             (self.quality, None),
             (self.prompts, ui.promptsButton),
             (self.rounds, ui.roundsButton),
@@ -75,7 +78,7 @@ class Panel:
         self._guarded = lambda action: guarded(self.status.say, action)
         ui.cancelButton.connect("clicked()", self._guarded(workbench.cancel))
         self._shortcuts = Shortcuts()
-        self._place = ""
+        self._place: tuple[str, frozenset[str] | None] = ("", None)
         # Many changes in quick succession are shown once; the timer ends with the panel.
         self._later: Any = qt.QTimer()
         self._later.setSingleShot(True)
@@ -157,8 +160,9 @@ class Panel:
             self._later.start()
 
     def _tick(self, _value: object) -> None:
-        # The worker tells its device when it is reached, which no signal of the Workbench says.
-        if (place := self._application.source.describe()) != self._place:
+        # The worker tells its device, and what it knows, when it is reached, which no signal of the Workbench says.
+        source = self._application.source
+        if (place := (source.describe(), source.features)) != self._place:
             self._place = place
             self._stale()
         for section, _button in self.sections:

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.workbench import Recoverable
+from MemSeg3DLib.workbench import Recoverable, RoundInfo
 from MemSeg3DPanel.dialogs import ask_save_file
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section, guarded
@@ -25,7 +25,7 @@ class RoundsSection(Section):
         self._button = host.parentWidget()
         self._left: list[Recoverable] = []
         self._asked_for: Any = None
-        self._rows = Rows(self.ui.roundTree, [_("Round"), _("Time"), _("Segments"), _("State")], stretch=2)
+        self._rows = Rows(self.ui.roundTree, [_("Round"), _("Time"), _("Segments"), _("Took"), _("State")], 2)
         self.ui.recoveryFrame.setVisible(False)
         self.on(self.ui.undoButton, "clicked()", self.undo)
         self.on(self.ui.redoButton, "clicked()", self.redo)
@@ -48,8 +48,10 @@ class RoundsSection(Section):
                         str(one.number),
                         one.time,
                         ", ".join(self._name(segment) for segment in one.segments),
+                        _("{seconds} s").format(seconds=f"{one.seconds:.1f}") if one.seconds else "",
                         _("done") if one.applied else _("undone"),
                     ),
+                    self._tip(one),
                 )
                 for one in reversed(rounds)
             ]
@@ -127,6 +129,18 @@ class RoundsSection(Section):
         self.ui.recoveryFrame.setVisible(bool(self._left))
         words = "\n".join(str(left) for left in self._left)
         self.ui.recoveryLabel.setText(_("Slicer ended before these rounds were saved:") + "\n" + words)
+
+    def _tip(self, one: RoundInfo) -> str:
+        """What is to be known of a round besides: what was computed anew, and what the vote of three axes cost."""
+        said = []
+        if one.full:
+            names = ", ".join(self._name(segment) for segment in one.full)
+            said.append(_("Computed anew: {segments}.").format(segments=names))
+        if one.voted is not None:
+            seconds, slices = one.voted
+            text = _("The vote of three axes took {seconds} s of it, for {slices} slices along the other two.")
+            said.append(text.format(seconds=f"{seconds:.1f}", slices=slices))
+        return "\n".join(said)
 
     def _name(self, segment_id: str) -> str:
         segment = self.workbench.segmentation_node.GetSegmentation().GetSegment(segment_id)

@@ -135,7 +135,7 @@ class WorkerSection(Section):
     def _tested(self, report: ConnectionReport) -> None:
         self._report = report
         if self._choice.mode == "remote" and report.url == self._choice.plan.url.rstrip("/"):
-            self.context.application.source.learn_device(self._choice.plan, report.device_words)
+            self.context.application.source.learn(self._choice.plan, report.device_words, report.features)
         self.tested.emit(report)
         self.ui.connectionLabel.setText(str(report))
 

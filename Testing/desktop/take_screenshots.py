@@ -70,6 +70,15 @@ def main(folder: Path) -> None:
             session.go_to("Red", user.ras(k, lower[0], lower[1]))
             fold_all_but(user, "segments", "prompts", "rounds")
             take(session, user, folder, "panel", ("light", "dark"))
+            fold_all_but(user, "rounds")
+            user.widget("methodGroup").collapsed = False
+            user.widget("consensusBox").click()
+            user.point(k - 4, (lower[0] + upper[0]) / 2, (lower[1] + upper[1]) / 2)
+            user.wait()
+            take(session, user, folder, "advanced", ("light",))
+            user.widget("consensusBox").click()
+            user.widget("methodGroup").collapsed = True
+            user.bench.undo()
             fold_all_but(user, "measure", "export")
             user.widget("measureNowButton").click()
             session.pump_until(lambda: user.widget("measureTree").topLevelItemCount == 1, 20)

@@ -159,10 +159,10 @@ def test_rounds_are_listed_compared_and_gone_back_to(clinician: Clinician) -> No
     clinician.widget("restoreButton").click()
     clinician.session.pump(0.1)
     assert (clinician.voxels() == one).all()
-    assert [row[3] for row in tree_texts(tree)] == ["undone", "done"]
+    assert [row[4] for row in tree_texts(tree)] == ["undone", "done"]
     clinician.widget("redoButton").click()
     clinician.session.pump(0.1)
-    assert [row[3] for row in tree_texts(tree)] == ["done", "done"]
+    assert [row[4] for row in tree_texts(tree)] == ["done", "done"]
 
 
 def test_measurements_are_shown_and_copied(clinician: Clinician) -> None:
