@@ -22,6 +22,7 @@ def test_versions_protocols_and_devices_are_told_in_one_line(memseg3d: Callable[
     assert told["torch"] == torch.__version__
     assert len(told["devices"]) == torch.cuda.device_count() + torch.backends.mps.is_available() + 1
     assert told["devices"][-1]["name"] == "cpu"
+    assert {each["precision"] for each in told["devices"]} <= {"fp32", "bf16"}
     assert abs(told["devices"][-1]["memory_bytes"] - psutil.virtual_memory().total) < 2**20
 
 

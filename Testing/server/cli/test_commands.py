@@ -12,13 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
+from safetensors.torch import save_file
 from typer.testing import Result
 
 from memseg3d import __version__
+from memseg3d.cli.networks import Precision, open_network
+from memseg3d.network.loading import load_network
+from memseg3d.network.precision import NAMES, fastest_dtype, precision_of
+from memseg3d.network.sam2 import Sam2Config, Sam2Network
 
 from .conftest import MODEL, words
 
 Command = Callable[..., Result]
+CPU = torch.device("cpu")
 
 
 def test_the_version_is_printed(memseg3d: Command) -> None:
@@ -200,3 +207,26 @@ def test_a_grow_cut_program_that_is_not_there_is_explained(
     )
     assert result.exit_code == 2
     assert "Testing/benchmarks/grow_cut.py" in words(result)
+
+
+@pytest.mark.parametrize(("wanted", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_networks_come_in_the_precision_that_was_asked_for(
+    models_folder: Path, wanted: Precision, dtype: torch.dtype
+) -> None:
+    network = open_network(MODEL, models_folder, "cpu", precision=wanted)
+    assert isinstance(network, torch.nn.Module)
+    assert {each.dtype for each in network.parameters()} == {dtype}
+    assert precision_of(network) == wanted
+
+
+def test_sam2_comes_by_default_in_what_the_device_is_fastest_in(tmp_path: Path) -> None:
+    file = tmp_path / "sam2.1-tiny-64.safetensors"
+    save_file(Sam2Network.random(Sam2Config.of("tiny", "2.1", 64)).state_dict(), file)
+    assert precision_of(open_network(str(file), None, "cpu", image_size=64)) == NAMES[fastest_dtype(CPU)]
+    assert precision_of(load_network(file, 64)) == "fp32", "exact to the reference"
+
+
+def test_a_precision_that_is_none_is_refused(memseg3d: Command, tmp_path: Path) -> None:
+    result = memseg3d("segment", tmp_path / "x.nii.gz", "--out", tmp_path / "out", "--precision", "int8")
+    assert result.exit_code == 2
+    assert "fp32" in words(result)

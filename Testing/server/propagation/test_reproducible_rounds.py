@@ -4,12 +4,14 @@ slices were streamed plays a part, and with no tolerance all of it can be comput
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
@@ -188,3 +190,19 @@ def test_other_objects_and_sessions_on_the_way_change_nothing(a_noisy_ball: Volu
         while runs:
             runs = [run for run in runs if next(run, None) is not None]
     assert one.objects[1] == alone.objects[1]
+
+
+@pytest.mark.parametrize(("first", "then"), [("float32", "bfloat16"), ("bfloat16", "float32")])
+@pytest.mark.parametrize("kind", ["nano", "sam2"])
+def test_a_session_goes_on_after_a_restart_in_another_precision(
+    request: pytest.FixtureRequest, a_noisy_ball: Volume, kind: str, first: str, then: str
+) -> None:
+    network = request.getfixturevalue(f"a_small_{kind}")
+    one, other = (copy.deepcopy(network).to(getattr(torch, dtype)) for dtype in (first, then))
+    session = Session(a_noisy_ball, one, Options(tolerance=0.0))
+    finish(session.begin("1", [BoxPrompt(1, 0, (12, 7, 7), (12, 33, 37)), PointPrompt(1, (9.0, 20.0, 22.0))]))
+    again = Session(a_noisy_ball, other, Options(tolerance=0.0))
+    again.restore(json.loads(json.dumps(session.records())))
+    np.testing.assert_array_equal(again.labelmap(1), session.labelmap(1))
+    finish(again.begin("2", [PointPrompt(1, (15.0, 20.0, 22.0))]))
+    assert again.labelmap(1)[15].any()

@@ -45,6 +45,7 @@ def test_info_tells_model_device_and_limits(a_worker: WorkerProcess) -> None:
     assert (info["name"], info["device"], info["protocols"]) == ("memseg3d", "cpu", [1])
     assert info["model"]["name"] == "random"
     assert len(info["model"]["sha256"]) == 64
+    assert info["model"]["precision"] in ("fp32", "bf16")
     assert info["prompts"][:3] == ["point", "box", "mask"]
     assert set(info["prompts"][3:]) == {"box3d", "scribble", "lasso", "extreme_points", "voxels"}
     assert info["features"] == ["limits", "empty_mask", "hints", "memory", "consensus", "tolerance", "full"]

@@ -10,10 +10,13 @@ import typer
 
 
 def about() -> None:
-    """Print one JSON object: version, protocols, python, torch, machine, and the devices that torch can use here."""
+    """Print one JSON object: version, protocols, python, torch, machine, and the devices that torch can use here, each
+    with the precision that networks have on it by default.
+    """
     import torch
 
     from memseg3d import __version__
+    from memseg3d.network.precision import NAMES, fastest_dtype
     from memseg3d.service.devices import devices
     from memseg3d.service.protocol import PROTOCOLS
 
@@ -24,6 +27,6 @@ def about() -> None:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "machine": platform.machine(),
-        "devices": [asdict(one) for one in devices()],
+        "devices": [asdict(one) | {"precision": NAMES[fastest_dtype(torch.device(one.name))]} for one in devices()],
     }
     typer.echo(json.dumps(words))

@@ -11,7 +11,7 @@ import typer
 
 from memseg3d.cli.evaluate_memory import memory
 from memseg3d.cli.folders import make_folder
-from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
+from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
 if TYPE_CHECKING:
     from memseg3d.evaluation.baselines import Agreement, BaselineRow
@@ -72,6 +72,7 @@ def rounds(
     models: ModelsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """A robot user draws one box on the largest slice and then clicks into the largest error, round after round.
 
@@ -99,7 +100,7 @@ def rounds(
         find_cases(data, cases)  # a wrong path is told before a network is loaded
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
-    network = open_network(model, models, device, threads)
+    network = open_network(model, models, device, threads, precision=precision)
     make_folder(out)
     runs = {}
     agreements: list[Agreement] = []
@@ -138,6 +139,7 @@ def hold_out(
     models: ModelsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """The robot user on synthetic volumes that no training saw: how networks are compared while they are made.
 
@@ -151,7 +153,7 @@ def hold_out(
     from memseg3d.training.hold_out import make_hold_out
 
     _check_memory(policy)
-    network = open_network(model, models, device, threads)
+    network = open_network(model, models, device, threads, precision=precision)
     make_folder(out)
     folder = volumes or out / "volumes"
     make_folder(folder, "--volumes")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memseg3d.cli.folders import make_folder
-from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
+from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
 if TYPE_CHECKING:
     from memseg3d.evaluation.ablation import Variant
@@ -36,6 +36,7 @@ def memory(
     models: ModelsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """The robot user (a box, then clicks) with every memory policy, directions independent and with one shared bank.
 
@@ -53,7 +54,7 @@ def memory(
     variants = _variants(policies, banks)
     try:
         find_cases(data, cases)  # a wrong path is told before a network is loaded
-        network = open_network(model, models, device, threads)
+        network = open_network(model, models, device, threads, precision=precision)
         make_folder(out)
         results = run_ablation(data, out, network, variants, corrections, cases, every_target, typer.echo)
     except (UnreadableFile, PropagationError) as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    import torch
+
     from memseg3d.network.seam import Network
 
 ModelOption = Annotated[
@@ -22,9 +24,19 @@ ThreadsOption = Annotated[
     ),
 ]
 
+Precision = Literal["auto", "fp32", "bf16"]
+PrecisionOption = Annotated[
+    Precision, typer.Option("--precision", help="Of the network's numbers; auto: what the device is fastest in.")
+]
+
 
 def open_network(
-    model: str | None, models: Path | None, device: str, threads: int | None = None, image_size: int | None = None
+    model: str | None,
+    models: Path | None,
+    device: str,
+    threads: int | None = None,
+    image_size: int | None = None,
+    precision: Precision = "auto",
 ) -> Network:
     """Load the network that the options name. Raises `typer.BadParameter` with the sentence of what is wrong.
 
@@ -35,7 +47,7 @@ def open_network(
 
     chosen = choose_device(device, threads)
     try:
-        return load_network(find_model(model, models), image_size, chosen)
+        return load_network(find_model(model, models), image_size, chosen, choose_dtype(precision, chosen))
     except (ModelNotFound, ModelDamaged, UnknownCheckpoint) as error:
         raise typer.BadParameter(str(error), param_hint="--model") from error
 
@@ -57,3 +69,17 @@ def choose_device(wanted: str, threads: int | None = None) -> str:
             f"The device {wanted} cannot be used here; choose cpu, or leave --device out.", param_hint="--device"
         ) from error
     return wanted
+
+
+def choose_dtype(precision: Precision, device: str) -> torch.dtype:
+    """The dtype of a network on a torch device. Raises `typer.BadParameter` where the device lacks bfloat16."""
+    import torch
+
+    from memseg3d.network.precision import computes_in, fastest_dtype
+
+    if precision == "auto":
+        return fastest_dtype(torch.device(device))
+    chosen = torch.float32 if precision == "fp32" else torch.bfloat16
+    if not computes_in(chosen, torch.device(device)):
+        raise typer.BadParameter(f"The device {device} cannot compute in {precision}.", param_hint="--precision")
+    return chosen

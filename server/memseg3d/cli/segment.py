@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from memseg3d.cli.folders import check_folder
-from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
+from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 from memseg3d.cli.prompt_options import (
     BOX_FORM,
     LIMITS_FORM,
@@ -78,6 +78,7 @@ def segment(
     models: ModelsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    precision: PrecisionOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
 ) -> None:
     """Segment a volume from prompts, one round; every NAME is one segment. Or run exported rounds again.
@@ -107,7 +108,7 @@ def segment(
             numbers = _numbers_by_name(stored)
         else:
             job, numbers = _one_round(volume, options, texts, limits or [], scratch)
-        network = open_network(model, models, device, threads)
+        network = open_network(model, models, device, threads, precision=precision)
         results.prepare()
         for note in file.notes:
             typer.echo(note)

@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, choose_device, open_network
+from memseg3d.cli.networks import (
+    DeviceOption,
+    ModelOption,
+    ModelsOption,
+    PrecisionOption,
+    ThreadsOption,
+    choose_device,
+    open_network,
+)
 
 
 def serve(
@@ -23,6 +31,7 @@ def serve(
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    precision: PrecisionOption = "auto",
     data_folder: Annotated[
         Path | None,
         typer.Option(help="Where volumes and sessions are kept; a private folder of this user if left out."),
@@ -85,7 +94,7 @@ def serve(
 
     try:
         chosen = choose_device(device, threads)
-        network = open_network(model, models, chosen, image_size=image_size)
+        network = open_network(model, models, chosen, image_size=image_size, precision=precision)
         folder = DataFolder(data_folder) if data_folder is not None else DataFolder.default()
         listener = bind(host, port)
     except (ServeError, DataFolderError, typer.BadParameter) as error:

@@ -30,9 +30,28 @@ def _seconds(dtype: torch.dtype, device: torch.device) -> float:
 @torch.no_grad()
 def fastest_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device is clearly faster with it, else float32. Takes some milliseconds, once."""
-    try:
-        half = _seconds(torch.bfloat16, device)
-    except RuntimeError:
-        # A device without bf16 says so by refusing the convolution.
+    if not computes_in(torch.bfloat16, device):
         return torch.float32
-    return torch.bfloat16 if half * WORTH < _seconds(torch.float32, device) else torch.float32
+    is_worth = _seconds(torch.bfloat16, device) * WORTH < _seconds(torch.float32, device)
+    return torch.bfloat16 if is_worth else torch.float32
+
+
+@torch.no_grad()
+def computes_in(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the device computes in a dtype at all: one that does not refuses a convolution."""
+    image, weight = (torch.ones(shape, dtype=dtype, device=device) for shape in ((1, 4, 8, 8), (4, 4, 3, 3)))
+    try:
+        F.conv2d(image, weight).sum().item()
+    except RuntimeError:
+        return False
+    return True
+
+
+NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+def precision_of(network: object) -> str:
+    """Short name of the dtype of a network's weights (fp32, bf16, fp16); fp32 for a network without weights."""
+    parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())
+    dtype = next((each.dtype for each in parameters if each.is_floating_point()), torch.float32)
+    return NAMES[dtype]

@@ -87,6 +87,7 @@ class ModelWords(BaseModel):
     sha256: str
     licence: str
     image_size: int
+    precision: Annotated[str, Field(description="Of the network's numbers: fp32 or bf16.")]
 
 
 class Info(BaseModel):

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Response
 
 from memseg3d import __version__
+from memseg3d.network.precision import precision_of
 from memseg3d.service.metrics import MEDIA_TYPE
 from memseg3d.service.protocol import Health, Info, ModelWords
 from memseg3d.service.routes.common import TheWorker, errors
@@ -24,12 +25,19 @@ async def health() -> Health:
 async def info(worker: TheWorker) -> Info:
     """The worker's version, device, model and limits."""
     model, device = worker.network.info, worker.device_facts
+    precision = precision_of(worker.network)
     return Info(
         version=__version__,
         device=worker.device,
         device_name=device.description,
         device_memory_bytes=device.memory_bytes,
-        model=ModelWords(name=model.name, sha256=model.sha256, licence=model.licence, image_size=model.image_size),
+        model=ModelWords(
+            name=model.name,
+            sha256=model.sha256,
+            licence=model.licence,
+            image_size=model.image_size,
+            precision=precision,
+        ),
         limits=asdict(worker.settings.limits),
         retention_hours=worker.settings.retention_hours,
     )
