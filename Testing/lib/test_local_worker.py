@@ -91,6 +91,11 @@ def test_slicers_variables_and_the_token_stay_where_they_belong(a_model: Path, t
     assert not set(worker_environment(poison)) & {"PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE"}
 
 
+def test_waiting_threads_of_the_worker_leave_a_busy_computer_alone_unless_the_user_says_otherwise() -> None:
+    assert worker_environment({})["OMP_WAIT_POLICY"] == "passive"
+    assert worker_environment({"OMP_WAIT_POLICY": "active"})["OMP_WAIT_POLICY"] == "active"
+
+
 def test_a_worker_ends_with_its_parent(a_model: Path, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     parent = subprocess.run(
