@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -294,9 +295,12 @@ def test_a_round_whose_lines_find_no_space_ends_and_the_next_ones_work(
 def test_sweeping_goes_on_after_it_has_failed_once(
     serve_here: ServeHere, monkeypatch: pytest.MonkeyPatch, a_volume: np.ndarray
 ) -> None:
-    sweep, calls = Worker.sweep, []
+    sweep, calls, is_open = Worker.sweep, [], threading.Event()
 
     def sweep_or_fail(worker: Worker) -> None:
+        # Before the session is open a sweep would throw the volume away.
+        if not is_open.is_set():
+            return
         calls.append(worker)
         if len(calls) == 1:
             raise PermissionError("another program holds the file")
@@ -305,10 +309,12 @@ def test_sweeping_goes_on_after_it_has_failed_once(
     monkeypatch.setattr(Worker, "sweep", sweep_or_fail)
     worker = serve_here(sweep_seconds=0.05, retention_hours=0.0)
     session = worker.open_session(worker.upload(a_volume))
-    deadline = time.monotonic() + 20
+    is_open.set()
+    deadline = time.monotonic() + 60
     while worker.call("GET", f"/sessions/{session}").status_code != 404:
         assert time.monotonic() < deadline, "nothing is thrown away any more"
-        time.sleep(0.3)
+        time.sleep(0.1)
+    assert len(calls) > 1
 
 
 def test_a_folder_that_vanishes_while_sizes_are_added_up_counts_nothing(
