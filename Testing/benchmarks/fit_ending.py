@@ -140,7 +140,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     network = load_network(options.checkpoint)
-    network.info = replace(network.info, ending=None)
+    # The rule reads the predictions themselves.
+    network.info = replace(network.info, ending=None, calibration=None)
     weights = None
     for folder in options.volumes:
         targets = track(network, folder)

@@ -36,11 +36,11 @@ class CarriedTissue:
         return {index for cover in (*self.added, *self.taken) for index in cover.slices(axis)}
 
 
-def carried_tissue(view: View, plan: Plan, last: LastRound, edit: Edit) -> CarriedTissue:
+def carried_tissue(view: View, plan: Plan, last: LastRound, edit: Edit, alone: bool) -> CarriedTissue:
     """What the new clicks of a round say beyond their own slices, where they all have one sign.
 
     last: the object as the user saw it. What tissue it is made of is read off the nearest slice that was prompted
-    before, else off the clicked slice itself.
+    before, else off the clicked slice itself. alone: on the clicked slices alone, which takes no time.
     """
     if edit is Edit.FREE:
         return CarriedTissue()
@@ -55,7 +55,9 @@ def carried_tissue(view: View, plan: Plan, last: LastRound, edit: Edit) -> Carri
         at = _known_slice(plan, last, click[view.axis])
         if at is None:
             continue
-        cover = clicked_tissue(view.volume, last.labels, view.axis, click, prompt.positive, Known(at, last.mask(at)))
+        cover = clicked_tissue(
+            view.volume, last.labels, view.axis, click, prompt.positive, Known(at, last.mask(at)), alone
+        )
         if cover is not None:
             (added if prompt.positive else taken).append(cover)
     return CarriedTissue(added, taken)

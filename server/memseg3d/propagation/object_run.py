@@ -82,7 +82,7 @@ class ObjectRun:
             yield [self._emptied(index) for index in self._beyond]
             self._steps_left = 0
             return
-        self._tissue = carried_tissue(self.view, self.plan, self._last, self._edit)
+        self._tissue = self._clicked(alone=True)
         for index in slices:
             if self._conditioning.can_recall(index):
                 if self._conditioning.recall(index):
@@ -105,6 +105,7 @@ class ObjectRun:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""
         if self.plan.slices and self._beyond:
             yield [self._emptied(index) for index in self._beyond]
+        self._tissue = self._clicked(alone=False)
         tracker = self._conditioning.tracker(self.plan.slices)
         shared = tracker.clone(keep_all=True) if self._mode == "shared" else None
         for interval in self.plan.intervals:
@@ -141,6 +142,10 @@ class ObjectRun:
     def replace(self, index: int, mask: np.ndarray, quality: float) -> SliceDone:
         """Another mask (rows, columns) of a slice than propagation found, within what the round may change."""
         return self._finished(index, mask, quality, prompted=False)
+
+    def _clicked(self, alone: bool) -> CarriedTissue:
+        """What the round's clicks say of tissue: of the clicked slices alone, or through all slices."""
+        return carried_tissue(self.view, self.plan, self._last, self._edit, alone)
 
     def _done(self, step: FrontStep) -> list[SliceDone]:
         """The slices that a step of a front has finished: between two conditioning slices it takes both fronts."""
