@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -16,7 +18,7 @@ from memseg3d.propagation.bits import pack_slabs, slabs, unpack_slabs
 from memseg3d.propagation.errors import SessionError
 from memseg3d.propagation.labelmaps import Delta, LabelVolume, pack, unpack, verify
 from memseg3d.propagation.merged import MergedLabels
-from memseg3d.propagation.scratch import IN_MEMORY
+from memseg3d.propagation.scratch import IN_MEMORY, zeros
 
 SHAPE = (11, 13, 19)
 
@@ -174,3 +176,17 @@ def test_objects_are_merged_and_the_higher_number_wins() -> None:
     merged = np.concatenate(list(labels.slabs()))
     assert merged.dtype == labels.dtype == np.uint16
     assert np.array_equal(merged, np.where(two, 300, np.where(one, 4, 0)))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve space anyway")
+@pytest.mark.parametrize("refusal", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_reserve_space_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    mapped = zeros((3, IN_MEMORY), tmp_path)
+    mapped[2, -1] = 7
+    assert (mapped[2, -1], int(mapped.sum())) == (7, 7)

@@ -18,6 +18,7 @@ import torch
 
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
+from memseg3d.propagation import labelmaps
 from memseg3d.propagation.session import Session
 from memseg3d.service.folders import folder_bytes
 from memseg3d.service.journal import Journal, Record
@@ -290,6 +291,48 @@ def test_a_round_whose_lines_find_no_space_ends_and_the_next_ones_work(
     state = worker.answer("GET", f"/sessions/{session}")
     assert [item["status"] for item in state["rounds"]] == ["closed", "failed", "closed"]
     assert np.array_equal(worker.mask(session, a_volume.shape), after)
+
+
+def test_a_redo_that_finds_no_room_for_all_objects_leaves_none_of_it(
+    serve_here: ServeHere, monkeypatch: pytest.MonkeyPatch, a_volume: np.ndarray, a_box: Words
+) -> None:
+    worker = serve_here()
+    session = worker.open_session(worker.upload(a_volume))
+    worker.run(session, [a_box, {**a_box, "object": 2}])
+    before = worker.answer("GET", f"/sessions/{session}")["objects"]
+    worker.answer("POST", f"/sessions/{session}/undo")
+    worker.stop()
+    worker = serve_here()
+    assert worker.answer("GET", f"/sessions/{session}")["applied"] == 0
+    zeros, asked = labelmaps.zeros, []
+
+    def room_for_one(shape: tuple[int, ...], folder: Path | None) -> np.ndarray:
+        asked.append(shape)
+        if len(asked) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return zeros(shape, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labelmaps, "zeros", room_for_one)
+        assert worker.refusal("POST", f"/sessions/{session}/redo")[:2] == (507, "disk_full")
+    assert worker.answer("GET", f"/sessions/{session}")["objects"] == {}
+    assert worker.answer("POST", f"/sessions/{session}/redo")["objects"] == before
+
+
+def test_an_undo_that_does_not_fit_is_an_error_and_the_journal_is_believed(
+    serve_here: ServeHere, a_volume: np.ndarray, a_box: Words
+) -> None:
+    worker = serve_here()
+    session = worker.open_session(worker.upload(a_volume))
+    worker.run(session, [a_box])
+    worker.run(session, [{**a_box, "lower": [10, 5, 5]}])
+    there = worker.worker.sessions.find(session)._session
+    stray = there.labels(1).delta_to(0, {0: np.packbits(np.ones(a_volume.shape[1:], bool), axis=1)})
+    worker.worker.compute.call(lambda: there.labels(1).apply(stray)).result()
+    status, code, message = worker.refusal("POST", f"/sessions/{session}/undo")
+    assert (status, code) == (500, "internal")
+    assert "checksum" in message
+    assert worker.answer("POST", f"/sessions/{session}/undo")["applied"] == 1
 
 
 def test_sweeping_goes_on_after_it_has_failed_once(

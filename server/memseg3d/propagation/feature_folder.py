@@ -6,6 +6,7 @@ of another one is ever read. A disk that is full or fails only means that featur
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import shutil
@@ -166,7 +167,9 @@ class FeatureFolder:
             return _write(path, features)
         except OSError as error:
             log.warning("features are not kept on disk for a while: %s", error.strerror or error)
-            path.unlink(missing_ok=True)
+            # The writer goes on whatever becomes of the half of a file: it goes with the folder.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
             with self._change:
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import mmap
 import os
@@ -32,8 +33,14 @@ def zeros(shape: tuple[int, ...], folder: Path | None) -> np.ndarray:
 
 def _take_space(file: BinaryIO, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, size)
-        return
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            # Some file systems cannot reserve space; on these it is written.
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+        else:
+            return
     for start in range(0, size, len(_BLOCK)):
         file.write(_BLOCK[: size - start])
     file.flush()

@@ -249,7 +249,14 @@ class ServedSession:
         try:
             changes = step()
         except SessionError as error:
-            raise ServiceError(error.code, error.message) from error
+            if error.code != "bad_record":
+                raise ServiceError(error.code, error.message) from error
+            self._present = None
+            raise ServiceError("internal", error.message) from error
+        except OSError as error:
+            # Some objects may have been stepped and others not: the journal tells how they were.
+            self._present = None
+            raise disk_full() from error
         try:
             self._log.write({"type": name})
         except ServiceError:
