@@ -37,7 +37,6 @@ from .conftest import finish
 CLICK = Prompts(torch.tensor([[[30.0, 25.0]]]), torch.tensor([[1]]))
 SLICES = 9
 TRUNK = TrunkConfig(32, 1, (1, 1, 2, 1), (3,))
-TRUNK = TrunkConfig(32, 1, (1, 1, 2, 1), (3,))
 
 
 @pytest.fixture(autouse=True)
