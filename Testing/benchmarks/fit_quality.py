@@ -87,14 +87,15 @@ def _judged(name: str, session: Session, truth: np.ndarray, prompted: set[int]) 
 
 
 def fit(rounds: list[JudgedRound]) -> Weights:
-    """Logistic regression on the IoU reached, by Newton's method."""
+    """Logistic regression on the IoU reached, by Newton's method; a round of n slices weighs as sqrt(n)."""
     held = np.clip(np.concatenate([each.predicted for each in rounds]), 1e-4, 1 - 1e-4)
     x = np.stack([np.log(held / (1 - held)), np.concatenate([each.way for each in rounds]), np.ones(len(held))], 1)
     y, theta = np.concatenate([each.reached for each in rounds]), np.zeros(3)
+    w = np.concatenate([np.full(len(each.reached), len(each.reached) ** -0.5) for each in rounds])
     for _ in range(50):
         p = 1 / (1 + np.exp(-x @ theta))
-        slope = x.T @ (p - y) + SOFTENING * theta
-        theta -= np.linalg.solve((x.T * (p * (1 - p))) @ x + SOFTENING * np.eye(3), slope)
+        slope = x.T @ (w * (p - y)) + SOFTENING * theta
+        theta -= np.linalg.solve((x.T * (w * p * (1 - p))) @ x + SOFTENING * np.eye(3), slope)
     return float(theta[0]), float(theta[1]), float(theta[2])
 
 

@@ -30,8 +30,8 @@ LARGEST_GAIN = 0.2
 """One click adds no more than this share of the object: what would add more has run away."""
 RIM = 2
 """Pixels of half the thickness of what is left beside taken tissue and goes with it."""
-MOST_VOXELS = 6_000_000
-"""Of a larger object only the slices around the click are looked at: half a second's work."""
+MOST_VOXELS = 3_000_000
+"""Of a larger object only the slices around the click are looked at: a third of a second, and 60 MB."""
 
 _HALVES = slice(None, -1), slice(1, None)
 _KERNEL = np.array([0.0545, 0.2442, 0.4026, 0.2442, 0.0545], np.float32)
