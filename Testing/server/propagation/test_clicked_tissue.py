@@ -88,6 +88,21 @@ def test_what_would_run_away_is_not_added() -> None:
     assert cover is None or cover.voxels.sum() <= LARGEST_GAIN * small.voxels()
 
 
+def test_a_click_on_the_rim_speaks_of_its_slice_alone() -> None:
+    volume, before = a_volume(beside=170.0), labels_of(OBJECT | BESIDE)
+    rim = int(np.flatnonzero((OBJECT | BESIDE)[8, 24]).max())
+    assert clicked_tissue(volume, before, 0, (8, 24, rim), False, Known(12, OBJECT[12])) is None
+    assert clicked_tissue(volume, before, 0, (8, 24, rim - 5), False, Known(12, OBJECT[12])) is not None
+
+
+def test_one_click_never_takes_most_of_the_object() -> None:
+    # What the user knows as the object is a small part of what was found.
+    small = ball(SHAPE, (12, 24, 20), (3, 4, 4))
+    grey = np.where(small, 120.0, np.where(OBJECT, 170.0, 20.0))
+    volume = Volume(grey.astype(np.int16), (2.0, 1.0, 1.0))
+    assert clicked_tissue(volume, labels_of(OBJECT), 0, (12, 24, 28), False, Known(12, small[12])) is None
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_axis_of_propagation_plays_no_part_in_what_belongs_together(axis: int) -> None:
     order = [axis, *(each for each in range(3) if each != axis)]

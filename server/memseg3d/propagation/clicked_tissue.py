@@ -26,8 +26,10 @@ PATCH = (1.5, 4.0)
 """Least and greatest radius in pixels of what a click is taken to hit; half its distance from the mask's border."""
 NEAR = 2.0
 """Added tissue lies no further from the object than so many times the click's distance from its border."""
-LARGEST_GAIN = 0.2
-"""One click adds no more than this share of the object: what would add more has run away."""
+LARGEST_GAIN, LARGEST_LOSS = 0.2, 0.5
+"""One click adds and takes no more than these shares of the object: what would be more has run away."""
+LEAST_DEPTH = 2.5
+"""Pixels from the mask's border: nearer to it a click hits voxels in which tissues mix, and says nothing of either."""
 RIM = 2
 """Pixels of half the thickness of what is left beside taken tissue and goes with it."""
 MOST_VOXELS = 3_000_000
@@ -65,6 +67,8 @@ def clicked_tissue(
     if bool(before[row, column]) == positive:
         return None
     depth = _distance(~before if positive else before)[row, column]
+    if depth < LEAST_DEPTH:
+        return None
     patch = _disk(before.shape, row, column, float(np.clip(depth / 2, *PATCH))) & (before != positive)
     clicked = _smooth(np.asarray(volume.slice(axis, click[axis])))[patch]
     others = _smooth(np.asarray(volume.slice(axis, known.index)))[
@@ -85,7 +89,8 @@ def clicked_tissue(
     candidates = alike & (~inside & _near(inside, volume.spacing, margin) if positive else inside)
     spot = tuple(at - start for at, start in zip(click, low, strict=True))
     region = _hanging_together(candidates, spot, axis, opened=2 if positive else 1)
-    if region is None or (positive and region.sum() > LARGEST_GAIN * labels.voxels()):
+    most = LARGEST_GAIN if positive else LARGEST_LOSS
+    if region is None or region.sum() > most * labels.voxels():
         return None
     if not positive:
         region |= _rim_of(region, inside, axis)
