@@ -32,6 +32,8 @@ LEAST_DEPTH = 2.5
 """Pixels from the mask's border: nearer to it a click hits voxels in which tissues mix, and says nothing of either."""
 RIM = 2
 """Pixels of half the thickness of what is left beside taken tissue and goes with it."""
+WIDEST = 5.0
+"""Times the disk that the click is the centre of, as deep as it lies: tissue that is wider is a rim or a web."""
 MOST_VOXELS = 3_000_000
 """Of a larger object only the slices around the click are looked at: a third of a second, and 60 MB."""
 
@@ -89,6 +91,9 @@ def clicked_tissue(
     candidates = alike & (~inside & _near(inside, volume.spacing, margin) if positive else inside)
     spot = tuple(at - start for at, start in zip(click, low, strict=True))
     region = _hanging_together(candidates, spot, axis, opened=2 if positive else 1)
+    here = 0 if region is None else int(region.take(click[axis] - low[axis], axis).sum())
+    if here > WIDEST * np.pi * depth**2:
+        return None
     most = LARGEST_GAIN if positive else LARGEST_LOSS
     if region is None or region.sum() > most * labels.voxels():
         return None
