@@ -29,6 +29,9 @@ DEMO_OPTIONS = $(if $(VOLUME),--volume "$(VOLUME)") $(if $(TRUTH),--truth "$(TRU
 
 # The tests find real volumes by MEMSEG3D_DATA, or in ../shared/data (Testing/conftest.py); those that need them skip otherwise.
 
+# Threads of torch that wait leave the processor to the workers that tests and demo start beside them.
+export OMP_WAIT_POLICY ?= passive
+
 .DEFAULT_GOAL := help
 .PHONY: help demo picture test lint clean debian
 
