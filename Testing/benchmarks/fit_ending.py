@@ -18,13 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from checkpoint_rules import write_rule
 
 from memseg3d.evaluation.robot import choose_axis, draw_box
 from memseg3d.evaluation.targets import find_cases, read_case
 from memseg3d.network.loading import load_network
-from memseg3d.network.nano import NanoConfig
 from memseg3d.network.seam import Network
 from memseg3d.propagation.ending import LIKELY, Tissue, probability_of_end
 from memseg3d.propagation.options import Options
@@ -120,16 +118,6 @@ def fit(targets: list[Tracked]) -> tuple[float, float, float]:
     return float(theta[0]), float(theta[1]), float(theta[2])
 
 
-def write_into(weights: tuple[float, float, float], checkpoint: Path, out: Path) -> None:
-    """The checkpoint with the rule in its configuration."""
-    with safe_open(checkpoint, "pt") as file:
-        metadata: dict[str, str] = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    config = NanoConfig.from_json(metadata["memseg3d.config"])
-    rounded = (round(weights[0], 3), round(weights[1], 3), round(weights[2], 3))
-    save_file(tensors, out, metadata=metadata | {"memseg3d.config": replace(config, ending=rounded).to_json()})
-
-
 def main() -> None:
     """Fit, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,7 +139,7 @@ def main() -> None:
     assert weights is not None
     print("weights:", [round(each, 3) for each in weights])
     if options.into:
-        write_into(weights, options.checkpoint, options.into)
+        write_rule("ending", weights, options.checkpoint, options.into)
 
 
 if __name__ == "__main__":

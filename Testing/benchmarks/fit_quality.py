@@ -18,14 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from checkpoint_rules import write_rule
 
 from memseg3d.evaluation.robot import Click, choose_axis, choose_click, draw_box
 from memseg3d.evaluation.rounds import iou
 from memseg3d.evaluation.targets import find_cases, read_case
 from memseg3d.network.loading import load_network
-from memseg3d.network.nano import NanoConfig
 from memseg3d.network.seam import Network
 from memseg3d.propagation.calibration import Weights, calibrated, way_to
 from memseg3d.propagation.options import Options
@@ -123,16 +121,6 @@ def by_others(rounds: list[JudgedRound]) -> list[np.ndarray]:
     ]
 
 
-def write_into(weights: Weights, checkpoint: Path, out: Path) -> None:
-    """The checkpoint with the weights in its configuration."""
-    with safe_open(checkpoint, "pt") as file:
-        metadata: dict[str, str] = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    config = NanoConfig.from_json(metadata["memseg3d.config"])
-    rounded = (round(weights[0], 3), round(weights[1], 3), round(weights[2], 3))
-    save_file(tensors, out, metadata=metadata | {"memseg3d.config": replace(config, calibration=rounded).to_json()})
-
-
 def main() -> None:
     """Fit, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,7 +139,7 @@ def main() -> None:
     weights = fit(rounds)
     print("weights:", [round(each, 3) for each in weights])
     if options.into:
-        write_into(weights, options.checkpoint, options.into)
+        write_rule("calibration", weights, options.checkpoint, options.into)
 
 
 if __name__ == "__main__":
