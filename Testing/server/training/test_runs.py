@@ -309,6 +309,13 @@ def test_the_usual_settings_make_a_short_command() -> None:
     )
 
 
+def test_the_command_names_the_length_of_the_clips_where_it_is_not_the_usual() -> None:
+    from dataclasses import asdict
+
+    settings = replace(TrainSettings(), clips=ClipSettings(length=10, slices=12))
+    assert command(asdict(settings)).endswith("--batch 6 --length 10")
+
+
 def test_the_card_tells_every_chapter_of_a_run(tmp_path: Path) -> None:
     a_run(tmp_path / "run", steps=2)
     a_run(tmp_path / "run", steps=4, learning_rate=1e-4)

@@ -28,6 +28,7 @@ def nano(
     learning_rate: Annotated[float, typer.Option(min=0.0, help="Learning rate before it falls.")] = 6e-4,
     seed: Annotated[int, typer.Option(min=0, help="Seed of volumes, prompts and weights.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Clips of a batch, for each process.")] = 6,
+    length: Annotated[int, typer.Option(min=2, max=40, help="Slices of a clip: memory is tracked through them.")] = 5,
     single_batch: Annotated[int, typer.Option(min=1, help="Slices of a batch where single slices are trained.")] = 16,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one step.")] = 1,
     precision: Annotated[Literal["bf16", "fp32"], typer.Option(help="What is multiplied in.")] = "bf16",
@@ -50,6 +51,7 @@ def nano(
     torchrun for several devices.
     """
     from memseg3d.network.nano import NanoConfig
+    from memseg3d.training.clips import ClipSettings
     from memseg3d.training.loop import HOLD_OUT_SEED, Trainer, TrainSettings
 
     if seed == HOLD_OUT_SEED:
@@ -72,6 +74,7 @@ def nano(
         tensorboard=tensorboard,
         save_minutes=save_minutes,
         validate_every=validate_every,
+        clips=ClipSettings(length=length, slices=length + 2),
     )
     trainer = Trainer(folder, NanoConfig(), settings, choose_device(device))
     first = trainer.processes.is_first

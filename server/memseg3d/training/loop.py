@@ -30,6 +30,8 @@ from memseg3d.training.settings import TrainSettings
 __all__ = ["HOLD_OUT_SEED", "TrainSettings", "Trainer"]
 
 VOLUMES = 100_000_000
+LEAST_TEACHER = 0.03
+"""Share of memories of the truth to the end: much of it, and nothing learns to come back from its own drift."""
 LOG_EVERY, LOOK_AT_CLOCK_EVERY = 50, 5
 
 
@@ -167,7 +169,7 @@ class Trainer:
                 keep = torch.nonzero(shown)[:, 0]
                 keep = keep[torch.randperm(len(keep), generator=generator)[: s.single_batch]]
                 images, truth = images[keep], truth[keep]
-            teacher = 0.5 * max(0.0, 1 - (self.step - s.single_steps) / 1500) + 0.1
+            teacher = 0.5 * max(0.0, 1 - (self.step - s.single_steps) / 1500) + LEAST_TEACHER
             run = ClipRun(self.network, images, truth, generator, teacher)
             if single:
                 return run.single()

@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from memseg3d.training.clips import ClipSettings
 from memseg3d.training.settings import TrainSettings
 
 RECIPE = (
@@ -23,7 +24,7 @@ ALWAYS = ("steps", "single_steps", "decay_steps", "learning_rate", "seed", "batc
 NO_MATTER = ("threads", "workers", "light_state", "tensorboard", "save_minutes", "validate_every")
 """Settings that do not change what is learnt."""
 NO_OPTIONS = ("warmup", "weight_decay", "clip_norm", "average_decay", "clips")
-"""Settings that the command does not have: their values stand in the code, and in the card under `training`."""
+"""Settings without options of their names: values stand in the code, and in the card under `training`."""
 LICENCE = Path(__file__).resolve().parents[3] / "LICENSE"
 """Of a checkout: it goes with the weights."""
 
@@ -80,7 +81,11 @@ def command(settings: dict[str, Any]) -> str:
     """The command with these settings: what decides the outcome is named where it differs from the usual."""
     optional = [each for each in fields(TrainSettings) if each.name not in (*ALWAYS, *NO_MATTER, *NO_OPTIONS)]
     named = [*ALWAYS, *(each.name for each in optional if settings.get(each.name, each.default) != each.default)]
-    return "memseg3d train nano " + " ".join(f"--{key.replace('_', '-')} {settings[key]}" for key in named)
+    options = {key: settings[key] for key in named}
+    length = settings.get("clips", {}).get("length", ClipSettings().length)
+    if length != ClipSettings().length:
+        options["length"] = length
+    return "memseg3d train nano " + " ".join(f"--{key.replace('_', '-')} {value}" for key, value in options.items())
 
 
 def _hold_out(results: Path, sha256: str) -> dict[str, Any]:
