@@ -123,6 +123,26 @@ class WorkerHere(Client):
         self._thread.join(30)
 
 
+class SlowNetwork:
+    """The real network, which takes its time for every decode until `hurry` is set: in long rounds much can happen."""
+
+    SECONDS = 0.04
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.info = network.info
+        self.hurry = threading.Event()
+        self.decodes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def decode(self, *arguments: Any) -> Any:
+        self.decodes += 1
+        self.hurry.wait(self.SECONDS)
+        return self._network.decode(*arguments)
+
+
 StartWorker = Callable[..., WorkerProcess]
 
 
@@ -187,6 +207,12 @@ def serve_here(a_model: Path, tmp_path: Path) -> Iterator[Callable[..., WorkerHe
     yield start
     for worker in started:
         worker.stop()
+
+
+@pytest.fixture
+def a_slow_network(a_model: Path) -> SlowNetwork:
+    """A round of `a_long_volume` takes ten seconds with it, so that a test that is held up still finds it running."""
+    return SlowNetwork(load_network(a_model))
 
 
 @pytest.fixture(scope="session")

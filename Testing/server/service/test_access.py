@@ -190,11 +190,14 @@ def test_the_worker_ends_when_its_parent_dies(a_model: Path, tmp_path: Path) -> 
     assert requests.get(f"{url}/v1/health", timeout=10).ok
     parent.kill()
     parent.wait(10)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            requests.get(f"{url}/v1/health", timeout=1)
+            requests.get(f"{url}/v1/health", timeout=5)
         except requests.ConnectionError:
             return
+        except requests.ReadTimeout:
+            # It took the request, and has no time any more to answer.
+            continue
         time.sleep(0.1)
     raise AssertionError("the worker outlived its parent")

@@ -17,7 +17,7 @@ from torch import Tensor
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.seam import Features
 
-from .conftest import WorkerHere, WorkerProcess
+from .conftest import SlowNetwork, WorkerHere, WorkerProcess
 
 StartHere = Callable[..., WorkerHere]
 
@@ -30,9 +30,12 @@ class GatedSam2(Sam2Network):
         trunk = TrunkConfig(32, 1, (1, 1, 2, 1), (3,))
         super().__init__(Sam2Config(trunk, image_size=64, memory_layers=1, mlp_dim=256))
         self.allowed = threading.Semaphore(10_000)
+        self.asked = 0
+        """Slices that were to be encoded, also one that waits."""
 
     def encode(self, images: Tensor) -> Features:
-        assert self.allowed.acquire(timeout=20)
+        self.asked += 1
+        assert self.allowed.acquire(timeout=60)
         return super().encode(images)
 
 
@@ -105,9 +108,15 @@ def test_a_round_goes_before_what_is_computed_ahead(
     a_sam2.allowed = threading.Semaphore(3)
     worker = serve_here(a_sam2)
     session = worker.open_session(worker.upload(a_long_volume))
-    assert eventually(lambda: encoded(worker) == 3)
-    # The slice that was begun ahead, and the prompted one: one more ahead of it would leave none for it.
-    threading.Timer(0.3, a_sam2.allowed.release, [2]).start()
+    assert eventually(lambda: a_sam2.asked == 4)
+
+    def let_two_through() -> None:
+        """For the slice that was begun ahead, and the prompted one: one more ahead of it would leave none for it."""
+        # The round has come, and waits for the slice that was begun.
+        assert eventually(lambda: bool(worker.worker.compute._calls))
+        a_sam2.allowed.release(2)
+
+    threading.Thread(target=let_two_through).start()
     with worker.begin(session, [a_box]) as response:
         lines = worker.lines(response)
         assert next(lines)["phase"] == "queued"
@@ -159,15 +168,17 @@ def test_a_hint_replaces_the_one_before_and_none_ends_it(
 
 
 def test_a_hint_while_a_round_runs_is_not_taken(
-    a_worker: WorkerProcess, a_long_volume: np.ndarray, a_box: dict[str, Any]
+    serve_here: StartHere, a_slow_network: SlowNetwork, a_long_volume: np.ndarray, a_box: dict[str, Any]
 ) -> None:
-    session = a_worker.open_session(a_worker.upload(a_long_volume))
-    with a_worker.begin(session, [a_box]) as response:
-        lines = a_worker.lines(response)
+    worker = serve_here(a_slow_network)
+    session = worker.open_session(worker.upload(a_long_volume))
+    with worker.begin(session, [a_box]) as response:
+        lines = worker.lines(response)
         next(line for line in lines if line["type"] == "slice")
-        assert a_worker.answer("POST", f"/sessions/{session}/hints", json={"prompts": [a_box]}) == {"accepted": False}
+        assert worker.answer("POST", f"/sessions/{session}/hints", json={"prompts": [a_box]}) == {"accepted": False}
+        a_slow_network.hurry.set()
         assert list(lines)[-1]["status"] == "closed"
-    assert a_worker.answer("POST", f"/sessions/{session}/hints", json={"prompts": [a_box]}) == {"accepted": True}
+    assert worker.answer("POST", f"/sessions/{session}/hints", json={"prompts": [a_box]}) == {"accepted": True}
 
 
 @pytest.mark.parametrize(

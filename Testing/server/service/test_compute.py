@@ -72,11 +72,11 @@ def test_calls_are_answered_between_two_steps(a_compute_thread: ComputeThread) -
 
         def step(self) -> bool:
             started.set()
-            release.wait(5)
+            release.wait(60)
             return True
 
     a_compute_thread.schedule(Slow())
-    started.wait(5)
+    assert started.wait(60)
     threads = a_compute_thread.call(threading.get_ident)
     assert not threads.done()
     release.set()

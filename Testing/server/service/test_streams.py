@@ -58,12 +58,16 @@ def test_a_listener_gets_what_lies_after_its_last_line(a_stream: RoundStream, af
 
 def test_a_quiet_stream_sends_empty_lines(a_stream: RoundStream) -> None:
     async def scene() -> list[bytes]:
-        listener = asyncio.create_task(collect(a_stream, heartbeat=0.02))
-        await asyncio.sleep(0.1)
-        finished(a_stream)
-        return await listener
+        chunks = []
+        async for chunk in a_stream.follow(0, 0.02):
+            chunks.append(chunk)
+            if len(chunks) == 3:
+                finished(a_stream)
+        return chunks
 
-    assert asyncio.run(scene()).count(HEARTBEAT) >= 2
+    first, *quiet, last = asyncio.run(scene())
+    assert (numbers([first]), numbers([last])) == ([1, 2, 3], [4])
+    assert quiet == [HEARTBEAT, HEARTBEAT]
 
 
 def test_nothing_but_the_end_is_sent_of_a_cancelled_round(a_stream: RoundStream) -> None:
@@ -77,7 +81,7 @@ def test_listeners_leave_when_the_worker_stops(a_stream: RoundStream) -> None:
         listener = asyncio.create_task(collect(a_stream))
         await asyncio.sleep(0.02)
         a_stream.leave()
-        return await asyncio.wait_for(listener, 1)
+        return await asyncio.wait_for(listener, 30)
 
     assert numbers(asyncio.run(scene())) == [1, 2, 3]
 

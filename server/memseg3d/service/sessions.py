@@ -133,8 +133,8 @@ class ServedSession:
                 "conflict", f"The round has ended already ({found.status}): undo takes it out of the labelmaps."
             )
         done = self._running.cancel()
-        self._end_without_change({"type": "cancelled", "round": round_id}, round_line(done))
         self._tools.metrics.rounds.labels("cancelled").inc()
+        self._end_without_change({"type": "cancelled", "round": round_id}, round_line(done))
 
     def undo(self) -> dict[str, Any]:
         """Take the last round back; the state with `changes`. Raises ServiceError (nothing_to_undo, busy, ...)."""
@@ -176,8 +176,8 @@ class ServedSession:
         except ServiceError as error:
             self.round_failed(error.code, error.message)
             return
-        self._ended(last)
         self._tools.metrics.rounds.labels("closed").inc()
+        self._ended(last)
 
     def round_failed(self, code: str, message: str) -> None:
         """Called by the running round: it threw an error; the session stays usable."""
@@ -186,8 +186,8 @@ class ServedSession:
         # brings it back; that may fail for the same reason as the round, and the round must end all the same.
         self._present = None
         self._tools.features.forget(self._volume.key)
-        self._end_without_change({"type": "failed", "round": self._running.stream.round_id}, error_line(code, message))
         self._tools.metrics.rounds.labels("failed").inc()
+        self._end_without_change({"type": "failed", "round": self._running.stream.round_id}, error_line(code, message))
 
     @property
     def _session(self) -> Session:
@@ -282,9 +282,10 @@ class ServedSession:
 
     def _ended(self, last: bytes, alone: bool = False) -> None:
         assert self._running is not None
-        self._running.stream.finish(last, alone)
-        self._running = None
+        stream, self._running = self._running.stream, None
         self._tools.metrics.running.dec()
+        # Last of all: who hears of the end may look at the counters at once.
+        stream.finish(last, alone)
         self._look_ahead()
 
     def _look_ahead(self) -> None:
