@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Iterable
 
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.connection import device_in_words, features_of
 from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.local_stores import purge_worker_data
-from MemSeg3DLib.local_worker import Fate, LocalWorker, WorkerSource
+from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.worker_choice import WorkerChoice
 from MemSeg3DLib.worker_plan import WorkerPlan
+from MemSeg3DLib.worker_source import Fate, WorkerSource
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ class ChosenWorker:
         self._lock = threading.Lock()
         self._source: WorkerSource | None = None
         self._plan: WorkerPlan | None = None
+        self._clients: weakref.WeakKeyDictionary[WorkerClient, WorkerPlan] = weakref.WeakKeyDictionary()
+        """The plan that each client was made for."""
         self._is_closed = False
         # One value, so that a plan is never seen with the device of another.
         self._told: tuple[WorkerPlan, str, frozenset[str]] | None = None
@@ -60,6 +64,8 @@ class ChosenWorker:
         """A client of the worker that is chosen now. Raises WorkerError."""
         source, plan = self._current()
         client = source.connect()
+        with self._lock:
+            self._clients[client] = plan
         self._ask_for_device(plan, client)
         return client
 
@@ -70,6 +76,11 @@ class ChosenWorker:
         if source is None or not is_same:
             return Fate.RESTARTED
         return source.revive()
+
+    def is_current(self, client: WorkerClient) -> bool:
+        """False where the user has chosen another worker, device or model since this client was given."""
+        # Without the lock, which is held for seconds while an old worker ends: the main thread asks too.
+        return self._clients.get(client) == self._choice.plan
 
     def restart(self) -> None:
         """End the local worker (some seconds, so not on the main thread); the next client starts it anew."""

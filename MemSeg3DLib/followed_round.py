@@ -10,9 +10,9 @@ from typing import Any
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.jobs import Event, PastRound, Progress, RoundClosed, RoundJob, SliceArrived, SliceVoid, Uploading
-from MemSeg3DLib.local_worker import Fate, WorkerSource
 from MemSeg3DLib.session_options import check_features, needed_features
 from MemSeg3DLib.worker_sessions import carried_prompts, objects_of, open_session, session_of, standing_prompts
+from MemSeg3DLib.worker_source import Fate, WorkerSource
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to reach a worker that does not answer."""
@@ -39,7 +39,12 @@ class Line:
         self._client: WorkerClient | None = None
 
     def connected(self) -> WorkerClient:
-        """The client; a new one where there is none, or the last connection broke. Raises WorkerError."""
+        """The client; a new one where there is none, the last connection broke, or the user has chosen another worker.
+
+        Raises WorkerError.
+        """
+        if self._client is not None and not self.worker.is_current(self._client):
+            self.disconnect()
         if self._client is None:
             client = self.worker.connect()
             client.negotiate()
@@ -50,6 +55,12 @@ class Line:
     def client(self) -> WorkerClient | None:
         """The client that is connected now, if there is one; other threads may look at it and clone it."""
         return self._client
+
+    @property
+    def client_of_choice(self) -> WorkerClient | None:
+        """The same, where the user has not chosen another worker since."""
+        client = self._client
+        return client if client is not None and self.worker.is_current(client) else None
 
     def disconnect(self) -> None:
         """Let go of the client."""
@@ -155,6 +166,9 @@ class FollowedRound:
         def sent(done: int, total: int) -> None:
             nonlocal told
             self._check()
+            if not self._line.worker.is_current(client):
+                # Not one voxel more goes where the user no longer wants them: the round begins anew elsewhere.
+                raise WorkerError("unreachable", "Another worker was chosen during the upload: run it again.")
             # Pieces are many, and nobody can see more than a hundred steps of them.
             percent = 100 * done // max(total, 1)
             if percent != told:

@@ -1,4 +1,4 @@
-"""The worker as a child process on this computer, and workers elsewhere: where a run's client comes from."""
+"""The worker as a child process on this computer: started, started again, and ended with Slicer."""
 
 from __future__ import annotations
 
@@ -12,54 +12,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from MemSeg3DLib.child_environment import worker_environment
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.errors import WorkerError
+from MemSeg3DLib.worker_source import Fate
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 10.0
-
-
-class Fate(Enum):
-    """What is known of a worker that did not answer."""
-
-    SAME = "same"
-    """The same process as before: its streams go on where they were."""
-    RESTARTED = "restarted"
-    """A new process: open rounds are computed anew."""
-    UNKNOWN = "unknown"
-    """Somebody else's process: it may have been restarted."""
-
-
-class WorkerSource(Protocol):
-    """Where clients come from."""
-
-    def connect(self) -> WorkerClient:
-        """A new client; raises WorkerError."""
-        ...
-
-    def revive(self) -> Fate:
-        """Called when the worker did not answer: start it again where that is possible and needed."""
-        ...
-
-
-class RemoteWorker:
-    """A worker that somebody else runs. token and ca_file as for `WorkerClient`."""
-
-    def __init__(self, url: str, token: str | None = None, ca_file: str | None = None) -> None:
-        self._arguments = (url, token, ca_file)
-
-    def connect(self) -> WorkerClient:
-        """A new client of the worker."""
-        return WorkerClient(*self._arguments)
-
-    def revive(self) -> Fate:
-        """Nothing can be done from here."""
-        return Fate.UNKNOWN
 
 
 def default_command() -> list[str]:
@@ -184,6 +146,10 @@ class LocalWorker:
                 self._release()
             self._launch()
             return Fate.RESTARTED
+
+    def is_current(self, client: WorkerClient) -> bool:
+        """There is no other; a client of a process that has died notices by itself."""
+        return True
 
     def stop(self) -> None:
         """End the worker by closing its stdin; it is terminated where it does not end by itself.

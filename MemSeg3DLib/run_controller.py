@@ -32,7 +32,6 @@ from MemSeg3DLib.guard import SnapshotCache
 from MemSeg3DLib.hints import Hint
 from MemSeg3DLib.histories import Histories
 from MemSeg3DLib.jobs import AlignJob, Event, Progress, RoundClosed, RoundFailed, SliceArrived, SliceVoid, Uploading
-from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.prompts import Prompt, all_to_wire
 from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.run_state import (
@@ -47,6 +46,7 @@ from MemSeg3DLib.run_state import (
 )
 from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.worker_link import WorkerLink
+from MemSeg3DLib.worker_source import WorkerSource
 from MemSeg3DLib.write_settings import WriteSettings
 
 _STATES = {"prompted": RunState.PROMPTED, "propagating": RunState.PROPAGATING}

@@ -8,7 +8,6 @@ from typing import Any
 
 from MemSeg3DLib.errors import MemSeg3DError, PromptError
 from MemSeg3DLib.hand_edits import GIVEN, HandEdits
-from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.next_round import Asked, Standing, ask
 from MemSeg3DLib.prompt_store import PromptStore
 from MemSeg3DLib.prompts import MaskPrompt
@@ -20,6 +19,7 @@ from MemSeg3DLib.selection import Selection, is_alive
 from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.slice_locks import SliceLocks
 from MemSeg3DLib.workbench_words import Message
+from MemSeg3DLib.worker_source import WorkerSource
 
 
 class RunDesk:

@@ -18,7 +18,6 @@ from typing import Any
 
 from MemSeg3DLib.errors import PromptError, RoundError, SceneError
 from MemSeg3DLib.left_rounds import LeftRounds
-from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.next_round import Standing
 from MemSeg3DLib.prompt_entries import entries
 from MemSeg3DLib.prompt_markups import Stored
@@ -34,6 +33,7 @@ from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.slice_locks import SliceLocks
 from MemSeg3DLib.status_line import status_line
 from MemSeg3DLib.workbench_words import Message, PromptEntry, Recoverable, RoundInfo
+from MemSeg3DLib.worker_source import WorkerSource
 
 __all__ = ["Message", "PromptEntry", "QualityCurve", "Recoverable", "RoundInfo", "Suggestion", "Workbench"]
 

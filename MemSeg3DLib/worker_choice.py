@@ -16,12 +16,13 @@ from MemSeg3DLib.client import is_loopback
 from MemSeg3DLib.connection import ConnectionReport, connection_task
 from MemSeg3DLib.errors import MemSeg3DError, WorkerError
 from MemSeg3DLib.home import ENVIRONMENT, Home
-from MemSeg3DLib.local_worker import LocalWorker, RemoteWorker, WorkerSource
+from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.packaged import Packaged
 from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.worker_command import installed_command
 from MemSeg3DLib.worker_environment import WorkerEnvironment
 from MemSeg3DLib.worker_plan import AUTOMATIC, EMBEDDED_MODEL, Mode, WorkerPlan
+from MemSeg3DLib.worker_source import RemoteWorker, WorkerSource
 
 _PREFIX = "MemSeg3D/Worker/"
 _TOKEN, _REMEMBERS, _HOSTS = f"{_PREFIX}Token", f"{_PREFIX}RememberToken", f"{_PREFIX}ConfirmedHosts"

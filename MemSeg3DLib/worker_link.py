@@ -11,8 +11,8 @@ from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.followed_round import UNREACHABLE, Cancelled, FollowedRound, Line
 from MemSeg3DLib.hints import Hint, Hints
 from MemSeg3DLib.jobs import AlignJob, Event, RoundCancelled, RoundFailed, RoundJob
-from MemSeg3DLib.local_worker import WorkerSource
 from MemSeg3DLib.worker_sessions import align
+from MemSeg3DLib.worker_source import WorkerSource
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class WorkerLink:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._worker = worker
         self._line = Line(worker, self.events)
-        self._hints = Hints(lambda: self._line.client)
+        self._hints = Hints(lambda: self._line.client_of_choice)
         self._jobs: queue.SimpleQueue[RoundJob | AlignJob | None] = queue.SimpleQueue()
         self._aligning: list[AlignJob] = []
         """Those that may still be waiting or running. Main thread only."""
@@ -86,7 +86,9 @@ class WorkerLink:
             if job.computing is not None:
                 # The thread that follows the round meets the same error and deals with it.
                 with contextlib.suppress(WorkerError):
-                    client = self._worker.connect()
+                    # The worker that computes it, though another one may have been chosen since.
+                    follower = self._line.client
+                    client = self._worker.connect() if follower is None else follower.clone()
                     client.cancel_round(*job.computing)
                     client.close()
             job.ended.wait(0.1)

@@ -14,7 +14,8 @@ import pytest
 from lib.workers import worker_command
 
 from MemSeg3DLib.errors import WorkerError
-from MemSeg3DLib.local_worker import Fate, LocalWorker, worker_environment
+from MemSeg3DLib.local_worker import LocalWorker, worker_environment
+from MemSeg3DLib.worker_source import Fate
 
 # What a crash of Slicer is to its worker: the parent is gone, and nobody has closed anything.
 CRASHING_PARENT = """

@@ -20,7 +20,7 @@ from lib.workers import DroppingProxy, Outcome, Proxied, poll_until, run_to_end,
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.errors import WorkerError
 from MemSeg3DLib.jobs import AlignJob
-from MemSeg3DLib.local_worker import LocalWorker, RemoteWorker
+from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.packing import pack_bits
 from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
 from MemSeg3DLib.run_controller import RunController
@@ -28,6 +28,7 @@ from MemSeg3DLib.run_state import RoundRequest, RunState
 from MemSeg3DLib.scene import ijk_to_world
 from MemSeg3DLib.segment_writer import SegmentWriter
 from MemSeg3DLib.worker_link import WorkerLink
+from MemSeg3DLib.worker_source import RemoteWorker
 
 SHAPE = (120, 24, 24)
 

@@ -29,7 +29,7 @@ from MemSeg3DLib.environment_stamp import Stamp
 from MemSeg3DLib.errors import MemSeg3DError
 from MemSeg3DLib.home import Home
 from MemSeg3DLib.installed_files import site_packages
-from MemSeg3DLib.local_worker import Fate, LocalWorker
+from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.offline_bundle import Bundle, file_hash, is_bundle
 from MemSeg3DLib.packaged import Packaged
 from MemSeg3DLib.packing import volume_id, wire_voxels
@@ -38,6 +38,7 @@ from MemSeg3DLib.worker_choice import MemoryStore, WorkerChoice
 from MemSeg3DLib.worker_command import About, verify_task
 from MemSeg3DLib.worker_environment import EnvironmentState, WorkerEnvironment
 from MemSeg3DLib.worker_recipe import Machine, Recipe, lock_hash
+from MemSeg3DLib.worker_source import Fate
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACING = (2.0, 1.0, 1.0)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.local_worker import Fate, LocalWorker, default_command
+from MemSeg3DLib.local_worker import LocalWorker, default_command
 from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.run_state import RoundResult, RunFailure, RunStopped
+from MemSeg3DLib.worker_source import Fate
 
 TINY_MODEL = Path(__file__).resolve().parents[1] / "tiny_model.py"
 """Run by the worker's own Python: the library's tests also run where there is no torch."""
@@ -146,3 +147,6 @@ class Proxied:
 
     def revive(self) -> Fate:
         return self._worker.revive()
+
+    def is_current(self, client: WorkerClient) -> bool:
+        return True
