@@ -137,6 +137,11 @@ class Clinician:
         self.wait_until(lambda: len(self.slices) >= wanted)
         assert self.bench.busy, "the run was over before anything could happen in it"
 
+    def wait_until_given_up(self) -> None:
+        """Until the first run has ended, which must be before its last slice."""
+        self.wait_until(lambda: not self.bench.busy, 20)
+        assert len(self.slices) < LONG[0], "the run went on to its end"
+
     def wait_until(self, condition: Callable[[], bool], seconds: float = 90.0) -> None:
         """Until a condition holds."""
         self.session.pump_until(condition, seconds)

@@ -67,13 +67,11 @@ def test_the_editors_own_undo_takes_a_whole_round_back(an_editor: EditorUser) ->
     an_editor.wait()
     after = voxels(an_editor)
     an_editor.editor.undo()
-    an_editor.session.pump(0.3)
+    an_editor.session.pump_until(lambda: [one.applied for one in an_editor.bench.rounds()] == [False])
     assert not voxels(an_editor).any()
-    assert [one.applied for one in an_editor.bench.rounds()] == [False]
     an_editor.editor.redo()
-    an_editor.session.pump(0.3)
+    an_editor.session.pump_until(lambda: [one.applied for one in an_editor.bench.rounds()] == [True])
     assert np.array_equal(voxels(an_editor), after)
-    assert [one.applied for one in an_editor.bench.rounds()] == [True]
 
 
 @pytest.mark.parametrize("leave", ["effect", "segment", "module", "editor"])

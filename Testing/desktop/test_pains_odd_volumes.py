@@ -140,8 +140,7 @@ def test_another_frame_in_mid_run_ends_it_and_the_next_run_uses_the_frame_on_scr
     other = vtk.vtkImageData()
     other.DeepCopy(clinician.volume.GetImageData())
     clinician.volume.SetAndObserveImageData(other)
-    clinician.session.pump(0.5)
-    assert not clinician.bench.busy
+    clinician.wait_until_given_up()
     assert "source volume changed" in clinician.texts("warning")
     assert not clinician.voxels().any(), "what came of the other frame is taken back"
     clinician.volume.SetAndObserveImageData(frame)

@@ -60,7 +60,7 @@ class SlowLine:
                     self.sent += len(data)
                     if self.sent > self._most and not self.go_on.is_set():
                         self.stands_still.set()
-                        self.go_on.wait(30)
+                        self.go_on.wait(300)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
@@ -98,8 +98,8 @@ def test_what_ends_while_voxels_travel_ends_the_run_and_the_next_one_works(
             clinician.session.scene.RemoveNode(clinician.volume)
         else:
             clinician.session.key("Shift+X")
-        clinician.session.pump(0.4)
-        assert not clinician.bench.busy, "nobody waits for the network"
+        # Nobody waits for the network: it stands still.
+        clinician.wait_until(lambda: not clinician.bench.busy, 20)
         line.go_on.set()
         never_seen(clinician)
         clinician.box(20, (30, 30), (90, 90))
@@ -166,6 +166,8 @@ def test_cancel_at_any_moment_leaves_the_segment_as_it_was_and_the_next_run_work
         # Not by their number: a round that comes after an undone one takes its place.
         if [one.id for one in clinician.bench.rounds() if one.applied] != [box.id]:
             # It was over before Cancel came: that round counts, and is undone by its own button.
+            # The panel shows what changed in a later turn of the loop.
+            clinician.wait_until(lambda: clinician.widget("undoButton").enabled, 20)
             clinician.widget("undoButton").click()
             clinician.session.pump(0.05)
         assert (clinician.voxels() == before).all(), f"something of cancelled run {turn} stayed"
@@ -229,7 +231,7 @@ def test_deleting_stored_data_does_not_wait_for_the_worker_to_end(
         took = time.perf_counter() - start
     finally:
         os.kill(worker.process_id, signal.SIGCONT)
-    assert took < 1.0
+    assert took < 5.0, "half of what a worker is given to end"
 
     def left() -> list[Path]:
         # os.walk goes on where a folder vanishes under it.

@@ -217,9 +217,9 @@ def test_a_model_comes_from_a_file_is_used_and_goes(
     user.wait_until(lambda: len(names()) == 2, 20)
     assert f"{a_tiny_model.stem} was added" in user.ui.messageLabel.text
     assert (folder / a_tiny_model.name).read_bytes() == a_tiny_model.read_bytes()
-    user.wait_until(lambda: not user.panel.models._line.is_busy, 5)
+    user.wait_until(lambda: not user.panel.models._line.is_busy, 20)
     user.widget("addModelButton").click()
-    user.wait_until(lambda: "There is a model called" in user.ui.messageLabel.text, 5)
+    user.wait_until(lambda: "There is a model called" in user.ui.messageLabel.text, 20)
 
     tree.setCurrentItem(tree.topLevelItem(1))
     user.widget("useModelButton").click()

@@ -84,8 +84,7 @@ def test_undo_of_the_editor_in_mid_run_ends_the_run_cleanly(clinician: Clinician
     clinician.box(60)
     clinician.wait_for_slices(3)
     clinician.editor.undo()
-    clinician.session.pump(0.5)
-    assert not clinician.bench.busy, "the run was cancelled"
+    clinician.wait_until_given_up()
     voxels = clinician.voxels(segment)
     assert not voxels[4:].any(), "no orphan slice stays"
     assert (voxels == square).all() or not voxels.any()
@@ -96,20 +95,17 @@ def test_undo_of_the_editor_in_mid_run_ends_the_run_cleanly(clinician: Clinician
 
 def test_the_segmentation_is_deleted_in_mid_run(a_running: Clinician) -> None:
     a_running.session.scene.RemoveNode(a_running.segmentation)
-    a_running.session.pump(0.3)
-    assert not a_running.bench.busy
+    a_running.wait_until_given_up()
     assert a_running.editor.activeEffect() is None
 
 
 def test_the_segment_is_deleted_in_mid_run(a_running: Clinician) -> None:
     a_running.segmentation.GetSegmentation().RemoveSegment(a_running.segment_id)
-    a_running.session.pump(0.3)
-    assert not a_running.bench.busy
+    a_running.wait_until_given_up()
     assert a_running.messages, "and the user is told"
 
 
 def test_the_volume_changes_in_mid_run(a_running: Clinician) -> None:
     a_running.volume.SetSpacing(2.0, 1.0, 1.0)
-    a_running.session.pump(0.3)
-    assert not a_running.bench.busy
+    a_running.wait_until_given_up()
     assert a_running.messages, "and the user is told"
