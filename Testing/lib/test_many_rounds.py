@@ -66,26 +66,27 @@ def test_two_hundred_rounds_can_be_walked_quickly_and_take_little_room(
 ) -> None:
     history, volume, segmentation, segment, states = a_long_history
     assert len(history.applied) == COUNT
-    started = time.perf_counter()
+    # Of the processor alone: what else the machine does must not count.
+    started = time.thread_time()
     again = RoundHistory(segmentation)
     assert [one.id for one in again.applied] == [one.id for one in history.applied]
     assert again.edits(volume, [segment]) == [], "the rounds alone add up to what the segment holds"
-    assert time.perf_counter() - started < 10
+    assert time.thread_time() - started < 10
     stored = len(segmentation.GetNodeReference(ROLE).GetText())
     assert stored < COUNT * 12_000, f"{stored} characters for {COUNT} rounds of six slices each"
     times = []
     for n in reversed(range(1, COUNT)):
-        started = time.perf_counter()
+        started = time.thread_time()
         history.undo()
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
         if n % 40 == 0:
             assert np.array_equal(voxels_of(volume, segmentation, segment), states[n - 1])
     early, late = np.median(times[:50]), np.median(times[-50:])
     assert np.percentile(times, 95) < 0.1, f"{1000 * np.percentile(times, 95):.0f} ms a step"
     assert max(early, late) < 5 * min(early, late) + 0.02, "a step costs the same wherever it is"
-    started = time.perf_counter()
+    started = time.thread_time()
     history.go_to(COUNT)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
     assert np.array_equal(voxels_of(volume, segmentation, segment), states[-1])
 
 
