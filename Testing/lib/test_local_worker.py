@@ -177,8 +177,8 @@ def test_stop_does_not_wait_for_a_worker_that_takes_long_to_start(
     wait_for((tmp_path / "started").exists)
     began = time.monotonic()
     a_stubborn_worker.stop()
-    assert time.monotonic() - began < 5
-    thread.join(5)
+    assert time.monotonic() - began < 30, "it would have been minutes"
+    thread.join(60)
     assert not thread.is_alive()
     assert errors == ["The worker was stopped: start it again."]
     assert not a_stubborn_worker.is_alive

@@ -180,7 +180,7 @@ def test_a_local_worker_starts_late_revives_and_goes_when_the_choice_changes(
 
 def test_closing_does_not_wait_for_a_worker_that_takes_long_to_start(a_choice: WorkerChoice, tmp_path: Path) -> None:
     script = tmp_path / "memseg3d"
-    script.write_text("#!/bin/sh\nexec sleep 60\n")
+    script.write_text("#!/bin/sh\nexec sleep 600\n")
     script.chmod(0o755)
     a_choice.set_local(installed=script)
     a_choice.mode = "local"
@@ -195,13 +195,13 @@ def test_closing_does_not_wait_for_a_worker_that_takes_long_to_start(a_choice: W
 
     thread = threading.Thread(target=connect)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not chosen.running_here and time.monotonic() < deadline:
         time.sleep(0.01)
     begun = time.monotonic()
     chosen.close()
-    thread.join(10)
-    assert time.monotonic() - begun < 5
+    thread.join(60)
+    assert time.monotonic() - begun < 30, "it would have been minutes"
     assert not thread.is_alive()
     assert len(errors) == 1
 
