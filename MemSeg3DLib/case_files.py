@@ -13,6 +13,8 @@ from MemSeg3DLib.errors import ExportError, RoundError, SceneError
 from MemSeg3DLib.export_seg_nrrd import SegNrrdJob, UnusualSegmentation, prepare_seg_nrrd, write_seg_nrrd
 from MemSeg3DLib.grids import content_stamp
 from MemSeg3DLib.output_files import FileSet, write_text
+from MemSeg3DLib.prompt_json import drawn_from_json, drawn_to_json
+from MemSeg3DLib.prompt_store import PromptStore
 from MemSeg3DLib.round_record import RoundRecord
 from MemSeg3DLib.rounds import ROLE
 from MemSeg3DLib.rounds_json import rounds_to_json
@@ -24,7 +26,7 @@ PREFIX = "MemSeg3D."
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where a case is kept: `<case>.seg.nrrd`, and `<case>.history.json` from which its rounds can be undone again."""
+    """Where a case is kept: `<case>.seg.nrrd`, and `<case>.history.json` from which one goes on as if never gone."""
 
     folder: Path
     name: str
@@ -36,7 +38,7 @@ class CaseFiles:
 
     @property
     def history(self) -> Path:
-        """Rounds and approved slices, for going on later."""
+        """Rounds, approved slices and drawn prompts, for going on later."""
         return self.folder / f"{self.name}.history.json"
 
     @property
@@ -50,13 +52,15 @@ class CaseSave:
     """A case as it was when it was copied out of the scene; `write` may run on any thread.
 
     segmentation: None where Slicer's own writer has to write it, and has done so. rounds: as the scene stores them.
-    kept: attributes of the segmentation. spacing: (k, j, i) in mm of the volume.
+    kept: attributes of the segmentation. drawn: its prompts as they lie, those that wait for Run included. spacing:
+    (k, j, i) in mm of the volume.
     """
 
     files: CaseFiles
     segmentation: SegNrrdJob | None
     rounds: str
     kept: dict[str, str]
+    drawn: list[dict[str, Any]]
     spacing: tuple[float, float, float]
 
     def write(self) -> str | None:
@@ -68,7 +72,7 @@ class CaseSave:
             self.segmentation.write()
         replayable, remark = self._replayable()
         with FileSet(overwrite=True) as files:
-            history = json.dumps({"version": 1, "rounds": self.rounds, "kept": self.kept})
+            history = json.dumps({"version": 1, "rounds": self.rounds, "kept": self.kept, "drawn": self.drawn})
             write_text(files.add(self.files.history), history)
             if replayable is not None:
                 write_text(files.add(self.files.rounds), replayable)
@@ -101,7 +105,8 @@ def prepare_save(segmentation_node: Any, volume_node: Any, files: CaseFiles) -> 
         write_seg_nrrd(segmentation_node, files.segmentation)
         job = None
     spacing = volume_spacing(volume_node)
-    return CaseSave(files, job, _rounds_text(segmentation_node), _kept(segmentation_node), spacing)
+    rounds, kept = _rounds_text(segmentation_node), _kept(segmentation_node)
+    return CaseSave(files, job, rounds, kept, _drawn(segmentation_node), spacing)
 
 
 def state_stamp(segmentation_node: Any) -> tuple[object, ...]:
@@ -113,11 +118,11 @@ def state_stamp(segmentation_node: Any) -> tuple[object, ...]:
     )
     text_node = segmentation_node.GetNodeReference(ROLE)
     rounds = -1 if text_node is None else int(text_node.GetMTime())
-    return (segments, rounds, tuple(sorted(_kept(segmentation_node).items())))
+    return (segments, rounds, tuple(sorted(_kept(segmentation_node).items())), json.dumps(_drawn(segmentation_node)))
 
 
-def load_saved(segmentation_node: Any, files: CaseFiles) -> bool:
-    """Read what was saved into a new segmentation node; False where nothing was.
+def load_saved(segmentation_node: Any, volume_node: Any, files: CaseFiles) -> bool:
+    """Read what was saved into a new segmentation node of a volume; False where nothing was.
 
     Raises SceneError where something was that cannot be read: it must not be written over.
     """
@@ -129,15 +134,17 @@ def load_saved(segmentation_node: Any, files: CaseFiles) -> bool:
     if not storage.ReadData(segmentation_node):
         raise SceneError(f"{files.segmentation.name} cannot be read: move it elsewhere to begin the case anew.")
     if files.history.is_file():
-        _restore_history(segmentation_node, files.history)
+        _restore_history(segmentation_node, volume_node, files.history)
     return True
 
 
-def _restore_history(segmentation_node: Any, path: Path) -> None:
+def _restore_history(segmentation_node: Any, volume_node: Any, path: Path) -> None:
     try:
         stored = json.loads(path.read_text("utf-8"))
         rounds, kept = stored["rounds"], stored["kept"]
-        is_right = isinstance(rounds, str) and isinstance(kept, dict)
+        # Earlier versions left the prompts out: those that the rounds still hold are brought back.
+        drawn = stored["drawn"] if "drawn" in stored else _standing(rounds)
+        is_right = isinstance(rounds, str) and isinstance(kept, dict) and all(isinstance(one, dict) for one in drawn)
     except (OSError, ValueError, KeyError, TypeError):
         is_right = False
     if not is_right:
@@ -150,6 +157,33 @@ def _restore_history(segmentation_node: Any, path: Path) -> None:
         text_node.SetHideFromEditors(True)
         text_node.SetText(rounds)
         segmentation_node.SetNodeReferenceID(ROLE, text_node.GetID())
+    segmentation = segmentation_node.GetSegmentation()
+    store = PromptStore(segmentation_node.GetScene())
+    for prompt in map(drawn_from_json, drawn):
+        if segmentation.GetSegment(prompt.segment_id) is not None:
+            store.add(segmentation_node, volume_node, prompt)
+    store.close()
+
+
+def _standing(rounds: str) -> list[dict[str, Any]]:
+    """The drawn prompts that applied rounds hold and that no later one has taken back."""
+    stored: dict[str, Any] = json.loads(rounds) if rounds else {"rounds": [], "applied": 0}
+    standing: dict[str, dict[str, Any]] = {}
+    for record in stored["rounds"][: stored["applied"]]:
+        # Some drawn prompts become several on the wire, whose ids begin with theirs.
+        gone = [name for name in standing if any(one.startswith(name) for one in record.get("removed", []))]
+        for name in gone:
+            del standing[name]
+        standing |= {str(one["id"]): one for one in record.get("drawn", [])}
+    return list(standing.values())
+
+
+def _drawn(segmentation_node: Any) -> list[dict[str, Any]]:
+    """The prompts of a segmentation as they lie in the scene."""
+    store = PromptStore(segmentation_node.GetScene())
+    found = [drawn_to_json(one.prompt) for one in store.of(segmentation_node)]
+    store.close()
+    return [one for one in found if one is not None]
 
 
 def _rounds_text(segmentation_node: Any) -> str:

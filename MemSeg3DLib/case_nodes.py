@@ -43,7 +43,7 @@ def load_case(scene: Any, case: Case, files: CaseFiles, template: CaseTemplate |
         nodes.append(volume)
         segmentation = add_segmentation(scene, volume, case.name)
         nodes.append(segmentation)
-        load_saved(segmentation, files)
+        load_saved(segmentation, volume, files)
         # Reading names the node after the file.
         segmentation.SetName(case.name)
         if template is not None:

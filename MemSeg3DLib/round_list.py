@@ -55,6 +55,14 @@ class RoundList:
                 found[segment] = sum(int(mask.sum()) for mask in change.masks())
         return found
 
+    def meet(self, segmentation_node: Any) -> None:
+        """Somebody works on this segmentation from now on; it may have come with rounds and prompts, out of a file.
+
+        Without this its first undo would leave the click of the round behind, and the next round would take it again.
+        """
+        if self._known(segmentation_node) is None:
+            self.learn(segmentation_node)
+
     def follow(self, segmentation_node: Any, volume_node: Any) -> None:
         """Bring the prompts in the scene to the rounds that are applied now, by whoever undid or redid them."""
         before = self._known(segmentation_node)

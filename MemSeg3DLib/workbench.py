@@ -12,6 +12,7 @@ What a method is asked for and cannot do, it says by raising a MemSeg3DError; wh
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,10 @@ class Workbench:
         wanted = Selection(volume_node, segmentation_node, segment_id, editor_node)
         if wanted != self._selection:
             self._selection = wanted
+            if is_alive(self._scene, segmentation_node):
+                # Rounds that cannot be read are told of as soon as they are needed.
+                with contextlib.suppress(RoundError):
+                    self._desk.rounds.meet(segmentation_node)
             self.changed.emit(None)
 
     # Prompts and runs.

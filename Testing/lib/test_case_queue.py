@@ -14,7 +14,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_tools import geometry_of, small_phantom, unpacked
-from lib.benches import box_on, run_bench
+from lib.benches import box_on, click_on, run_bench
 from lib.scenes import a_ball, write_ball
 
 from demo.phantom_dicom import write_phantom_series
@@ -409,6 +409,68 @@ def test_rounds_go_on_after_the_case_was_left(scene: Any, a_bench: Workbench, a_
     assert not (tmp_path / "out" / "a.rounds.json").exists(), "no round is applied any more"
     queue.previous()
     assert a_bench.can_redo
+
+
+def test_prompts_are_there_again_and_still_count_when_a_case_comes_back(
+    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
+) -> None:
+    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
+    queue.next()
+    segment = str(a_bench.segment_id)
+    a_bench.add(box_on(queue.volume_node, segment, 2, 3, 9))
+    run_bench(a_bench)
+    a_bench.auto_run = False
+    waiting = a_bench.add(click_on(queue.volume_node, segment, (3.0, 5.0, 6.0)))
+    known = [(one.id, one.kind, one.state) for one in a_bench.prompts()]
+    assert [state for _, _, state in known] == ["sent", "pending"]
+    queue.next()
+    assert a_bench.prompts() == []
+    queue.previous()
+    a_bench.poll()
+    assert not a_bench.busy, "nothing runs by itself"
+    assert [(one.id, one.kind, one.state) for one in a_bench.prompts()] == known
+    a_bench.run()
+    run_bench(a_bench)
+    last = a_bench.history(queue.segmentation_node).applied[-1]
+    assert last.removed == [], "what was drawn before still counts"
+    assert [one["id"] for one in last.prompts] == [waiting]
+
+
+def test_the_first_undo_of_a_case_that_comes_back_takes_its_click_along(
+    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
+) -> None:
+    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
+    queue.next()
+    segment = str(a_bench.segment_id)
+    for index in (2, 3):
+        a_bench.add(box_on(queue.volume_node, segment, index, 3, 9))
+        run_bench(a_bench)
+    first = a_bench.prompts()[0].id
+    queue.next()
+    queue.previous()
+    a_bench.undo()
+    assert [one.id for one in a_bench.prompts()] == [first]
+
+
+def test_prompts_of_a_case_that_an_earlier_version_has_saved_come_back_from_its_rounds(
+    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
+) -> None:
+    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
+    queue.next()
+    segment = str(a_bench.segment_id)
+    gone = a_bench.add(box_on(queue.volume_node, segment, 2, 3, 9))
+    run_bench(a_bench)
+    kept = a_bench.add(box_on(queue.volume_node, segment, 3, 3, 9))
+    run_bench(a_bench)
+    a_bench.remove(gone)
+    run_bench(a_bench)
+    queue.next()
+    history = tmp_path / "out" / "a.history.json"
+    stored = json.loads(history.read_text("utf-8"))
+    assert [one["id"] for one in stored.pop("drawn")] == [kept]
+    history.write_text(json.dumps(stored), "utf-8")
+    queue.previous()
+    assert [one.id for one in a_bench.prompts()] == [kept]
 
 
 def test_rounds_of_a_case_do_not_hang_on_what_is_selected(
