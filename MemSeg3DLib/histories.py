@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.recovery import journal_of
-from MemSeg3DLib.rounds import RoundHistory
+from MemSeg3DLib.recovery import ATTRIBUTE, journal_of
+from MemSeg3DLib.rounds import ROLE, RoundHistory, copied_rounds, store_rounds
 
 
 class Histories:
@@ -22,10 +22,36 @@ class Histories:
         known = self._known.get(key)
         # A closed scene gives its ids away again.
         if known is None or known[0] is not segmentation_node:
+            self.separate(segmentation_node.GetScene())
             journal = journal_of(segmentation_node, self._folder)
             known = (segmentation_node, RoundHistory(segmentation_node, journal))
             self._known[key] = known
         return known[1]
+
+    def separate(self, scene: Any) -> None:
+        """Give a copied segmentation rounds and a journal of its own: a copy brings along references to the original's.
+
+        Called often, so that a copy keeps the rounds that it was made with.
+        """
+        count = 0 if scene is None else scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+        if count < 2:
+            return
+        nodes = [scene.GetNthNodeByClass(n, "vtkMRMLSegmentationNode") for n in range(count)]
+        # The one that is worked on keeps what it has.
+        nodes.sort(key=lambda node: self._known.get(node.GetID(), (None,))[0] is not node)
+        rounds: set[str] = set()
+        journals: set[str] = set()
+        for node in nodes:
+            stored, name = node.GetNodeReference(ROLE), node.GetAttribute(ATTRIBUTE)
+            if stored is not None and stored.GetID() in rounds:
+                node.SetNodeReferenceID(ROLE, None)
+                store_rounds(node, copied_rounds(stored.GetText()))
+            elif stored is not None:
+                rounds.add(stored.GetID())
+            if name in journals:
+                node.RemoveAttribute(ATTRIBUTE)
+            elif name:
+                journals.add(name)
 
     def close_journals(self) -> None:
         """The scene is closed, or Slicer quits, as the user wishes."""

@@ -235,14 +235,8 @@ class RoundHistory:
             self._journal.append(line)
 
     def _save(self) -> None:
-        scene = self._node.GetScene()
-        text_node = self._node.GetNodeReference(ROLE)
-        if text_node is None:
-            text_node = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{self._node.GetName()} rounds")
-            text_node.SetHideFromEditors(True)
-            self._node.SetNodeReferenceID(ROLE, text_node.GetID())
         rounds = ",".join(record.text for record in self._records)
-        text_node.SetText(f'{{"version":1,"applied":{self._applied},"rounds":[{rounds}]}}')
+        store_rounds(self._node, f'{{"version":1,"applied":{self._applied},"rounds":[{rounds}]}}')
 
     def _load(self) -> None:
         text_node = self._node.GetNodeReference(ROLE)
@@ -254,6 +248,30 @@ class RoundHistory:
             self._applied = int(stored["applied"])
         except (ValueError, KeyError, TypeError) as error:
             raise RoundError("The rounds stored in the scene cannot be read: delete them to go on.") from error
+
+
+def store_rounds(segmentation_node: Any, text: str) -> None:
+    """Keep the rounds of a segmentation in the scene, in the text node that it refers to; made where there is none."""
+    text_node = segmentation_node.GetNodeReference(ROLE)
+    if text_node is None:
+        name = f"{segmentation_node.GetName()} rounds"
+        text_node = segmentation_node.GetScene().AddNewNodeByClass("vtkMRMLTextNode", name)
+        text_node.SetHideFromEditors(True)
+        segmentation_node.SetNodeReferenceID(ROLE, text_node.GetID())
+    text_node.SetText(text)
+
+
+def copied_rounds(text: str) -> str:
+    """Rounds of one segmentation for a copy of it: without drawn prompts, which are the original's alone.
+
+    They count in the copy all the same, whatever becomes of them in the scene. What cannot be read stays as it is.
+    """
+    try:
+        stored = json.loads(text)
+        records = [replace(RoundRecord.from_json(one), drawn=[]) for one in stored["rounds"]]
+    except (RoundError, ValueError, KeyError, TypeError):
+        return text
+    return json.dumps({**stored, "rounds": [one.to_json() for one in records]}, separators=(",", ":"))
 
 
 def _moved(applied: list[RoundRecord], record: RoundRecord) -> list[RoundRecord]:

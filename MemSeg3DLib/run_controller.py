@@ -200,6 +200,10 @@ class RunController:
         self.cancel_all()
         self._link.close()
 
+    def separate(self, scene: Any) -> None:
+        """Copies of segmentations do not share their rounds; see `Histories.separate`."""
+        self._histories.separate(scene)
+
     def close_journals(self) -> None:
         """The scene is closed, or Slicer quits, as the user wishes: its journals are no crash's."""
         self._histories.close_journals()

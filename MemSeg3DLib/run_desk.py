@@ -126,6 +126,8 @@ class RunDesk:
 
     def poll(self) -> None:
         """Bring what arrived into the scene, look what the user did to the prompts, start what is due."""
+        if not self.scene.IsBatchProcessing():
+            self.controller.separate(self.scene)
         self.controller.poll()
         if self.scene.IsBatchProcessing():
             return

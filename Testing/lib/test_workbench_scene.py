@@ -20,6 +20,8 @@ from lib.scenes import SHAPE, direction_matrix, make_volume, shift_by, users_edi
 from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.prompts import Box3DPrompt, ExtremePointsPrompt, LassoPrompt, PointPrompt, Prompt, ScribblePrompt
+from MemSeg3DLib.recovery import ATTRIBUTE
+from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, volume_array, world_to_ijk
 from MemSeg3DLib.workbench import Workbench
 
@@ -307,6 +309,45 @@ def test_the_next_frame_of_a_sequence_begins_a_new_session_and_keeps_the_prompts
     assert one.volume != two.volume
     assert one.session != two.session
     assert len(a_bench.prompts()) == 2
+
+
+def test_a_copy_of_a_segmentation_keeps_its_own_rounds(
+    a_bench: Workbench, an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], scene: Any
+) -> None:
+    segment = segment_ids[0]
+    a_bench.add(box_on(an_oblique_volume, segment))
+    run_bench(a_bench)
+    # As the subject hierarchy's Clone does: with attributes and references.
+    copy = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
+    copy.UnRegister(None)
+    copy.Copy(a_segmentation)
+    copy.SetName("as it was")
+    copy = scene.AddNode(copy)
+    a_bench.poll()
+    copied = voxels_of(an_oblique_volume, copy, segment)
+    a_bench.add(click_on(an_oblique_volume, segment, (4, 10, 10)))
+    run_bench(a_bench)
+    assert [len(a_bench.history(one).applied) for one in (a_segmentation, copy)] == [2, 1]
+    assert len({path.stem for path in a_bench.journals()} | {copy.GetAttribute(ATTRIBUTE)}) == 2
+    wanted = voxels_of(an_oblique_volume, a_segmentation, segment)
+    a_bench.select(an_oblique_volume, copy, segment)
+    a_bench.undo()
+    assert copied.any()
+    assert not voxels_of(an_oblique_volume, copy, segment).any()
+    a_bench.redo()
+    assert np.array_equal(voxels_of(an_oblique_volume, copy, segment), copied)
+    assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment), wanted)
+    a_bench.select(an_oblique_volume, a_segmentation, segment)
+    assert {one.kind for one in a_bench.prompts()} == {"point", "box"}, "undo in the copy is none of the original's"
+    # What the scene holds, and so what a saved one would.
+    assert [len(RoundHistory(one).applied) for one in (a_segmentation, copy)] == [2, 1]
+    # A copy goes on from the prompts that it was made with, also when the original and its markups are gone.
+    scene.RemoveNode(a_segmentation)
+    a_bench.select(an_oblique_volume, copy, segment)
+    a_bench.poll()
+    a_bench.add(click_on(an_oblique_volume, segment, (5, 11, 11)))
+    run_bench(a_bench)
+    assert [one.removed for one in a_bench.history(copy).applied] == [[], []]
 
 
 def test_rounds_of_a_scene_that_was_never_saved_come_back_as_a_new_segmentation(
