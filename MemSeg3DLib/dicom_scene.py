@@ -10,6 +10,8 @@ from typing import Any
 
 import highdicom
 import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
 
 from MemSeg3DLib.dicom_seg import write_dicom_seg
 from MemSeg3DLib.dicom_sources import DicomSourceError, PatientGrid, SourceSeries, onto_series, read_files
@@ -52,7 +54,7 @@ class DicomJob:
     """Everything that is to be written or sent, copied out of the scene, so that `run` may be on any thread.
 
     sources: files of the volume's slices, by the UID they were imported under. path: where the file goes, or None
-    where it goes to `server`.
+    where it goes to `server`. drawn_on: a slice of the series that was segmented, where that is another one.
     """
 
     sources: dict[str, Path]
@@ -63,6 +65,7 @@ class DicomJob:
     server: DicomWebServer | None
     settings: ExportSettings
     one_file_per_segment: bool
+    drawn_on: Path | None = None
 
     def run(self, on_step: Callable[[int, int], None] | None = None) -> DicomDone:
         """Verify the sources, write the DICOM-SEG, send it where asked.
@@ -70,13 +73,14 @@ class DicomJob:
         on_step(done, total) is called between files and, while sending, with bytes; what it raises ends the export.
         """
         series = read_sources(self.sources, self.grid)
+        origin = () if self.drawn_on is None else (check_same_patient(self.drawn_on, series),)
         if self.server is None:
             files, remarks = self._write(series, self.path or Path(), on_step)
-            return DicomDone(files, None, tuple(remarks))
+            return DicomDone(files, None, (*origin, *remarks))
         with tempfile.TemporaryDirectory() as folder:
             files, remarks = self._write(series, Path(folder) / "segmentation.dcm", on_step)
             sent = store(self.server, files, on_step)
-        return DicomDone((), self.server.host, (*remarks, *sent.warnings))
+        return DicomDone((), self.server.host, (*origin, *remarks, *sent.warnings))
 
     def _write(
         self, series: SourceSeries, path: Path, on_step: Callable[[int, int], None] | None
@@ -115,9 +119,11 @@ def prepare_dicom(
 ) -> DicomJob:
     """Find the source files and copy the segments; main thread. Segments get the tags that name them in later exports.
 
-    Raises DicomSourceError where the volume's DICOM files are not known, ExportError where every segment is empty.
+    Raises DicomSourceError where the DICOM files of the volume, or of the series that was segmented, are not known;
+    ExportError where every segment is empty.
     """
     sources = source_files(volume_node, find_source)
+    drawn_on = segmented_elsewhere(segmentation_node, sources, find_source)
     masks = tuple(mask_on_volume(segmentation_node, one, volume_node) for one in segment_ids)
     if all(mask.is_empty for mask in masks):
         raise ExportError("Every segment is empty: segment something first, then export.")
@@ -136,6 +142,7 @@ def prepare_dicom(
         server,
         settings,
         one_file_per_segment,
+        drawn_on,
     )
 
 
@@ -144,8 +151,7 @@ def source_files(volume_node: Any, find_source: FindSource) -> dict[str, Path]:
 
     Raises DicomSourceError with the reason where they are not all known: nothing is guessed.
     """
-    attribute = "" if volume_node is None else volume_node.GetAttribute(INSTANCES) or ""
-    uids = [one for one in attribute.replace("\\", " ").split() if one]
+    uids = _instances(volume_node)
     if not uids:
         raise DicomSourceError(
             "The volume was not loaded from DICOM, so a DICOM-SEG has no patient and no slices to refer to: "
@@ -177,6 +183,56 @@ def source_files(volume_node: Any, find_source: FindSource) -> dict[str, Path]:
             "import the series again."
         )
     return {uid: Path(path) for uid, path in found.items() if path}
+
+
+def segmented_elsewhere(segmentation_node: Any, sources: dict[str, Path], find_source: FindSource) -> Path | None:
+    """A file of the series that was segmented, where that is not the one of `sources`; main thread.
+
+    None where it is, or where no DICOM was segmented. Raises DicomSourceError where the series is another one, and
+    nobody can tell any more whose.
+    """
+    segmented = segmentation_node.GetNodeReference(segmentation_node.GetReferenceImageGeometryReferenceRole())
+    other = next((uid for uid in _instances(segmented) if uid not in sources), None)
+    if other is None:
+        return None
+    path = find_source(other)
+    if not path or not Path(path).is_file():
+        raise DicomSourceError(
+            "The segments were drawn on another series, whose DICOM files are not in Slicer's database any more, so "
+            "that it may be another patient's: choose the volume that was segmented, or import that series again."
+        )
+    return Path(path)
+
+
+def check_same_patient(drawn_on: Path, series: SourceSeries) -> str:
+    """A sentence for the user about segments that were drawn on another series; any thread.
+
+    Raises DicomSourceError where that is another patient's: overlapping bodies would carry a file to the wrong one.
+    """
+    try:
+        theirs = pydicom.dcmread(drawn_on, stop_before_pixels=True)
+    except (OSError, InvalidDicomError) as error:
+        raise DicomSourceError(f"The series that was segmented cannot be read: {error}") from error
+    ours = series.datasets[0]
+    for keyword in ("PatientID", "PatientBirthDate"):
+        known = str(theirs.get(keyword) or "").strip(), str(ours.get(keyword) or "").strip()
+        if known[0] != known[1] and (keyword == "PatientID" or all(known)):
+            raise DicomSourceError(
+                "The segments were drawn on a series of another patient than the chosen volume: choose the volume "
+                "that was segmented as source volume, then export."
+            )
+    if theirs.get("FrameOfReferenceUID") != ours.get("FrameOfReferenceUID"):
+        return (
+            "The segments were drawn on another series of this patient, with positions of its own: check where they "
+            "lie on this one."
+        )
+    return "The segments were drawn on another series of this patient and were written for the chosen one."
+
+
+def _instances(volume_node: Any) -> list[str]:
+    """The SOP instance UIDs that a volume names; none where it did not come from DICOM."""
+    attribute = "" if volume_node is None else volume_node.GetAttribute(INSTANCES) or ""
+    return [one for one in attribute.replace("\\", " ").split() if one]
 
 
 def read_sources(sources: dict[str, Path], grid: PatientGrid) -> SourceSeries:

@@ -147,10 +147,10 @@ def _built(
         content_label=settings.content_label,
         # The series description may be the user's own words; this one is always there.
         content_description=RESEARCH_USE,
-        content_creator_name=settings.creator,
+        content_creator_name=None if settings.creator is None else _line(settings.creator),
         transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=True,
-        series_description=settings.series_description[:64],
+        series_description=_line(settings.series_description),
     )
 
 
@@ -175,12 +175,12 @@ def _described(number: int, segment: SegmentDescription, settings: ExportSetting
     )
     return DicomSegment(
         segment_number=number,
-        segment_label=segment.name[:64],
+        segment_label=_line(segment.name),
         segmented_property_category=_concept(segment.category),
         segmented_property_type=_concept(segment.type),
         algorithm_type=SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
         algorithm_identification=algorithm,
-        tracking_id=segment.tracking_id or f"MemSeg3D {segment.name}"[:64],
+        tracking_id=_line(segment.tracking_id or f"MemSeg3D {segment.name}"),
         tracking_uid=segment.tracking_uid or highdicom.UID(),
         anatomic_regions=None if segment.region is None else [_concept(segment.region)],
         display_color=None if segment.colour is None else CIELabColor.from_rgb(*segment.colour),
@@ -188,7 +188,12 @@ def _described(number: int, segment: SegmentDescription, settings: ExportSetting
 
 
 def _concept(code: Code) -> CodedConcept:
-    return CodedConcept(code.value, code.scheme, code.meaning[:64])
+    return CodedConcept(code.value, code.scheme, _line(code.meaning))
+
+
+def _line(text: str) -> str:
+    """Words of the user as one line of DICOM, in which a backslash would part two values."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text.replace("\\", "/")).split())[:64].strip()
 
 
 def _completed(source: Dataset) -> Dataset:

@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
+from pydicom.dataset import Dataset
 from vtk.util.numpy_support import numpy_to_vtk
 
 from MemSeg3DLib.dicom_scene import INSTANCES
@@ -22,8 +23,9 @@ from MemSeg3DLib.transforms import to_vtk
 def load_series(scene: Any, files: Sequence[Path], name: str) -> tuple[Any, dict[str, Path]]:
     """Read slices as one volume node called `name`, and return it with the file of each SOP instance UID.
 
-    The node knows its instances as one that Slicer imported does, and CT its Hounsfield units. No patient's name comes
-    into the scene. Raises DicomSourceError where the slices are no regular series, SceneError where pixels are damaged.
+    The node knows its instances as one that Slicer imported does, and CT its Hounsfield units where the headers do not
+    name others. No patient's name comes into the scene. Raises DicomSourceError where the slices are no regular series,
+    SceneError where pixels are damaged.
     """
     series = read_files(files)
     paths = [Path(str(dataset.filename)) for dataset in series.datasets]
@@ -38,7 +40,7 @@ def load_series(scene: Any, files: Sequence[Path], name: str) -> tuple[Any, dict
     node.CreateDefaultDisplayNodes()
     uids = [str(dataset.SOPInstanceUID) for dataset in series.datasets]
     node.SetAttribute(INSTANCES, " ".join(uids))
-    if series.datasets[0].get("Modality") == "CT":
+    if all(_is_hounsfield(dataset) for dataset in series.datasets):
         units = slicer.vtkCodedEntry()
         units.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
         node.SetVoxelValueUnits(units)
@@ -49,7 +51,10 @@ def _voxels(paths: Sequence[Path], series: SourceSeries) -> np.ndarray:
     """(k, j, i), rescaled as the headers say."""
     refusal = SceneError(f"The pixels of {paths[0].parent.name} cannot be read: the files are damaged or compressed.")
     try:
-        voxels = sitk.GetArrayFromImage(sitk.ReadImage([str(path) for path in paths]))
+        names = [str(path) for path in paths]
+        # The library gives all slices the type of the first one, which may cut off the fractions of others (PET).
+        image = sitk.ReadImage(names) if _is_uniform(series) else sitk.ReadImage(names, sitk.sitkFloat64)
+        voxels = sitk.GetArrayFromImage(image)
     except RuntimeError as error:
         raise refusal from error
     if voxels.shape != series.grid.shape:
@@ -58,3 +63,14 @@ def _voxels(paths: Sequence[Path], series: SourceSeries) -> np.ndarray:
     if np.issubdtype(voxels.dtype, np.integer) and voxels.min() >= -(2**15) and voxels.max() < 2**15:
         return np.ascontiguousarray(voxels, dtype=np.int16)
     return np.ascontiguousarray(voxels)
+
+
+def _is_uniform(series: SourceSeries) -> bool:
+    """True where every slice stores and rescales its values alike."""
+    keywords = ("RescaleSlope", "RescaleIntercept", "PixelRepresentation", "BitsAllocated", "BitsStored")
+    return len({tuple(dataset.get(keyword) for keyword in keywords) for dataset in series.datasets}) == 1
+
+
+def _is_hounsfield(dataset: Dataset) -> bool:
+    """CT rescales to HU unless it names another type: iodine maps and the like are CT, too (PS3.3 C.8.2.1)."""
+    return dataset.get("Modality") == "CT" and str(dataset.get("RescaleType") or "HU").strip().upper() == "HU"
