@@ -95,21 +95,20 @@ def store(server: DicomWebServer, files: Sequence[Path], on_sent: Callable[[int,
         "Accept": "application/dicom+json",
     }
     answer = _call(server, "POST", "/studies", headers, body)
-    if answer.status_code not in (200, 202, 409):
-        raise _refused(server, answer)
     report = _report(answer)
-    if report is None and answer.status_code == 200:
-        return Stored(tuple(instances), ())
+    is_page = report is None and answer.status_code != 409 and _is_a_page(answer)
+    if is_page or answer.status_code not in (200, 202, 409):
+        raise _refused(server, answer)
     failures = _failures(report or {})
     if failures or answer.status_code == 409:
         raise _not_stored(server, instances, failures)
-    return Stored(tuple(instances), tuple(_warnings(report or {})))
+    return Stored(tuple(instances), (*_warnings(report or {}), *_unconfirmed(server, instances, report or {})))
 
 
 def check(server: DicomWebServer) -> None:
     """Ask the PACS for nothing in particular: address, certificate and credentials are right if this returns."""
     answer = _call(server, "GET", "/studies?limit=1", {"Accept": "application/dicom+json"}, None)
-    if answer.status_code not in (200, 204):
+    if answer.status_code not in (200, 204) or (_is_a_page(answer) and _report(answer) is None):
         raise _refused(server, answer)
 
 
@@ -201,7 +200,9 @@ def _refused(server: DicomWebServer, answer: requests.Response) -> DicomWebError
         415: "it does not take DICOM-SEG, or not in this form: ask its administrator",
         507: "its disk is full: tell its administrator",
     }
-    if 300 <= status < 400:
+    if status < 300:
+        reason = "this is no answer of a DICOMweb service: check the address, and whether a gateway wants you to log in"
+    elif status < 400:
         reason = "it wants to send us to another address, which was not confirmed: enter that address instead"
     elif status >= 500 and status not in reasons:
         reason = "it has failed itself: try again later, or tell its administrator"
@@ -219,6 +220,21 @@ def _report(answer: requests.Response) -> dict[str, Any] | None:
     if isinstance(content, list):
         content = content[0] if content else {}
     return content if isinstance(content, dict) else None
+
+
+def _is_a_page(answer: requests.Response) -> bool:
+    """True for words that are no report of DICOMweb, such as the page on which a gateway asks for a password."""
+    return bool(answer.content.strip()) and "dicom+xml" not in answer.headers.get("Content-Type", "")
+
+
+def _unconfirmed(server: DicomWebServer, instances: dict[str, str], report: dict[str, Any]) -> list[str]:
+    """A sentence where the report does not name every file as stored."""
+    # ReferencedSOPSequence lists what was stored.
+    named = {str(_value(item, "00081155")) for item in report.get("00081199", {}).get("Value", [])}
+    open_ones = [name for uid, name in instances.items() if uid not in named]
+    if not open_ones:
+        return []
+    return [f"{server.host} did not confirm {len(open_ones)} of {len(instances)} files: look there for them."]
 
 
 def _failures(report: dict[str, Any]) -> list[tuple[str, int]]:

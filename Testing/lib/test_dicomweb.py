@@ -284,6 +284,24 @@ def test_a_warning_reaches_the_user(a_file: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_page_of_a_gateway_is_no_receipt(a_file: Path, status: int) -> None:
+    page = Answer(status, b"<html>Please log in</html>", {"Content-Type": "text/html"})
+    with a_server_that_answers(page) as url:
+        for call in (lambda: store(DicomWebServer(url), [a_file]), lambda: check(DicomWebServer(url))):
+            with pytest.raises(DicomWebError, match=r"no answer of a DICOMweb service.*log in"):
+                call()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"error": "queued"}', report("1.2.3")])
+def test_what_a_pacs_does_not_confirm_is_told(a_file: Path, body: bytes) -> None:
+    with a_server_that_answers(Answer(202, body)) as url:
+        (told,) = store(DicomWebServer(url), [a_file]).warnings
+    assert "did not confirm 1 of 1 files" in told
+    with a_server_that_answers(Answer(200, report(pydicom.dcmread(a_file).SOPInstanceUID))) as url:
+        assert store(DicomWebServer(url), [a_file]).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
