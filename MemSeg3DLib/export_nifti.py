@@ -20,6 +20,8 @@ from MemSeg3DLib.transforms import ijk_to_local_matrix
 from MemSeg3DLib.volume_masks import CroppedMask, chosen_ids, layers_of, mask_on_volume
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+FARTHEST = 0.1
+"""How far, in voxels, rounding of an affine may move the far corner of a labelmap."""
 
 
 class Overlap(Enum):
@@ -140,6 +142,7 @@ def prepare_nifti(
     segmentation = segmentation_node.GetSegmentation()
     segments = tuple(describe_segment(segmentation.GetSegment(one), n) for n, one in enumerate(ids, 1))
     affine = LPS_FROM_RAS @ ijk_to_local_matrix(volume_node)
+    _check_right_angles(affine, masks[0].shape)
     return NiftiJob(path, segments, masks, affine, overlap, like, overwrite)
 
 
@@ -157,9 +160,22 @@ def write_nifti(
     A segment has the same value in every file: its place in the list, from 1. The volume's own geometry is written,
     without its parent transform. like: the file that the volume was loaded from; the labelmap then lies on that file
     voxel for voxel, also where Slicer turned its slices around. Returns all files, labelmaps first.
-    Raises SceneError where `like` has another grid, ExportError where the disk does not take a file.
+    Raises SceneError where `like` has another grid or the volume is sheared, ExportError where the disk does not take a
+    file.
     """
     return prepare_nifti(segmentation_node, volume_node, path, segment_ids, like, overlap, overwrite).write()
+
+
+def _check_right_angles(affine: np.ndarray, shape: tuple[int, int, int]) -> None:
+    """Refuse sheared axes: the library would turn them to right angles without a word, and move the labels."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    left, _, right = np.linalg.svd(affine[:3, :3] / spacing)
+    moved = np.abs((affine[:3, :3] / spacing - left @ right) * spacing) @ np.array(shape[::-1])
+    if moved.max() > FARTHEST * spacing.min():
+        raise SceneError(
+            "The volume's axes are not at right angles, which NIfTI files of MemSeg3D cannot tell: export .seg.nrrd, "
+            "or resample the volume first."
+        )
 
 
 def _stem(name: str) -> str:

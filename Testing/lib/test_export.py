@@ -27,6 +27,7 @@ from MemSeg3DLib.output_files import safe_name
 from MemSeg3DLib.scene import add_segment, add_segmentation, load_volume, world_to_ijk
 from MemSeg3DLib.segment_writer import SegmentWriter
 from MemSeg3DLib.terminology import read_labels
+from MemSeg3DLib.transforms import to_vtk
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +45,25 @@ def truth_on(volume: Any, label_file: Path) -> np.ndarray:
     x, y, z = image.TransformIndexToPhysicalPoint((0, 0, 0))
     first = np.round(world_to_ijk(volume, (-x, -y, z))).astype(int)
     return np.flip(mask, [axis for axis in range(3) if first[axis] != 0])
+
+
+def test_a_sheared_volume_is_refused_as_nifti_and_kept_as_seg_nrrd(scene: Any, tmp_path: Path) -> None:
+    volume = make_volume(np.zeros((6, 20, 30), np.int16))
+    sheared = np.array([[1.0, 0.2, 0, 3], [0, 1.1, 0, 4], [0, 0, 2, 5], [0, 0, 0, 1]])
+    volume.SetIJKToRASMatrix(to_vtk(sheared))
+    segmentation = add_segmentation(scene, volume)
+    segment = add_segment(segmentation, "liver")
+    fill(volume, segmentation, segment, a_ball((6, 20, 30), (3, 10, 15), 5))
+    with pytest.raises(SceneError, match=r"not at right angles.*\.seg\.nrrd"):
+        write_nifti(segmentation, volume, tmp_path / "seg.nii.gz")
+    assert list(tmp_path.iterdir()) == []
+    write_seg_nrrd(segmentation, tmp_path / "seg.seg.nrrd")
+    image = sitk.ReadImage(str(tmp_path / "seg.seg.nrrd"))
+    steps = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    assert np.allclose(np.diag([-1, -1, 1]) @ steps, sheared[:3, :3])
+    # What files round their directions to is no shear.
+    volume.SetIJKToRASMatrix(to_vtk(sheared * [[1, 1e-4, 1, 1]] * np.ones((4, 1)) + np.diag([0, 1.1 - 1.1e-4, 0, 0])))
+    write_nifti(segmentation, volume, tmp_path / "seg.nii.gz")
 
 
 @pytest.mark.parametrize("case", ["mr_glioma_remind022", "mr_brain1_pyrad", "mr_cord_gm_t2s_sct", "sts003_ct"])
