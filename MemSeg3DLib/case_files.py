@@ -16,9 +16,9 @@ from MemSeg3DLib.output_files import FileSet, write_text
 from MemSeg3DLib.prompt_json import drawn_from_json, drawn_to_json
 from MemSeg3DLib.prompt_store import PromptStore
 from MemSeg3DLib.round_record import RoundRecord
-from MemSeg3DLib.rounds import ROLE
 from MemSeg3DLib.rounds_json import rounds_to_json
 from MemSeg3DLib.scene import volume_spacing
+from MemSeg3DLib.stored_rounds import ROLE
 
 PREFIX = "MemSeg3D."
 """Attributes of a segmentation node that belong to its rounds: approved slices, the journal's name."""

@@ -11,8 +11,8 @@ from MemSeg3DLib.case_list import Case
 from MemSeg3DLib.case_template import CaseTemplate, apply_template
 from MemSeg3DLib.errors import MemSeg3DError, SceneError
 from MemSeg3DLib.prompt_markups import SEGMENTATION_ROLE
-from MemSeg3DLib.rounds import ROLE
 from MemSeg3DLib.scene import add_segmentation, load_volume
+from MemSeg3DLib.stored_rounds import ROLE
 
 
 @dataclass(frozen=True, eq=False)

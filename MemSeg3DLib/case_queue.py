@@ -28,6 +28,9 @@ class CaseWorkbench(Protocol):
     def select(self, volume_node: Any, segmentation_node: Any, segment_id: str | None) -> None:
         """What prompts belong to from now on."""
 
+    def leave(self, node: Any) -> None:
+        """A node of a case that is saved is taken out of the scene."""
+
 
 @dataclass(frozen=True)
 class CaseEntry:
@@ -263,9 +266,10 @@ class CaseQueue:
         self.changed.emit(None)
 
     def _remove_nodes(self) -> None:
-        for node in (self.segmentation_node, self.volume_node):
-            if node is not None:
-                remove_with_parts(self._scene, node)
+        for node in filter(None, (self.segmentation_node, self.volume_node)):
+            if self._workbench is not None:
+                self._workbench.leave(node)
+            remove_with_parts(self._scene, node)
         self._opened = self._saved_stamp = None
 
     def _present(self, node: Any) -> Any:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from MemSeg3DLib.errors import RoundError
+from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.recovery import ATTRIBUTE, journal_of
-from MemSeg3DLib.rounds import ROLE, RoundHistory, copied_rounds, store_rounds
+from MemSeg3DLib.rounds import RoundHistory
+from MemSeg3DLib.stored_rounds import ROLE, copied_rounds, store_rounds
 
 
 class Histories:
@@ -23,8 +26,15 @@ class Histories:
         # A closed scene gives its ids away again.
         if known is None or known[0] is not segmentation_node:
             self.separate(segmentation_node.GetScene())
+            # First: where it is the last one's journal, that one must let go of it.
+            self.alive()
             journal = journal_of(segmentation_node, self._folder)
-            known = (segmentation_node, RoundHistory(segmentation_node, journal))
+            try:
+                known = (segmentation_node, RoundHistory(segmentation_node, journal))
+            except RoundError:
+                if journal is not None:
+                    journal.let_go()
+                raise
             self._known[key] = known
         return known[1]
 
@@ -60,5 +70,25 @@ class Histories:
 
     def alive(self) -> list[tuple[Any, RoundHistory]]:
         """Every segmentation that was asked for and is still in a scene, with its rounds."""
-        self._known = {key: one for key, one in self._known.items() if one[0].GetScene() is not None}
+        for key, (node, history) in list(self._known.items()):
+            if node.GetScene() is None:
+                # One whose scene was closed is closed already, and stays so.
+                history.close_journal("deleted")
+                del self._known[key]
         return list(self._known.values())
+
+    def journals(self) -> dict[Path, RecoveryJournal]:
+        """The journals that are written now."""
+        return {one.path: one for _, history in self.alive() if (one := history.journal) is not None}
+
+    def leave(self, node: Any) -> None:
+        """A node is about to be taken out of the scene, saved elsewhere: its journal, if any, is no crash's."""
+        known = self._known.get(node.GetID())
+        if known is not None and known[0] is node:
+            known[1].close_journal()
+
+    def let_go(self) -> None:
+        """Nothing is written any more; the journals say what they said."""
+        for _, history in self._known.values():
+            if history.journal is not None:
+                history.journal.let_go()

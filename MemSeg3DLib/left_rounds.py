@@ -22,13 +22,14 @@ from MemSeg3DLib.workbench_words import Recoverable
 log = logging.getLogger(__name__)
 
 CLOSED_DAYS, CRASHED_DAYS = 30, 90
-"""How long journals are kept after their last round."""
+"""How long journals are kept after their last round: of what the user closed or deleted, and of a crash."""
 
 
 class LeftRounds:
     """The journals of a folder against the scene. Main thread only.
 
-    Old journals are deleted when this is made: `CLOSED_DAYS` after the user closed them, `CRASHED_DAYS` after a crash.
+    Old journals are deleted when this is made: `CLOSED_DAYS` after the user closed or
+    deleted what they are of, `CRASHED_DAYS` after a crash.
     """
 
     def __init__(self, scene: Any, controller: RunController, store: PromptStore, folder: Path | None) -> None:
@@ -42,13 +43,15 @@ class LeftRounds:
         """Journals with rounds that the scene lacks: those of its segmentations, and those of none, on this volume.
 
         A journal of no segmentation is offered where its rounds lie on the volume's own lattice, and where it was not
-        closed: what the user closed without saving was given up by the user.
+        closed: what the user closed without saving was given up by the user. What another Slicer writes is its own.
         """
         owners = self._owners()
         found = []
         for journal in self._journals():
-            owner = owners.get(journal.path.stem)
+            owner = _owner_of(journal, owners)
             if owner is None and (volume_node is None or journal.is_closed):
+                continue
+            if journal.is_elsewhere:
                 continue
             try:
                 if owner is not None:
@@ -65,7 +68,7 @@ class LeftRounds:
                 segments = {change.segment_id for record in missing for change in record.changes}
                 owner_id = "" if owner is None else str(owner.GetID())
                 when = local_time(missing[-1].time)
-                found.append(Recoverable(journal.path.stem, owner_id, len(segments), len(missing), when))
+                found.append(Recoverable(journal.path.stem, owner_id, len(segments), len(missing), when, journal.end))
         return found
 
     def recover(self, left: Recoverable, volume_node: Any) -> tuple[Any, int]:
@@ -73,7 +76,7 @@ class LeftRounds:
         if volume_node is None:
             raise SceneError("Choose the source volume of these rounds first.")
         journal = self._journal(left)
-        node = self._owners().get(left.name)
+        node = _owner_of(journal, self._owners())
         is_new = node is None
         if is_new:
             node = add_segmentation(self._scene, volume_node, "Recovered")
@@ -101,15 +104,16 @@ class LeftRounds:
     def in_use(self) -> list[Path]:
         """The journals of the segmentations in the scene."""
         owners = self._owners()
-        return [journal.path for journal in self._journals() if journal.path.stem in owners]
+        return [journal.path for journal in self._journals() if _owner_of(journal, owners) is not None]
 
     def _expire(self, now: float) -> None:
         for journal in self._journals():
-            days = CLOSED_DAYS if journal.is_closed else CRASHED_DAYS
+            days = CRASHED_DAYS if journal.end is None else CLOSED_DAYS
             try:
                 if now - journal.path.stat().st_mtime > days * 86_400:
                     journal.delete()
             except (OSError, RoundError) as error:
+                # One that another Slicer has open stays as well.
                 log.warning("an old recovery journal stays: %s", error)
 
     def _owners(self) -> dict[str, Any]:
@@ -120,13 +124,22 @@ class LeftRounds:
     def _journals(self) -> list[RecoveryJournal]:
         if self._folder is None or not self._folder.is_dir():
             return []
-        return [RecoveryJournal(path) for path in sorted(self._folder.glob("*.journal"))]
+        own = self._controller.journals()
+        found = [own.get(path) or RecoveryJournal(path) for path in self._folder.glob("*.journal")]
+        return sorted(found, key=lambda journal: journal.order)
 
     def _journal(self, left: Recoverable) -> RecoveryJournal:
         for journal in self._journals():
             if journal.path.stem == left.name:
+                if journal.is_elsewhere:
+                    raise RoundError("Another Slicer goes on with these rounds: close that one first.")
                 return journal
         raise RoundError("The journal of these rounds is gone: nothing can be brought back.")
+
+
+def _owner_of(journal: RecoveryJournal, owners: dict[str, Any]) -> Any:
+    """The segmentation that a journal belongs to, also where a second Slicer wrote beside its own; None: of none."""
+    return owners.get(journal.path.stem) or owners.get(journal.owner)
 
 
 def _is_removed(prompt_id: str, records: list[RoundRecord]) -> bool:

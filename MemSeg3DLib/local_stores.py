@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from MemSeg3DLib.errors import SetupError
-from MemSeg3DLib.file_lock import held
+from MemSeg3DLib.file_lock import FileLock, held
 from MemSeg3DLib.home import Home
 
 _WORKER_LOCK = "worker.lock"
@@ -71,11 +71,28 @@ def purge_worker_data(home: Home) -> list[Path]:
     return in_use
 
 
-def purge_journals(home: Home, keep: Iterable[Path] = ()) -> None:
-    """Delete the recovery journals, except those that are given (of the scene that is open)."""
+def purge_journals(home: Home, keep: Iterable[Path] = ()) -> list[Path]:
+    """Delete the recovery journals, except those that are given (of the scene that is open).
+
+    Those that another Slicer writes stay as well, and are returned.
+    """
     kept = set(keep)
-    if home.journals.is_dir():
-        remove_all(path for path in home.journals.iterdir() if path not in kept)
+    if not home.journals.is_dir():
+        return []
+    others = [path for path in home.journals.iterdir() if path not in kept]
+    in_use = [path for path in others if not _delete_unused(path)]
+    remove_all(path for path in others if path not in in_use)
+    return in_use
+
+
+def _delete_unused(path: Path) -> bool:
+    """False where another program holds the file; what cannot be deleted for other reasons is told by `remove_all`."""
+    if path.is_symlink() or not path.is_file():
+        return True
+    try:
+        return FileLock(path).delete()
+    except OSError:
+        return True
 
 
 def purge_logs(home: Home) -> None:

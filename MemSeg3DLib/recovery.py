@@ -18,7 +18,10 @@ ATTRIBUTE = "MemSeg3D.Journal"
 
 
 def journal_of(segmentation_node: Any, folder: Path | None) -> RecoveryJournal | None:
-    """The journal of a segmentation in `folder`; made where there is none. None without a folder."""
+    """The journal that is written for a segmentation in `folder`, claimed. None without a folder.
+
+    Another one than the segmentation names, beside it, where another program writes that one now.
+    """
     if folder is None:
         return None
     name = segmentation_node.GetAttribute(ATTRIBUTE)
@@ -26,9 +29,12 @@ def journal_of(segmentation_node: Any, folder: Path | None) -> RecoveryJournal |
         name = uuid.uuid4().hex
         segmentation_node.SetAttribute(ATTRIBUTE, name)
     # The name comes out of a scene file, which may be somebody else's.
-    if not name.isalnum():
+    base, dot, number = name.partition(".")
+    if not base.isalnum() or (dot and not number.isdecimal()):
         raise RoundError("The scene names a journal that cannot be one: remove the attribute from the segmentation.")
-    return RecoveryJournal(folder / f"{name}.journal")
+    journal = RecoveryJournal(folder / f"{name}.journal")
+    journal.claim()
+    return journal
 
 
 def missing_rounds(history: RoundHistory, journal: RecoveryJournal) -> list[RoundRecord]:
@@ -44,6 +50,7 @@ def recover(segmentation_node: Any, volume_node: Any, history: RoundHistory, jou
     written, where the segments do not hold what the first missing round started from.
     """
     records = missing_rounds(history, journal)
+    is_own = history.journal is not None and history.journal.path == journal.path
     grid = segmentation_grid(segmentation_node, volume_node)
     _check(segmentation_node, grid, records)
     segmentation = segmentation_node.GetSegmentation()
@@ -51,7 +58,7 @@ def recover(segmentation_node: Any, volume_node: Any, history: RoundHistory, jou
         for change in [*record.edits, *record.changes]:
             if segmentation.GetSegment(change.segment_id) is None and change.before == EMPTY:
                 segmentation.AddEmptySegment(change.segment_id, f"Recovered {change.segment_id}")
-        history.recover(record)
+        history.recover(record, is_kept=is_own)
     return len(records)
 
 

@@ -14,14 +14,12 @@ from MemSeg3DLib.contents import Contents, difference, undone_of
 from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.grids import Grid, content_stamp, segmentation_grid
 from MemSeg3DLib.jobs import PastRound
-from MemSeg3DLib.journal import RecoveryJournal
+from MemSeg3DLib.journal import End, RecoveryJournal
 from MemSeg3DLib.private_editor import PrivateEditor, SurfacePause
 from MemSeg3DLib.round_record import RoundRecord
 from MemSeg3DLib.slice_locks import LockedVoxels, locked_voxels
+from MemSeg3DLib.stored_rounds import ROLE, store_rounds
 from MemSeg3DLib.transforms import ijk_to_local_matrix
-
-ROLE = "MemSeg3D.Rounds"
-"""Role of the reference from a segmentation node to the text node with its rounds."""
 
 
 class RoundHistory:
@@ -128,12 +126,22 @@ class RoundHistory:
                 self._tell([{"type": "redo" if forward else "undo", "round": one.id} for one in gone])
         return gone
 
-    def recover(self, record: RoundRecord) -> None:
-        """Write a round of the journal that this scene does not hold yet, with the edits before it, as redo would."""
+    @property
+    def journal(self) -> RecoveryJournal | None:
+        """Where these rounds are written besides the scene."""
+        return self._journal
+
+    def recover(self, record: RoundRecord, is_kept: bool) -> None:
+        """Write a round of a journal that this scene does not hold yet, with the edits before it, as redo would.
+
+        is_kept: it is this segmentation's own journal, which then holds the round already.
+        """
         self._write(record, forward=True, with_edits=True)
         self._append(record)
         self._restamp()
         self._save()
+        if not is_kept:
+            self._tell([{"type": "round", "round": record.to_json()}])
 
     def recognise(self) -> bool:
         """Look whether the user's own undo or redo stepped over rounds; True where the list had to follow.
@@ -168,11 +176,11 @@ class RoundHistory:
         except RoundError as error:
             self._journal_error = error
 
-    def close_journal(self) -> None:
-        """The scene is closed, or Slicer quits, as the user wishes: nothing is to be recovered."""
+    def close_journal(self, end: End = "closed") -> None:
+        """The scene is closed, or Slicer quits, or the segmentation was deleted, as the user wishes."""
         if self._journal is not None:
             try:
-                self._journal.close()
+                self._journal.close(end)
             except RoundError as error:
                 # At worst the rounds are offered once more at the next start.
                 self._journal_error = error
@@ -248,30 +256,6 @@ class RoundHistory:
             self._applied = int(stored["applied"])
         except (ValueError, KeyError, TypeError) as error:
             raise RoundError("The rounds stored in the scene cannot be read: delete them to go on.") from error
-
-
-def store_rounds(segmentation_node: Any, text: str) -> None:
-    """Keep the rounds of a segmentation in the scene, in the text node that it refers to; made where there is none."""
-    text_node = segmentation_node.GetNodeReference(ROLE)
-    if text_node is None:
-        name = f"{segmentation_node.GetName()} rounds"
-        text_node = segmentation_node.GetScene().AddNewNodeByClass("vtkMRMLTextNode", name)
-        text_node.SetHideFromEditors(True)
-        segmentation_node.SetNodeReferenceID(ROLE, text_node.GetID())
-    text_node.SetText(text)
-
-
-def copied_rounds(text: str) -> str:
-    """Rounds of one segmentation for a copy of it: without drawn prompts, which are the original's alone.
-
-    They count in the copy all the same, whatever becomes of them in the scene. What cannot be read stays as it is.
-    """
-    try:
-        stored = json.loads(text)
-        records = [replace(RoundRecord.from_json(one), drawn=[]) for one in stored["rounds"]]
-    except (RoundError, ValueError, KeyError, TypeError):
-        return text
-    return json.dumps({**stored, "rounds": [one.to_json() for one in records]}, separators=(",", ":"))
 
 
 def _moved(applied: list[RoundRecord], record: RoundRecord) -> list[RoundRecord]:

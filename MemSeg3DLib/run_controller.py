@@ -32,6 +32,7 @@ from MemSeg3DLib.guard import SnapshotCache
 from MemSeg3DLib.hints import Hint
 from MemSeg3DLib.histories import Histories
 from MemSeg3DLib.jobs import AlignJob, Event, Progress, RoundClosed, RoundFailed, SliceArrived, SliceVoid, Uploading
+from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.prompts import Prompt, all_to_wire
 from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.run_state import (
@@ -199,10 +200,19 @@ class RunController:
         """Cancel everything and end the worker's thread. The worker itself goes on."""
         self.cancel_all()
         self._link.close()
+        self._histories.let_go()
 
     def separate(self, scene: Any) -> None:
         """Copies of segmentations do not share their rounds; see `Histories.separate`."""
         self._histories.separate(scene)
+
+    def journals(self) -> dict[Path, RecoveryJournal]:
+        """The recovery journals that are written now, by their files."""
+        return self._histories.journals()
+
+    def leave(self, node: Any) -> None:
+        """See `Histories.leave`."""
+        self._histories.leave(node)
 
     def close_journals(self) -> None:
         """The scene is closed, or Slicer quits, as the user wishes: its journals are no crash's."""

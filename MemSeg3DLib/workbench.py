@@ -338,6 +338,10 @@ class Workbench:
         """The recovery journals of the scene's segmentations: what follows is written on in them."""
         return self._left.in_use()
 
+    def leave(self, node: Any) -> None:
+        """A node that is saved elsewhere is about to leave the scene: nothing of it is to be recovered."""
+        self._controller.leave(node)
+
     def forget(self, left: Recoverable) -> None:
         """Delete what a crash has left."""
         self._left.forget(left)

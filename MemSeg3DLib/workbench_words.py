@@ -55,9 +55,10 @@ class RoundInfo:
 
 @dataclass(frozen=True)
 class Recoverable:
-    """Rounds that a crash left in a journal. name: of the journal; segmentation_id: of the node that they belong to,
+    """Rounds that only a journal holds. name: of the journal; segmentation_id: of the node that they belong to,
 
-    empty where the scene was never saved: they then come back as a new segmentation of the selected volume.
+    empty where there is none: they then come back as a new segmentation of the selected volume. end: how the journal
+    ended, None after a crash.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Recoverable:
     segments: int
     rounds: int
     time: str
+    end: Literal["closed", "deleted"] | None = None
 
     def __str__(self) -> str:
         rounds = "1 round" if self.rounds == 1 else f"{self.rounds} rounds"

@@ -127,8 +127,15 @@ class RoundsSection(Section):
 
     def _show_recovery(self) -> None:
         self.ui.recoveryFrame.setVisible(bool(self._left))
-        words = "\n".join(str(left) for left in self._left)
-        self.ui.recoveryLabel.setText(_("Slicer ended before these rounds were saved:") + "\n" + words)
+        said = []
+        for end, words in (
+            (None, _("Slicer ended before these rounds were saved:")),
+            ("closed", _("These rounds were made after this scene was last saved:")),
+            ("deleted", _("These rounds were deleted, with their segmentation or alone:")),
+        ):
+            rounds = [str(left) for left in self._left if left.end == end]
+            said += [words, *rounds] if rounds else []
+        self.ui.recoveryLabel.setText("\n".join(said))
 
     def _tip(self, one: RoundInfo) -> str:
         """What is to be known of a round besides: what was computed anew, and what the vote of three axes cost."""

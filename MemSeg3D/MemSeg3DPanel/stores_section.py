@@ -119,7 +119,8 @@ class StoresSection(Section):
 
     def _purge_journals(self) -> None:
         # Later rounds of the open scene would lack those before them.
-        purge_journals(self._home, keep=self.workbench.journals())
+        if purge_journals(self._home, keep=self.workbench.journals()):
+            self.context.say("warning", _("Another Slicer writes its journals: close it, and delete again."))
 
     def _purge_logs(self) -> None:
         purge_logs(self._home)

@@ -239,6 +239,9 @@ class ABusyWorkbench:
     def select(self, volume_node: Any, segmentation_node: Any, segment_id: str | None) -> None:
         self.selected = segment_id
 
+    def leave(self, node: Any) -> None:
+        self.left = node
+
 
 def test_nobody_leaves_a_case_in_mid_round(scene: Any, a_folder: Path, tmp_path: Path) -> None:
     workbench = ABusyWorkbench()

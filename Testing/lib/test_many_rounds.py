@@ -15,9 +15,10 @@ from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.packing import bounding_extent, extent_slices, out_of, slice_extent
 from MemSeg3DLib.round_record import RoundRecord
-from MemSeg3DLib.rounds import ROLE, RoundHistory, lattice_of
+from MemSeg3DLib.rounds import RoundHistory, lattice_of
 from MemSeg3DLib.scene import add_segment, add_segmentation
 from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.stored_rounds import ROLE
 from MemSeg3DLib.workbench import Workbench
 
 COUNT = 200

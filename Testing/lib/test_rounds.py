@@ -15,9 +15,10 @@ from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.recovery import journal_of, missing_rounds, recover
 from MemSeg3DLib.round_record import RoundRecord
-from MemSeg3DLib.rounds import ROLE, RoundHistory, lattice_of
+from MemSeg3DLib.rounds import RoundHistory, lattice_of
 from MemSeg3DLib.scene import add_segmentation
 from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.stored_rounds import ROLE
 from MemSeg3DLib.write_settings import WriteSettings
 
 MASKS = [a_ball(SHAPE, (6, 10, 12), radius) for radius in (3.5, 5.5, 4.5)]

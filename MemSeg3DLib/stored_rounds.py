@@ -1,0 +1,37 @@
+"""The text of a segmentation's rounds in the scene: where it lies, how it is kept, and what a copy takes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from MemSeg3DLib.errors import RoundError
+from MemSeg3DLib.round_record import RoundRecord
+
+ROLE = "MemSeg3D.Rounds"
+"""Role of the reference from a segmentation node to the text node with its rounds."""
+
+
+def store_rounds(segmentation_node: Any, text: str) -> None:
+    """Keep the rounds of a segmentation in the scene, in the text node that it refers to; made where there is none."""
+    text_node = segmentation_node.GetNodeReference(ROLE)
+    if text_node is None:
+        name = f"{segmentation_node.GetName()} rounds"
+        text_node = segmentation_node.GetScene().AddNewNodeByClass("vtkMRMLTextNode", name)
+        text_node.SetHideFromEditors(True)
+        segmentation_node.SetNodeReferenceID(ROLE, text_node.GetID())
+    text_node.SetText(text)
+
+
+def copied_rounds(text: str) -> str:
+    """Rounds of one segmentation for a copy of it: without drawn prompts, which are the original's alone.
+
+    They count in the copy all the same, whatever becomes of them in the scene. What cannot be read stays as it is.
+    """
+    try:
+        stored = json.loads(text)
+        records = [replace(RoundRecord.from_json(one), drawn=[]) for one in stored["rounds"]]
+    except (RoundError, ValueError, KeyError, TypeError):
+        return text
+    return json.dumps({**stored, "rounds": [one.to_json() for one in records]}, separators=(",", ":"))
