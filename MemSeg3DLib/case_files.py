@@ -19,6 +19,7 @@ from MemSeg3DLib.round_record import RoundRecord
 from MemSeg3DLib.rounds_json import rounds_to_json
 from MemSeg3DLib.scene import volume_spacing
 from MemSeg3DLib.stored_rounds import ROLE
+from MemSeg3DLib.waiting_masks import masks_text, store_masks
 
 PREFIX = "MemSeg3D."
 """Attributes of a segmentation node that belong to its rounds: approved slices, the journal's name."""
@@ -52,8 +53,8 @@ class CaseSave:
     """A case as it was when it was copied out of the scene; `write` may run on any thread.
 
     segmentation: None where Slicer's own writer has to write it, and has done so. rounds: as the scene stores them.
-    kept: attributes of the segmentation. drawn: its prompts as they lie, those that wait for Run included. spacing:
-    (k, j, i) in mm of the volume.
+    kept: attributes of the segmentation. drawn: its prompts as they lie, those that wait for Run included; masks: those
+    that wait, as the scene stores them. spacing: (k, j, i) in mm of the volume.
     """
 
     files: CaseFiles
@@ -61,6 +62,7 @@ class CaseSave:
     rounds: str
     kept: dict[str, str]
     drawn: list[dict[str, Any]]
+    masks: str
     spacing: tuple[float, float, float]
 
     def write(self) -> str | None:
@@ -72,8 +74,8 @@ class CaseSave:
             self.segmentation.write()
         replayable, remark = self._replayable()
         with FileSet(overwrite=True) as files:
-            history = json.dumps({"version": 1, "rounds": self.rounds, "kept": self.kept, "drawn": self.drawn})
-            write_text(files.add(self.files.history), history)
+            history = {"version": 1, "rounds": self.rounds, "kept": self.kept, "drawn": self.drawn, "masks": self.masks}
+            write_text(files.add(self.files.history), json.dumps(history))
             if replayable is not None:
                 write_text(files.add(self.files.rounds), replayable)
         if replayable is None:
@@ -106,7 +108,7 @@ def prepare_save(segmentation_node: Any, volume_node: Any, files: CaseFiles) -> 
         job = None
     spacing = volume_spacing(volume_node)
     rounds, kept = _rounds_text(segmentation_node), _kept(segmentation_node)
-    return CaseSave(files, job, rounds, kept, _drawn(segmentation_node), spacing)
+    return CaseSave(files, job, rounds, kept, _drawn(segmentation_node), masks_text(segmentation_node), spacing)
 
 
 def state_stamp(segmentation_node: Any) -> tuple[object, ...]:
@@ -118,7 +120,8 @@ def state_stamp(segmentation_node: Any) -> tuple[object, ...]:
     )
     text_node = segmentation_node.GetNodeReference(ROLE)
     rounds = -1 if text_node is None else int(text_node.GetMTime())
-    return (segments, rounds, tuple(sorted(_kept(segmentation_node).items())), json.dumps(_drawn(segmentation_node)))
+    prompts = (json.dumps(_drawn(segmentation_node)), masks_text(segmentation_node))
+    return (segments, rounds, tuple(sorted(_kept(segmentation_node).items())), prompts)
 
 
 def load_saved(segmentation_node: Any, volume_node: Any, files: CaseFiles) -> bool:
@@ -144,7 +147,13 @@ def _restore_history(segmentation_node: Any, volume_node: Any, path: Path) -> No
         rounds, kept = stored["rounds"], stored["kept"]
         # Earlier versions left the prompts out: those that the rounds still hold are brought back.
         drawn = stored["drawn"] if "drawn" in stored else _standing(rounds)
-        is_right = isinstance(rounds, str) and isinstance(kept, dict) and all(isinstance(one, dict) for one in drawn)
+        masks = stored.get("masks", "")
+        is_right = (
+            isinstance(rounds, str)
+            and isinstance(masks, str)
+            and isinstance(kept, dict)
+            and all(isinstance(one, dict) for one in drawn)
+        )
     except (OSError, ValueError, KeyError, TypeError):
         is_right = False
     if not is_right:
@@ -157,6 +166,7 @@ def _restore_history(segmentation_node: Any, volume_node: Any, path: Path) -> No
         text_node.SetHideFromEditors(True)
         text_node.SetText(rounds)
         segmentation_node.SetNodeReferenceID(ROLE, text_node.GetID())
+    store_masks(segmentation_node, masks)
     segmentation = segmentation_node.GetSegmentation()
     store = PromptStore(segmentation_node.GetScene())
     for prompt in map(drawn_from_json, drawn):

@@ -13,6 +13,7 @@ from MemSeg3DLib.errors import MemSeg3DError, SceneError
 from MemSeg3DLib.prompt_markups import SEGMENTATION_ROLE
 from MemSeg3DLib.scene import add_segmentation, load_volume
 from MemSeg3DLib.stored_rounds import ROLE
+from MemSeg3DLib.waiting_masks import ROLE as MASKS_ROLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def remove_with_parts(scene: Any, node: Any) -> None:
         parts += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
     if node.IsA("vtkMRMLDisplayableNode"):
         parts += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
-    parts.append(node.GetNodeReference(ROLE))
+    parts += [node.GetNodeReference(ROLE), node.GetNodeReference(MASKS_ROLE)]
     scene.RemoveNode(node)
     for part in parts:
         if part is not None:

@@ -10,6 +10,7 @@ from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.recovery import ATTRIBUTE, journal_of
 from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.stored_rounds import ROLE, copied_rounds, store_rounds
+from MemSeg3DLib.waiting_masks import ROLE as MASKS_ROLE
 
 
 class Histories:
@@ -51,6 +52,7 @@ class Histories:
         nodes.sort(key=lambda node: self._known.get(node.GetID(), (None,))[0] is not node)
         rounds: set[str] = set()
         journals: set[str] = set()
+        waiting: set[str] = set()
         for node in nodes:
             stored, name = node.GetNodeReference(ROLE), node.GetAttribute(ATTRIBUTE)
             if stored is not None and stored.GetID() in rounds:
@@ -58,6 +60,11 @@ class Histories:
                 store_rounds(node, copied_rounds(stored.GetText()))
             elif stored is not None:
                 rounds.add(stored.GetID())
+            if (masks := node.GetNodeReferenceID(MASKS_ROLE)) in waiting:
+                # Prompts stay with the original, drawn ones and masks alike.
+                node.SetNodeReferenceID(MASKS_ROLE, None)
+            elif masks:
+                waiting.add(masks)
             if name in journals:
                 node.RemoveAttribute(ATTRIBUTE)
             elif name:

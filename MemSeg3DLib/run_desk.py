@@ -10,7 +10,6 @@ from MemSeg3DLib.errors import MemSeg3DError, PromptError
 from MemSeg3DLib.hand_edits import GIVEN, HandEdits
 from MemSeg3DLib.next_round import Asked, Standing, ask
 from MemSeg3DLib.prompt_store import PromptStore
-from MemSeg3DLib.prompts import MaskPrompt
 from MemSeg3DLib.quality import Qualities
 from MemSeg3DLib.round_list import RoundList
 from MemSeg3DLib.run_controller import RunController
@@ -18,6 +17,7 @@ from MemSeg3DLib.run_state import RoundRequest, RoundResult, RunFailure, RunProg
 from MemSeg3DLib.selection import Selection, is_alive
 from MemSeg3DLib.signals import Signal
 from MemSeg3DLib.slice_locks import SliceLocks
+from MemSeg3DLib.waiting_masks import WaitingMasks
 from MemSeg3DLib.workbench_words import Message
 from MemSeg3DLib.worker_source import WorkerSource
 
@@ -44,8 +44,7 @@ class RunDesk:
         self.store = PromptStore(scene)
         self.rounds = RoundList(self.controller, self.store, lambda: self.auto_run)
         self.quality = Qualities()
-        self.masks: dict[str, list[MaskPrompt]] = {}
-        """Mask prompts that wait, by segmentation node id."""
+        self.masks = WaitingMasks()
         self.dropped: set[str] = set()
         """Masks that the user has taken back, as the worker knows them."""
         self.due: list[Selection] = []
@@ -68,8 +67,7 @@ class RunDesk:
 
     def remove(self, place: Selection, prompt_id: str) -> None:
         """Take a prompt back, wherever it is by now."""
-        waiting = self.masks.get(place.segmentation.GetID(), [])
-        waiting[:] = [one for one in waiting if one.id != prompt_id]
+        self.masks.remove(place.segmentation, [prompt_id])
         self.store.remove([prompt_id])
         if prompt_id.startswith(GIVEN):
             self.dropped.add(prompt_id)
@@ -84,7 +82,7 @@ class RunDesk:
         masks = HandEdits(place.segmentation, place.volume, history).masks_of(source_id, segment_id, along, index)
         if not any(one.mask.any() for one in masks):
             raise PromptError("The segment is empty: paint something in it first, or choose another one.")
-        self.masks.setdefault(place.segmentation.GetID(), []).extend(masks)
+        self.masks.add(place.segmentation, masks)
         self.wish(place)
         return [one.id for one in masks]
 
@@ -156,7 +154,7 @@ class RunDesk:
         ]
         present = {str(one) for one in place.segmentation.GetSegmentation().GetSegmentIDs()}
         return ask(
-            [*drawn, *self.masks.get(place.segmentation.GetID(), [])],
+            [*drawn, *self.masks.of(place.segmentation)],
             {one.prompt.id for one in self.store.all()},
             self.dropped,
             standing,
@@ -210,8 +208,7 @@ class RunDesk:
         self.quality.forget_run()
         if place is not None:
             held = Standing(self.controller.history(place.segmentation)).wire
-            waiting = self.masks.get(place.segmentation.GetID(), [])
-            waiting[:] = [one for one in waiting if one.id not in held]
+            self.masks.remove(place.segmentation, held)
             self.dropped &= set(held)
             self.rounds.learn(place.segmentation)
         self.round_finished.emit(result)

@@ -128,7 +128,7 @@ class Workbench:
             raise PromptError("The prompt's segment is not in the selected segmentation: select a segment first.")
         all_to_wire([prompt], here.volume, lambda _: 1)
         if isinstance(prompt, MaskPrompt):
-            self._desk.masks.setdefault(here.segmentation.GetID(), []).append(prompt)
+            self._desk.masks.add(here.segmentation, [prompt])
         else:
             self._desk.store.add(here.segmentation, here.volume, prompt)
         self._desk.wish(here)
@@ -155,7 +155,7 @@ class Workbench:
         if node is None:
             return []
         standing = Standing(self._controller.history(node))
-        masks = self._desk.masks.get(node.GetID(), [])
+        masks = self._desk.masks.of(node)
         running, dropped = self._controller.running_prompts, self._desk.dropped
         found = entries(self._desk.store.of(node), masks, standing, running, dropped)
         return [one for one in found if segment_id in (None, one.segment_id)]
@@ -169,7 +169,7 @@ class Workbench:
         here = self._here()
         pending = [one.id for one in self.prompts() if one.state == "pending"]
         self._desk.store.remove(pending)
-        self._desk.masks.pop(here.segmentation.GetID(), None)
+        self._desk.masks.remove(here.segmentation, pending)
         self._desk.due = [one for one in self._desk.due if one.segmentation is not here.segmentation]
         self.changed.emit(None)
 

@@ -424,8 +424,11 @@ def test_prompts_are_there_again_and_still_count_when_a_case_comes_back(
     run_bench(a_bench)
     a_bench.auto_run = False
     waiting = a_bench.add(click_on(queue.volume_node, segment, (3.0, 5.0, 6.0)))
+    queue.save()
+    (mask,) = a_bench.mask_prompt_from(segment, segment, 0, 2)
+    assert queue.is_changed, "a mask that waits is something to save"
     known = [(one.id, one.kind, one.state) for one in a_bench.prompts()]
-    assert [state for _, _, state in known] == ["sent", "pending"]
+    assert [state for _, _, state in known] == ["sent", "pending", "pending"]
     queue.next()
     assert a_bench.prompts() == []
     queue.previous()
@@ -436,7 +439,7 @@ def test_prompts_are_there_again_and_still_count_when_a_case_comes_back(
     run_bench(a_bench)
     last = a_bench.history(queue.segmentation_node).applied[-1]
     assert last.removed == [], "what was drawn before still counts"
-    assert [one["id"] for one in last.prompts] == [waiting]
+    assert {one["id"] for one in last.prompts} == {waiting, mask}
 
 
 def test_the_first_undo_of_a_case_that_comes_back_takes_its_click_along(

@@ -23,6 +23,7 @@ from MemSeg3DLib.prompts import Box3DPrompt, ExtremePointsPrompt, LassoPrompt, P
 from MemSeg3DLib.recovery import ATTRIBUTE
 from MemSeg3DLib.rounds import RoundHistory
 from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, volume_array, world_to_ijk
+from MemSeg3DLib.waiting_masks import ROLE
 from MemSeg3DLib.workbench import Workbench
 
 
@@ -226,6 +227,7 @@ def test_saved_and_loaded_prompts_rounds_and_locks_are_as_they_were(
     a_bench.approve(segment_ids[0], 0, 7)
     a_bench.auto_run = False
     a_bench.add(click_on(an_oblique_volume, segment_ids[0], (5, 10, 10)))
+    (mask,) = a_bench.mask_prompt_from(segment_ids[0], segment_ids[1], 0, 6)
     before = [(one.id, one.kind, one.index, one.positive, one.state) for one in a_bench.prompts()]
     rounds = a_bench.rounds()
     reload(scene, tmp_path / "scene.mrb")
@@ -240,7 +242,10 @@ def test_saved_and_loaded_prompts_rounds_and_locks_are_as_they_were(
     a_bench.run()
     run_bench(a_bench)
     assert {one.state for one in a_bench.prompts()} == {"sent"}
-    assert a_bench.history(segmentation).applied[-1].removed == []
+    last = a_bench.history(segmentation).applied[-1]
+    assert last.removed == []
+    assert [one["type"] for one in last.prompts if one["id"] == mask] == ["mask"]
+    assert segmentation.GetNodeReference(ROLE) is None, "a mask that a round holds waits no more"
     assert not a_bench.recoverable()
 
 

@@ -1,0 +1,49 @@
+"""Mask prompts that wait for Run lie in the scene: a copy has none of the original's, damage takes none of the others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from MemSeg3DLib.histories import Histories
+from MemSeg3DLib.prompts import MaskPrompt
+from MemSeg3DLib.waiting_masks import ROLE, WaitingMasks, masks_text, store_masks
+
+
+@pytest.fixture
+def two_masks(a_segmentation: Any, segment_ids: list[str]) -> list[MaskPrompt]:
+    """Kept with the segmentation."""
+    rng = np.random.default_rng(3)
+    masks = [MaskPrompt(segment_ids[n], rng.random((9, 7)) > 0.5, 3 + n, n, f"mask-{n}") for n in range(2)]
+    WaitingMasks().add(a_segmentation, masks)
+    return masks
+
+
+def test_a_copy_of_a_segmentation_shares_no_waiting_mask(
+    scene: Any, a_segmentation: Any, two_masks: list[MaskPrompt]
+) -> None:
+    copy = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
+    copy.UnRegister(None)
+    copy.Copy(a_segmentation)
+    copy = scene.AddNode(copy)
+    histories, waiting = Histories(None), WaitingMasks()
+    histories.of(a_segmentation)
+    assert waiting.of(copy) == []
+    waiting.add(copy, two_masks[:1])
+    waiting.remove(copy, ["mask-0"])
+    assert [one.id for one in waiting.of(a_segmentation)] == ["mask-0", "mask-1"]
+
+
+def test_a_mask_that_was_damaged_in_the_scene_hides_no_other(a_segmentation: Any, two_masks: list[MaskPrompt]) -> None:
+    waiting = WaitingMasks()
+    stored = json.loads(masks_text(a_segmentation))
+    stored["masks"][0]["shape"] = [9000, 7]
+    store_masks(a_segmentation, json.dumps(stored))
+    (left,) = waiting.of(a_segmentation)
+    assert (left.id, left.segment_id, left.axis, left.index) == ("mask-1", two_masks[1].segment_id, 1, 4)
+    assert np.array_equal(left.mask, two_masks[1].mask)
+    a_segmentation.GetNodeReference(ROLE).SetText("no json")
+    assert waiting.of(a_segmentation) == []
