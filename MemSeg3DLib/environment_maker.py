@@ -54,19 +54,7 @@ class EnvironmentMaker:
 
     def make(self, uv: Path, recipe: Recipe, control: TaskControl) -> About:
         """Make what the recipe says, go on with it, or bring a finished one up to date."""
-        recipe.check()
-        request = self._python_request(recipe)
-        with self._changing() as log:
-            path = self._home.environment(recipe.key(self._packaged))
-            self._check_length(path)
-            if Stamp.read(path) is None:
-                self._check_space(path, recipe)
-            Stamp.remove(path)
-            runner = self._uv(uv, recipe, log, control)
-            if not self._python_runs(path, control):
-                remove_all([path] if path.exists() else [])
-                self._make_python(path, recipe, request, runner, control)
-            return self._finish(path, recipe, runner, control)
+        return self._make(uv, recipe, control, is_repair=False)
 
     def make_from_bundle(self, folder: Path, control: TaskControl) -> About:
         """Make it from an offline bundle, without a network; the bundle's models are added too."""
@@ -79,21 +67,7 @@ class EnvironmentMaker:
         chosen = recipe or (last.recipe if last else None)
         if chosen is None:
             raise SetupError("There is no finished environment to repair: create it, which goes on where it was.")
-        path = self._home.environment(chosen.key(self._packaged))
-        broken: list[str] = []
-        packages = site_packages(path)
-        if packages is not None:
-            with self._changing() as log:
-                Stamp.remove(path)
-                broken = damaged_packages(packages, control)
-                if broken:
-                    log(f"damaged: {', '.join(broken)}")
-                    # Files are links into the cache: what is broken here is broken there.
-                    runner = self._uv(uv, chosen, log, control)
-                    runner.run(["cache", "clean", *broken], control, "Forgetting what is damaged")
-                    # uv takes a package without its list of files for absent, and installs it anew.
-                    remove_all(info for name in broken for info in packages.glob(f"{name}-*.dist-info"))
-        return self.make(uv, chosen, control)
+        return self._make(uv, chosen, control, is_repair=True)
 
     def remove(self, control: TaskControl) -> None:
         """Delete the environment, its Python and the downloads."""
@@ -120,6 +94,38 @@ class EnvironmentMaker:
     def task_remove(self) -> Task[None]:
         """`remove` on a thread of its own."""
         return Task(self.remove, "memseg3d-environment")
+
+    def _make(self, uv: Path, recipe: Recipe, control: TaskControl, is_repair: bool) -> About:
+        recipe.check()
+        request = self._python_request(recipe)
+        with self._changing() as log:
+            path = self._home.environment(recipe.key(self._packaged))
+            self._check_length(path)
+            was_finished = Stamp.read(path) is not None
+            if not was_finished:
+                self._check_space(path, recipe)
+            Stamp.remove(path)
+            runner = self._uv(uv, recipe, log, control)
+            if not self._python_runs(path, control):
+                remove_all([path] if path.exists() else [])
+                self._make_python(path, recipe, request, runner, control)
+            elif is_repair or not was_finished:
+                self._forget_damaged(path, runner, log, control, is_repair)
+            return self._finish(path, recipe, runner, control)
+
+    def _forget_damaged(self, path: Path, runner: Uv, log: Log, control: TaskControl, is_repair: bool) -> None:
+        """Let uv install anew what is not whole: ended in mid-install, it leaves packages it takes for whole."""
+        packages = site_packages(path)
+        damaged = {} if packages is None else damaged_packages(packages, control)
+        if packages is None or not damaged:
+            return
+        log(f"damaged: {', '.join(damaged)}")
+        # Files are links into the cache: what is broken here is broken there. What only lacks need not be fetched anew.
+        broken = [name for name, is_other in damaged.items() if is_other or is_repair]
+        if broken:
+            runner.run(["cache", "clean", *broken], control, "Forgetting what is damaged")
+        # uv takes a package without its list of files for absent.
+        remove_all(info for name in damaged for info in packages.glob(f"{name}-*.dist-info"))
 
     def _make_python(self, path: Path, recipe: Recipe, request: str, runner: Uv, control: TaskControl) -> None:
         if recipe.python is None:

@@ -19,14 +19,17 @@ def site_packages(environment: Path) -> Path | None:
     return None
 
 
-def damaged_packages(packages: Path, control: TaskControl) -> list[str]:
-    """Names of the packages with a file that is gone or not what it was; reads every file."""
-    damaged = []
+def damaged_packages(packages: Path, control: TaskControl) -> dict[str, bool]:
+    """Packages with a file that is gone or not what it was; True where one is another than it was. Reads every file."""
+    damaged = {}
     for info in sorted(packages.glob("*.dist-info")):
         name = info.name.removesuffix(".dist-info").rsplit("-", 1)[0]
         control.tell(f"Checking {name}")
-        if not all(_is_whole(packages / path, size, digest, control) for path, size, digest in _recorded(info)):
-            damaged.append(name)
+        broken = [
+            path for path, size, digest in _recorded(info) if not _is_whole(packages / path, size, digest, control)
+        ]
+        if broken:
+            damaged[name] = any((packages / path).exists() for path in broken)
     return damaged
 
 

@@ -175,6 +175,19 @@ def test_from_the_click_to_the_removal(
     assert stamp.about.devices[-1].name == "cpu"
     assert (stamp.version, stamp.about.version) == (Packaged().worker_version(),) * 2
 
+    # Ended while it unpacked (power, Cancel), uv leaves a package whose list is whole and whose files are not.
+    packages = site_packages(environment.home.environments()[0])
+    assert packages is not None
+    Stamp.remove(environment.home.environments()[0])
+    lost = [packages / "rich" / "table.py", packages / "torch" / "hub.py"]
+    for file in lost:
+        file.unlink()
+    made(maker.task_make(uv, a_recipe))
+    assert environment.state() is EnvironmentState.READY
+    assert all(file.is_file() for file in lost)
+    assert "damaged: rich, torch" in a_place.log
+    assert "cache clean" not in a_place.log, "what was fetched is not fetched again"
+
     # The worker of it segments, and comes back after it was killed.
     choice = WorkerChoice(MemoryStore(), a_place.home)
     choice.set_local(device="cpu", threads=1)
@@ -190,8 +203,6 @@ def test_from_the_click_to_the_removal(
     chosen.close()
 
     # A file of it breaks, with its twin in the cache: found, fetched anew, nothing else is touched.
-    packages = site_packages(environment.home.environments()[0])
-    assert packages is not None
     untouched = (packages / "numpy" / "__init__.py").stat().st_mtime_ns
     (packages / "safetensors" / "__init__.py").write_text("this is broken")
     shutil.rmtree(packages / "rich")
