@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
 from MemSeg3DLib.diameters import Diameters, longest_diameters
+from MemSeg3DLib.grids import Grid, labelmap_of
 from MemSeg3DLib.packing import extent_slices
 from MemSeg3DLib.scene import volume_array
-from MemSeg3DLib.transforms import ijk_to_local_matrix, linear_between
+from MemSeg3DLib.transforms import ijk_to_local_matrix, linear_between, to_numpy
 from MemSeg3DLib.volume_masks import CroppedMask, mask_on_volume
 
 HEADER = ("Segment", "Volume (mL)", "Longest diameter (mm)", "Perpendicular (mm)", "Slice", "Mean", "SD", "Unit")
@@ -26,10 +30,11 @@ Line = tuple[tuple[float, float, float], tuple[float, float, float]]
 class SegmentMeasurement:
     """What a segment measures.
 
-    millilitres, and diameters in mm: in the world, linear parent transforms included. longest, perpendicular: of the
-    slice with the longest in-plane diameter across `axis` of the volume, which is slice `index`; longest_line and
+    millilitres, and diameters in mm: in the world, linear parent transforms included. millilitres: of the segment's own
+    voxels, also of those outside of the source volume or finer than its; voxels: of the volume. longest, perpendicular:
+    of the slice with the longest in-plane diameter across `axis` of the volume, which is slice `index`; longest_line,
     perpendicular_line: their ends in world RAS mm, None under a non-linear transform. mean, deviation (of the
-    population), minimum, maximum: of the source volume's own voxels inside, in `unit`. None where the segment is empty.
+    population), minimum, maximum: of the source volume's own voxels inside, in `unit`. None where no voxel is inside.
     """
 
     name: str
@@ -71,7 +76,8 @@ class MeasureJob:
     """Everything that is measured, copied out of the scene, so that `run` may be on any thread.
 
     values: the volume's voxels inside the segment. matrix: (i, j, k, 1) to world RAS mm, or to the volume's own RAS
-    where its parent transform is not linear (`is_linear` False).
+    where its parent transform is not linear (`is_linear` False). own_millilitres: where the segment's own voxels are
+    not the volume's.
     """
 
     name: str
@@ -81,13 +87,14 @@ class MeasureJob:
     is_linear: bool
     axis: int
     unit: str
+    own_millilitres: float | None = None
 
     def run(self) -> SegmentMeasurement:
         """Measure."""
         count = self.mask.count
-        millilitres = count * _millilitres(self.matrix)
+        millilitres = count * _millilitres(self.matrix) if self.own_millilitres is None else self.own_millilitres
         if self.mask.box is None:
-            return SegmentMeasurement(self.name, 0, 0.0, self.unit, self.axis)
+            return SegmentMeasurement(self.name, 0, millilitres, self.unit, self.axis)
         rows, columns = (axis for axis in range(3) if axis != self.axis)
         steps = {axis: self.matrix[:3, 2 - axis] for axis in range(3)}
         planes = np.moveaxis(self.mask.inside, self.axis, 0)
@@ -143,6 +150,7 @@ def prepare_measurement(segmentation_node: Any, segment_id: str, volume_node: An
         is_linear=to_world is not None,
         axis=axis,
         unit=intensity_unit(volume_node),
+        own_millilitres=_own_millilitres(segmentation_node, segment_id, volume_node),
     )
 
 
@@ -169,6 +177,28 @@ def intensity_unit(volume_node: Any) -> str:
     if (volume_node.GetAttribute("DICOM.Modality") or "") == "CT":
         return "HU"
     return _NO_UNIT
+
+
+def _own_millilitres(segmentation_node: Any, segment_id: str, volume_node: Any) -> float | None:
+    """Size of the segment's own voxels; None where all of them are voxels of the volume, which are counted anyway."""
+    labelmap = labelmap_of(segmentation_node, segment_id)
+    if labelmap is None or labelmap.GetPointData().GetScalars() is None:
+        return None
+    parent = segmentation_node.GetParentTransformNode()
+    relation = linear_between(volume_node.GetParentTransformNode(), parent)
+    if relation is not None:
+        k, j, i = volume_array(volume_node).shape
+        image = Grid(relation @ ijk_to_local_matrix(volume_node), (0, 0, 0), (k, j, i)).image(((0, k), (0, j), (0, i)))
+        low, high = np.array(labelmap.GetExtent()).reshape(3, 2).T
+        is_inside = bool((low >= 0).all() and (high < (i, j, k)).all())
+        if is_inside and slicer.vtkOrientedImageDataResample.DoGeometriesMatch(labelmap, image):
+            return None
+    value = segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    count = int(np.count_nonzero(vtk_to_numpy(labelmap.GetPointData().GetScalars()) == value))
+    to_ras = vtk.vtkMatrix4x4()
+    labelmap.GetImageToWorldMatrix(to_ras)
+    to_world = linear_between(parent, None)
+    return count * _millilitres(to_numpy(to_ras) if to_world is None else to_world @ to_numpy(to_ras))
 
 
 def _millilitres(matrix: np.ndarray) -> float:

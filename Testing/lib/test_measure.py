@@ -181,6 +181,31 @@ def test_under_a_bent_transform_the_untransformed_volume_counts(
     assert after.longest_line is None
 
 
+@pytest.mark.parametrize(
+    ("shape", "step", "scale"), [((20, 40, 40), 1.0, 1.0), ((10, 10, 10), 4.0, 1.0), ((10, 10, 10), 4.0, 2.0)]
+)
+def test_millilitres_are_the_segments_own_on_a_shorter_or_coarser_volume(
+    scene: Any, shape: tuple[int, int, int], step: float, scale: float
+) -> None:
+    drawn_on = make_volume(np.zeros((40, 40, 40), np.int16), (1.0, 1.0, 1.0))
+    segmentation = add_segmentation(scene, drawn_on)
+    segment = add_segment(segmentation, "lesion")
+    ball = a_ball((40, 40, 40), (20, 20, 20), 10)
+    fill(drawn_on, segmentation, segment, ball)
+    other = make_volume(np.full(shape, 7, np.int16), (step, step, step))
+    parent = linear_transform((scale, 0, 0, 3), (0, scale, 0, 0), (0, 0, scale, 0))
+    for node in (segmentation, other):
+        node.SetAndObserveTransformNodeID(parent.GetID())
+    result = measure(segmentation, segment, other)
+    assert result.millilitres == pytest.approx(ball.sum() * scale**3 / 1000)
+    assert 0 < result.voxels < ball.sum()
+    assert result.mean == 7
+    far = make_volume(np.zeros((5, 5, 5), np.int16), (0.5, 0.5, 0.5))
+    far.SetAndObserveTransformNodeID(parent.GetID())
+    missed = measure(segmentation, segment, far)
+    assert (missed.millilitres, missed.voxels, missed.mean) == (result.millilitres, 0, None)
+
+
 def test_an_empty_segment_measures_nothing(an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]) -> None:
     result = measure(a_segmentation, segment_ids[1], an_oblique_volume)
     assert (result.voxels, result.millilitres, result.longest, result.mean) == (0, 0.0, None, None)
