@@ -128,6 +128,7 @@ def prepare_dicom(
     if all(mask.is_empty for mask in masks):
         raise ExportError("Every segment is empty: segment something first, then export.")
     segmentation = segmentation_node.GetSegmentation()
+    _tell_copies_apart(segmentation)
     segments = []
     for label, segment_id in enumerate(segment_ids, 1):
         segment = segmentation.GetSegment(segment_id)
@@ -227,6 +228,18 @@ def check_same_patient(drawn_on: Path, series: SourceSeries) -> str:
             "lie on this one."
         )
     return "The segments were drawn on another series of this patient and were written for the chosen one."
+
+
+def _tell_copies_apart(segmentation: Any) -> None:
+    """A copied segment carries the tracking of its original; as a finding of its own it is to get its own."""
+    taken = set()
+    for segment in (segmentation.GetSegment(one) for one in segmentation.GetSegmentIDs()):
+        uid = read_tag(segment, TRACKING_UID_TAG)
+        if uid in taken:
+            segment.RemoveTag(TRACKING_UID_TAG)
+            segment.RemoveTag(TRACKING_ID_TAG)
+        elif uid is not None:
+            taken.add(uid)
 
 
 def _instances(volume_node: Any) -> list[str]:

@@ -138,6 +138,18 @@ def test_ct_is_hounsfield_only_where_its_headers_do_not_say_otherwise(
     assert intensity_unit(volume) == unit
 
 
+def test_a_copied_segment_is_tracked_as_a_finding_of_its_own(scene: Any, tmp_path: Path) -> None:
+    two = Two(scene, tmp_path)
+    first = pydicom.dcmread(export(two.request(two.first, tmp_path / "one")).files[0])
+    segmentation = two.segmentation.GetSegmentation()
+    (segment,) = segmentation.GetSegmentIDs()
+    segmentation.CopySegmentFromSegmentation(segmentation, segment, False)
+    both = pydicom.dcmread(export(two.request(two.first, tmp_path / "two")).files[0])
+    original, copy = [one.TrackingUID for one in both.SegmentSequence]
+    assert original == first.SegmentSequence[0].TrackingUID
+    assert copy != original
+
+
 def test_words_with_a_backslash_stay_one_value(scene: Any, tmp_path: Path) -> None:
     two = Two(scene, tmp_path, "Leber\\Läsion\x0b1")
     request = two.request(two.first, tmp_path / "out", series_description="a\\b", creator="Müller\\x")
