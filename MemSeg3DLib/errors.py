@@ -19,6 +19,10 @@ class RoundError(MemSeg3DError):
     """A round cannot be undone, redone or recovered."""
 
 
+class UnreadableRounds(RoundError):
+    """The rounds of a segmentation in the scene are damaged, or of another version; they can be set aside."""
+
+
 class ExportError(MemSeg3DError):
     """Segments cannot be written or sent as asked; nothing half done is left."""
 

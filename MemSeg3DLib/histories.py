@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.errors import RoundError
+from MemSeg3DLib.errors import RoundError, UnreadableRounds
 from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.recovery import ATTRIBUTE, journal_of
 from MemSeg3DLib.rounds import RoundHistory
-from MemSeg3DLib.stored_rounds import ROLE, copied_rounds, store_rounds
+from MemSeg3DLib.stored_rounds import ROLE, copied_rounds, store_rounds, write_aside
 from MemSeg3DLib.waiting_masks import ROLE as MASKS_ROLE
 
 
@@ -93,6 +93,34 @@ class Histories:
         known = self._known.get(node.GetID())
         if known is not None and known[0] is node:
             known[1].close_journal()
+
+    def damage(self, segmentation_node: Any) -> str | None:
+        """Why the rounds of a segmentation cannot be read; None where they can."""
+        try:
+            self.of(segmentation_node)
+        except UnreadableRounds as error:
+            return str(error)
+        return None
+
+    def set_aside(self, segmentation_node: Any) -> Path:
+        """Take rounds that cannot be read out of the scene, into a file beside the journal; segments stay as they are.
+
+        The journal so far is left as that of deleted rounds, and another one is begun. Raises RoundError where there is
+        nothing to set aside, or where the file cannot be written: then nothing is changed.
+        """
+        if self.damage(segmentation_node) is None:
+            raise RoundError("The rounds of this segmentation can be read: there is nothing to set aside.")
+        if self._folder is None:
+            raise RoundError("There is no folder to set these rounds aside in: no recovery journal is kept.")
+        text_node = segmentation_node.GetNodeReference(ROLE)
+        path = write_aside(self._folder, str(segmentation_node.GetAttribute(ATTRIBUTE) or ""), text_node.GetText())
+        journal = journal_of(segmentation_node, self._folder)
+        if journal is not None:
+            journal.close("deleted")
+        segmentation_node.RemoveAttribute(ATTRIBUTE)
+        segmentation_node.SetNodeReferenceID(ROLE, None)
+        text_node.GetScene().RemoveNode(text_node)
+        return path
 
     def let_go(self) -> None:
         """Nothing is written any more; the journals say what they said."""

@@ -17,6 +17,7 @@ from MemSeg3DLib.round_record import RoundRecord
 from MemSeg3DLib.rounds import same_place
 from MemSeg3DLib.run_controller import RunController
 from MemSeg3DLib.scene import add_segmentation
+from MemSeg3DLib.stored_rounds import ASIDE
 from MemSeg3DLib.workbench_words import Recoverable
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,12 @@ class LeftRounds:
             except (OSError, RoundError) as error:
                 # One that another Slicer has open stays as well.
                 log.warning("an old recovery journal stays: %s", error)
+        for path in [] if self._folder is None else self._folder.glob(f"*{ASIDE}"):
+            try:
+                if now - path.stat().st_mtime > CRASHED_DAYS * 86_400:
+                    path.unlink()
+            except OSError as error:
+                log.warning("old rounds that were set aside stay: %s", error.strerror)
 
     def _owners(self) -> dict[str, Any]:
         count = self._scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")

@@ -11,7 +11,7 @@ import numpy as np
 
 from MemSeg3DLib.changes import EMPTY, SegmentChange, apply_change, is_in_state
 from MemSeg3DLib.contents import Contents, difference, undone_of
-from MemSeg3DLib.errors import RoundError
+from MemSeg3DLib.errors import RoundError, UnreadableRounds
 from MemSeg3DLib.grids import Grid, content_stamp, segmentation_grid
 from MemSeg3DLib.jobs import PastRound
 from MemSeg3DLib.journal import End, RecoveryJournal
@@ -20,6 +20,8 @@ from MemSeg3DLib.round_record import RoundRecord
 from MemSeg3DLib.slice_locks import LockedVoxels, locked_voxels
 from MemSeg3DLib.stored_rounds import ROLE, store_rounds
 from MemSeg3DLib.transforms import ijk_to_local_matrix
+
+_WAY_OUT = "To go on without them, set them aside in the section Rounds."
 
 
 class RoundHistory:
@@ -254,8 +256,10 @@ class RoundHistory:
             stored = json.loads(text_node.GetText())
             self._records = [RoundRecord.from_json(one) for one in stored["rounds"]]
             self._applied = int(stored["applied"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RoundError("The rounds stored in the scene cannot be read: delete them to go on.") from error
+        except RoundError as error:
+            raise UnreadableRounds(f"{error} {_WAY_OUT}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnreadableRounds(f"The rounds stored in the scene cannot be read. {_WAY_OUT}") from error
 
 
 def _moved(applied: list[RoundRecord], record: RoundRecord) -> list[RoundRecord]:

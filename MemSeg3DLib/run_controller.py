@@ -210,6 +210,14 @@ class RunController:
         """The recovery journals that are written now, by their files."""
         return self._histories.journals()
 
+    def damage(self, segmentation_node: Any) -> str | None:
+        """See `Histories.damage`."""
+        return self._histories.damage(segmentation_node)
+
+    def set_aside(self, segmentation_node: Any) -> Path:
+        """See `Histories.set_aside`."""
+        return self._histories.set_aside(segmentation_node)
+
     def leave(self, node: Any) -> None:
         """See `Histories.leave`."""
         self._histories.leave(node)

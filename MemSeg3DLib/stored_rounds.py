@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from MemSeg3DLib.errors import RoundError
@@ -11,6 +14,9 @@ from MemSeg3DLib.round_record import RoundRecord
 
 ROLE = "MemSeg3D.Rounds"
 """Role of the reference from a segmentation node to the text node with its rounds."""
+
+ASIDE = ".damaged"
+"""How the names of files end that hold rounds which could not be read."""
 
 
 def store_rounds(segmentation_node: Any, text: str) -> None:
@@ -35,3 +41,22 @@ def copied_rounds(text: str) -> str:
     except (RoundError, ValueError, KeyError, TypeError):
         return text
     return json.dumps({**stored, "rounds": [one.to_json() for one in records]}, separators=(",", ":"))
+
+
+def write_aside(folder: Path, name: str, text: str) -> Path:
+    """Write rounds that cannot be read into a new file, on the disk before this returns. Raises RoundError."""
+    # The name comes out of a scene file, which may be somebody else's.
+    known = name if name.isalnum() else "rounds"
+    path = folder / f"{known}-{uuid.uuid4().hex[:8]}{ASIDE}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RoundError(
+            f"The damaged rounds cannot be written to a file ({error.strerror}): free some disk space. They stay."
+        ) from error
+    return path

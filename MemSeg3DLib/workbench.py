@@ -323,6 +323,20 @@ class Workbench:
         here = self._here()
         write_rounds(path, self._controller.history(here.segmentation).past(), spacing=volume_spacing(here.volume))
 
+    @property
+    def damage(self) -> str | None:
+        """Why the rounds of the selected segmentation cannot be read; None where they can. It takes no prompts then."""
+        node = self.segmentation_node
+        return None if node is None else self._controller.damage(node)
+
+    def set_damaged_aside(self) -> Path:
+        """Go on without rounds that cannot be read; the file that holds them now. Segments stay. RoundError."""
+        node = self._here().segmentation
+        path = self._controller.set_aside(node)
+        self._desk.rounds.learn(node)
+        self.changed.emit(None)
+        return path
+
     def recoverable(self) -> list[Recoverable]:
         """What a crash has left for the segmentations of the scene, or for a scene that was never saved."""
         return self._left.found(self.volume_node)

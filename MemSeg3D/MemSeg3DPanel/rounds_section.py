@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.workbench import Recoverable, RoundInfo
-from MemSeg3DPanel.dialogs import ask_save_file
+from MemSeg3DPanel.dialogs import ask, ask_save_file
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section, guarded
 from MemSeg3DPanel.segments_section import SegmentsSection
@@ -26,7 +26,9 @@ class RoundsSection(Section):
         self._left: list[Recoverable] = []
         self._asked_for: Any = None
         self._rows = Rows(self.ui.roundTree, [_("Round"), _("Time"), _("Segments"), _("Took"), _("State")], 2)
+        self._looked_at: Any = None
         self.ui.recoveryFrame.setVisible(False)
+        self.ui.damageFrame.setVisible(False)
         self.on(self.ui.undoButton, "clicked()", self.undo)
         self.on(self.ui.redoButton, "clicked()", self.redo)
         self.on(self.ui.restoreButton, "clicked()", self._restore)
@@ -36,10 +38,14 @@ class RoundsSection(Section):
         self.on(self.ui.exportRoundsButton, "clicked()", self._export)
         self.on(self.ui.recoverButton, "clicked()", self._recover)
         self.on(self.ui.forgetButton, "clicked()", self._forget)
+        self.on(self.ui.setAsideButton, "clicked()", self._set_aside)
 
     def show(self) -> None:
         """Bring the list up to date."""
-        rounds = self.workbench.rounds() if self.workbench.segmentation_node is not None else []
+        damage = self.workbench.damage
+        self.ui.damageFrame.setVisible(damage is not None)
+        self.ui.damageLabel.setText(damage or "")
+        rounds = self.workbench.rounds() if damage is None else []
         self._rows.show(
             [
                 Row(
@@ -70,6 +76,11 @@ class RoundsSection(Section):
         """A journal of a scene that was never saved can be offered once its volume is chosen."""
         if self.workbench.volume_node is not self._asked_for:
             guarded(self.context.say, self.enter)()
+        if self.workbench.segmentation_node is not self._looked_at:
+            self._looked_at = self.workbench.segmentation_node
+            if self.workbench.damage is not None:
+                # Without a way out of it, nothing else would work on this segmentation.
+                self._button.collapsed = False
 
     def undo(self) -> None:
         """Take the last round back."""
@@ -81,8 +92,9 @@ class RoundsSection(Section):
 
     def _show_buttons(self) -> None:
         selected = self._rows.selected is not None
-        self.ui.undoButton.setEnabled(self.workbench.can_undo)
-        self.ui.redoButton.setEnabled(self.workbench.can_redo)
+        readable = bool(self._rows.rows)
+        self.ui.undoButton.setEnabled(readable and self.workbench.can_undo)
+        self.ui.redoButton.setEnabled(readable and self.workbench.can_redo)
         self.ui.restoreButton.setEnabled(selected)
         self.ui.compareButton.setEnabled(selected)
         self.ui.exportRoundsButton.setEnabled(bool(self._rows.rows))
@@ -124,6 +136,14 @@ class RoundsSection(Section):
             self.workbench.forget(left)
             self._left.remove(left)
         self._show_recovery()
+
+    def _set_aside(self) -> None:
+        question = _("Go on without the rounds of this segmentation that cannot be read? ")
+        stays = _("They are written to a file on this computer first. Segments and prompts stay as they are.")
+        if ask(_("Set rounds aside"), question + stays):
+            path = self.workbench.set_damaged_aside()
+            told = _("The rounds are in {file}, for 90 days. Earlier prompts count again with the next round.")
+            self.context.say("info", told.format(file=path))
 
     def _show_recovery(self) -> None:
         self.ui.recoveryFrame.setVisible(bool(self._left))

@@ -68,6 +68,34 @@ def test_after_a_crash_the_rounds_are_offered_and_come_back(tmp_path: Path, a_wo
         assert not user.widget("recoveryFrame").visible
 
 
+def test_damaged_rounds_are_set_aside_only_where_the_user_agrees_and_work_goes_on(clinician: Clinician) -> None:
+    clinician.box(60)
+    clinician.wait()
+    before = clinician.voxels()
+    stored = clinician.segmentation.GetNodeReference("MemSeg3D.Rounds")
+    damaged = stored.GetText().replace('"rounds":[{', '"rounds":[{"of_a_version_to_come":1,')
+    stored.SetText(damaged)
+    # As the scene is opened again: nobody has read them yet.
+    clinician.bench._controller._histories._known.clear()
+    clinician.widget("roundsButton").collapsed = False
+    clinician.session.pump(0.2)
+    assert clinician.widget("damageFrame").visible
+    assert "checksum" in clinician.widget("damageLabel").text
+    clinician.session.dialogs.answer = False
+    clinician.widget("setAsideButton").click()
+    assert clinician.bench.damage is not None
+    clinician.session.dialogs.answer = True
+    clinician.widget("setAsideButton").click()
+    clinician.session.pump(0.2)
+    assert not clinician.widget("damageFrame").visible
+    (kept,) = clinician.application.choice.home.journals.glob("*.damaged")
+    assert kept.read_text("utf-8") == damaged
+    assert (clinician.voxels() == before).all()
+    clinician.point(30, 16, 16)
+    clinician.wait()
+    assert [one.number for one in clinician.bench.rounds()] == [1]
+
+
 def _one_round(session: Session, worker: LocalWorker) -> object:
     user = Clinician(session)
     user.use(worker)

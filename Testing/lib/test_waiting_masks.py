@@ -1,4 +1,4 @@
-"""Mask prompts that wait for Run lie in the scene: a copy has none of the original's, damage takes none of the others."""
+"""Mask prompts that wait for Run lie in the scene: a copy has none of the original's, damage takes no other one."""
 
 from __future__ import annotations
 
