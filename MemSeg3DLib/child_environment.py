@@ -64,4 +64,4 @@ def installer_environment(base: Mapping[str, str], ca_file: str | None = None) -
 
 def without_secrets(text: str) -> str:
     """A line without user names and passwords of addresses, as it may go into a log."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
+    return re.sub(r"(?<=://)[^/\s]+@", "***@", text)

@@ -22,6 +22,7 @@ import pytest
 from lib.test_local_worker import wait_for
 
 from MemSeg3DLib.background import Task, TaskProgress
+from MemSeg3DLib.child_environment import without_secrets
 from MemSeg3DLib.chosen_worker import ChosenWorker
 from MemSeg3DLib.client import WorkerClient
 from MemSeg3DLib.environment_maker import EnvironmentMaker
@@ -477,6 +478,11 @@ def test_the_worker_is_stopped_before_its_files_change(tmp_path: Path) -> None:
     assert follow(maker.task_remove()) is None
     assert stopped == [True], "while its files were still there"
     assert not folder.exists()
+
+
+def test_a_password_of_an_index_stays_out_of_the_log_whatever_it_holds() -> None:
+    line = "Fetching https://me:p@ss@index.example/simple and https://token@other.example/a@b"
+    assert without_secrets(line) == "Fetching https://***@index.example/simple and https://***@other.example/a@b"
 
 
 def test_an_environment_that_it_installed_is_verified_before_use(tmp_path: Path) -> None:
