@@ -1,4 +1,4 @@
-"""What a crash has left in the journals: found for the segmentations of the scene, or for a scene never saved."""
+"""What a crash or a deletion has left in the journals: for the segmentations of the scene, or for none of them."""
 
 from __future__ import annotations
 

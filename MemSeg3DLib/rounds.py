@@ -254,6 +254,8 @@ class RoundHistory:
             return
         try:
             stored = json.loads(text_node.GetText())
+            if stored.get("version", 1) != 1:
+                raise RoundError("The rounds were written by a newer version of MemSeg3D: update this one.")
             self._records = [RoundRecord.from_json(one) for one in stored["rounds"]]
             self._applied = int(stored["applied"])
         except RoundError as error:

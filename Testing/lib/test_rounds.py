@@ -71,7 +71,8 @@ def test_a_round_that_was_damaged_in_the_scene_file_is_refused(
     history = RoundHistory(a_segmentation)
     do_round(history, an_oblique_volume, a_segmentation, segment_ids[0], MASKS[0], "r")
     text = a_segmentation.GetNodeReference(ROLE)
-    stored = json.loads(text.GetText())
+    whole = text.GetText()
+    stored = json.loads(whole)
     stored["rounds"][0]["changes"][0]["extent"][0][0] += 1
     text.SetText(json.dumps(stored))
     with pytest.raises(RoundError, match="damaged"):
@@ -79,6 +80,11 @@ def test_a_round_that_was_damaged_in_the_scene_file_is_refused(
     text.SetText("no json")
     with pytest.raises(RoundError, match="cannot be read"):
         RoundHistory(a_segmentation)
+    text.SetText(whole.replace('"version":1', '"version":2', 1))
+    with pytest.raises(RoundError, match=r"newer version.*set them aside"):
+        RoundHistory(a_segmentation)
+    text.SetText(whole)
+    assert len(RoundHistory(a_segmentation).applied) == 1
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]), MASKS[0])
 
 
