@@ -316,6 +316,29 @@ def test_the_command_names_the_length_of_the_clips_where_it_is_not_the_usual() -
     assert command(asdict(settings)).endswith("--batch 6 --length 10")
 
 
+def test_a_run_goes_on_from_nothing_but_published_weights(tmp_path: Path) -> None:
+    first = a_run(tmp_path / "first", steps=4)
+    weights = tmp_path / "first" / f"{CONFIG.name}.safetensors"
+    second = Trainer(tmp_path / "second", CONFIG, replace(SETTINGS, steps=6), weights=weights)
+    assert second.step == 4
+    assert min(position.volume for position in second.positions) > first.volumes, "clips that were not seen yet"
+    kept = second.average.weights
+    assert all(torch.equal(kept[name], first.average.weights[name].half().float()) for name in kept)
+    second.run()
+    assert [chapter["from_step"] for chapter in second.history] == [0, 4]
+    assert load_state(tmp_path / "second" / "state.pt")["step"] == 6
+
+
+def test_weights_that_no_run_can_go_on_from_are_refused(tmp_path: Path) -> None:
+    a_run(tmp_path / "run", steps=2)
+    weights = tmp_path / "run" / f"{CONFIG.name}.safetensors"
+    with pytest.raises(ValueError, match="other sizes"):
+        Trainer(tmp_path / "other", replace(CONFIG, key_width=32), SETTINGS, weights=weights)
+    (tmp_path / "noise").write_bytes(b"no weights at all")
+    with pytest.raises(ValueError, match="no weights that a training run wrote"):
+        Trainer(tmp_path / "other", CONFIG, SETTINGS, weights=tmp_path / "noise")
+
+
 def test_the_card_tells_every_chapter_of_a_run(tmp_path: Path) -> None:
     a_run(tmp_path / "run", steps=2)
     a_run(tmp_path / "run", steps=4, learning_rate=1e-4)

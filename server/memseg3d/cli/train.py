@@ -40,6 +40,9 @@ def nano(
     light_state: Annotated[
         bool, typer.Option("--light-state", help="A state of a quarter of the size, without the optimiser's moments.")
     ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Begin where the run that wrote these weights had come to, in a new folder.")
+    ] = None,
     save_minutes: Annotated[float, typer.Option(min=0.0, help="Minutes between two states.")] = 4.0,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two looks at the hold-out.")] = 500,
     tensorboard: Annotated[bool, typer.Option(help="Curves in FOLDER/tensorboard, where it is installed.")] = True,
@@ -76,7 +79,12 @@ def nano(
         validate_every=validate_every,
         clips=ClipSettings(length=length, slices=length + 2),
     )
-    trainer = Trainer(folder, NanoConfig(), settings, choose_device(device))
+    if weights is not None and (folder / "state.pt").is_file():
+        raise typer.BadParameter(f"{folder} holds a run already: name a new folder.", param_hint="--weights")
+    try:
+        trainer = Trainer(folder, NanoConfig(), settings, choose_device(device), weights)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--weights") from error
     first = trainer.processes.is_first
     if first:
         typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {folder / 'log.jsonl'}.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -34,6 +36,26 @@ def save_weights(path: Path, config: NanoConfig, weights: dict[str, torch.Tensor
     partial = path.with_suffix(".partial")
     save_file(half, partial, metadata=metadata)
     os.replace(partial, path)
+
+
+def state_of_weights(path: Path, config: NanoConfig) -> dict[str, Any]:
+    """The state of a run as far as its weights tell it: no moments of the optimiser, the average for the network.
+
+    Raises ValueError where the file is none that a run wrote, or is of a network of other sizes than `config`.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            words = file.metadata() or {}
+            facts, made_for = json.loads(words["memseg3d.training"]), NanoConfig.from_json(words["memseg3d.config"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        kept = {name: facts[name] for name in ("volumes", "history")}
+        step, seconds = facts["steps"], 3600 * facts["hours"]
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} holds no weights that a training run wrote.") from error
+    # What was fitted to the trained heads afterwards is no matter here.
+    if replace(made_for, ending=config.ending, calibration=config.calibration) != config:
+        raise ValueError(f"{path} holds weights of a network of other sizes.")
+    return {"network": weights, "average": dict(weights), "step": step, "seconds": seconds, **kept}
 
 
 def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from memseg3d.network.nano import NanoConfig, NanoNetwork
-from memseg3d.training.checkpoints import Average, halved, load_state, save_state, save_weights, widened
+from memseg3d.training.checkpoints import (
+    Average,
+    halved,
+    load_state,
+    save_state,
+    save_weights,
+    state_of_weights,
+    widened,
+)
 from memseg3d.training.clip_cache import CachedClips
 from memseg3d.training.clip_stream import ClipStream, Position, starting_positions
 from memseg3d.training.clips import Clip, SyntheticClips
@@ -38,10 +46,18 @@ LOG_EVERY, LOOK_AT_CLOCK_EVERY = 50, 5
 class Trainer:
     """Trains a `NanoNetwork` into `folder`; call `run()`. Resumes from `folder`/state.pt where there is one.
 
+    Else it begins where the run that wrote `weights` had come to (ValueError where these do not fit), or from nothing.
     Under torchrun every process makes one of these; the first writes.
     """
 
-    def __init__(self, folder: Path, config: NanoConfig, settings: TrainSettings, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: NanoConfig,
+        settings: TrainSettings,
+        device: str = "cpu",
+        weights: Path | None = None,
+    ) -> None:
         self.folder, self.settings = folder, settings
         folder.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(settings.threads)
@@ -57,8 +73,12 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         saved: list[Position] = []
         same = True
+        state: dict[str, Any] = {}
         if (folder / "state.pt").is_file():
             state = load_state(folder / "state.pt")
+        elif weights is not None:
+            state = state_of_weights(weights, config)
+        if state:
             self._resume(state)
             # States of older versions tell only how many volumes they had taken.
             saved = [Position(*each) for each in state.get("positions", [(state.get("volumes", 0), 0)])]
