@@ -93,7 +93,7 @@ class CaseSave:
             if not applied:
                 return None, None
             return json.dumps(rounds_to_json(applied, spacing=self.spacing), indent=1) + "\n", None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None, f"{self.files.name}: the rounds stored in the scene cannot be read."
         except RoundError as error:
             return None, f"{self.files.name}: {error}"
@@ -154,7 +154,7 @@ def _restore_history(segmentation_node: Any, volume_node: Any, path: Path) -> No
             and isinstance(kept, dict)
             and all(isinstance(one, dict) for one in drawn)
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         is_right = False
     if not is_right:
         raise SceneError(f"{path.name} is damaged: move it elsewhere to go on with the segments alone.")

@@ -131,14 +131,15 @@ class CaseQueue:
     def open(self, name: str) -> str:
         """Save the present case, then open this one; what was saved of it before comes back.
 
-        Raises SceneError where it cannot be opened, ExportError where the present one cannot be saved; then that one
-        stays open.
+        Raises SceneError where it cannot be opened, ExportError where the present one cannot be saved and stays open.
         """
         if name not in self._cases:
             raise SceneError(f"The queue holds no case {name}: choose one of its list.")
         self._check_idle()
         self.save()
-        self._open_saved(name)
+        # Beside the nodes that are there, the case's prompts would be taken for copies, and count as new ones.
+        if name != self._current or None in (self.volume_node, self.segmentation_node):
+            self._open_saved(name)
         return name
 
     def save(self) -> None:
@@ -219,10 +220,9 @@ class CaseQueue:
                 continue
             try:
                 self._open_saved(name)
+                return name
             except SceneError as error:
                 self._pass_over(name, error)
-                continue
-            return name
         return None
 
     def _open_saved(self, name: str) -> None:

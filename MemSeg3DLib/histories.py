@@ -44,7 +44,9 @@ class Histories:
 
         Called often, so that a copy keeps the rounds that it was made with.
         """
-        count = 0 if scene is None else scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+        # While a scene is read, ids in it are not yet those that they become: they may name another one's rounds.
+        is_whole = scene is not None and not scene.IsBatchProcessing()
+        count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") if is_whole else 0
         if count < 2:
             return
         nodes = [scene.GetNthNodeByClass(n, "vtkMRMLSegmentationNode") for n in range(count)]

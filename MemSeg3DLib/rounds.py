@@ -258,6 +258,8 @@ class RoundHistory:
                 raise RoundError("The rounds were written by a newer version of MemSeg3D: update this one.")
             self._records = [RoundRecord.from_json(one) for one in stored["rounds"]]
             self._applied = int(stored["applied"])
+            if not 0 <= self._applied <= len(self._records):
+                raise ValueError("more rounds applied than there are")
         except RoundError as error:
             raise UnreadableRounds(f"{error} {_WAY_OUT}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -37,8 +37,11 @@ def copied_rounds(text: str) -> str:
     """
     try:
         stored = json.loads(text)
+        if stored.get("version", 1) != 1:
+            # Written again by this version it would lose what only the newer one knows.
+            return text
         records = [replace(RoundRecord.from_json(one), drawn=[]) for one in stored["rounds"]]
-    except (RoundError, ValueError, KeyError, TypeError):
+    except (RoundError, ValueError, KeyError, TypeError, AttributeError):
         return text
     return json.dumps({**stored, "rounds": [one.to_json() for one in records]}, separators=(",", ":"))
 

@@ -344,6 +344,9 @@ class Workbench:
     def recover(self, left: Recoverable) -> int:
         """Bring these rounds back into the scene; how many. Raises RoundError or SceneError."""
         node, count = self._left.recover(left, self.volume_node)
+        # A scene that was saved before these rounds ran holds their masks as waiting.
+        sent = {str(one["id"]) for record in self._controller.history(node).applied for one in record.prompts}
+        self._desk.masks.remove(node, sent)
         self._desk.rounds.learn(node)
         self.changed.emit(None)
         return count

@@ -442,6 +442,22 @@ def test_prompts_are_there_again_and_still_count_when_a_case_comes_back(
     assert {one["id"] for one in last.prompts} == {waiting, mask}
 
 
+def test_an_open_case_that_is_asked_for_again_keeps_its_prompts(
+    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
+) -> None:
+    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
+    queue.next()
+    a_bench.auto_run = False
+    box = a_bench.add(box_on(queue.volume_node, str(a_bench.segment_id), 2, 3, 9))
+    assert queue.open("a") == "a"
+    assert not queue.is_changed, "it is saved all the same"
+    assert [one.id for one in a_bench.prompts()] == [box]
+    scene.RemoveNode(queue.segmentation_node)
+    a_bench.poll()
+    queue.open("a")
+    assert queue.segmentation_node is not None, "what was deleted is there again"
+
+
 def test_the_first_undo_of_a_case_that_comes_back_takes_its_click_along(
     scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from lib.scenes import voxels_of
 from MemSeg3DLib.errors import RoundError
 from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.recovery import ATTRIBUTE
-from MemSeg3DLib.stored_rounds import ROLE
+from MemSeg3DLib.stored_rounds import ROLE, copied_rounds
 from MemSeg3DLib.workbench import Workbench
 
 
@@ -36,6 +36,13 @@ def flipped(text: str) -> str:
     stored = json.loads(text)
     stored["rounds"][0]["changes"][0]["extent"][0][0] += 1
     return json.dumps(stored)
+
+
+@pytest.mark.parametrize(
+    "stored", [{"version": 2, "applied": 0, "rounds": [], "more": 1}, {"applied": 1, "rounds": ["x"]}, [1]]
+)
+def test_a_copy_takes_rounds_that_cannot_be_read_as_they_are(stored: object) -> None:
+    assert copied_rounds(json.dumps(stored)) == json.dumps(stored)
 
 
 @pytest.mark.parametrize("damage", [torn, strange, flipped])

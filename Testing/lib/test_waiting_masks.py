@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from lib.benches import box_on, run_bench
 
 from MemSeg3DLib.histories import Histories
+from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.prompts import MaskPrompt
+from MemSeg3DLib.stored_rounds import ROLE as ROUNDS_ROLE
 from MemSeg3DLib.waiting_masks import ROLE, WaitingMasks, masks_text, store_masks
+from MemSeg3DLib.workbench import Workbench
 
 
 @pytest.fixture
@@ -47,3 +52,39 @@ def test_a_mask_that_was_damaged_in_the_scene_hides_no_other(a_segmentation: Any
     assert np.array_equal(left.mask, two_masks[1].mask)
     a_segmentation.GetNodeReference(ROLE).SetText("no json")
     assert waiting.of(a_segmentation) == []
+
+
+def test_a_mask_that_waited_in_the_saved_scene_is_not_given_twice_when_its_round_is_recovered(
+    scene: Any,
+    a_worker: LocalWorker,
+    an_oblique_volume: Any,
+    a_segmentation: Any,
+    segment_ids: list[str],
+    tmp_path: Path,
+) -> None:
+    segment = segment_ids[0]
+    bench = Workbench(scene, a_worker, tmp_path)
+    bench.select(an_oblique_volume, a_segmentation, segment)
+    bench.add(box_on(an_oblique_volume, segment))
+    run_bench(bench)
+    bench.auto_run = False
+    (mask,) = bench.mask_prompt_from(segment, segment, 0, 7)
+    rounds = a_segmentation.GetNodeReference(ROUNDS_ROLE).GetText()
+    masks = masks_text(a_segmentation)
+    bench.run()
+    run_bench(bench)
+    # The crash: the scene is as it was saved before Run, the journal holds what ran since.
+    (path,) = bench.journals()
+    as_left = path.read_bytes()
+    bench.close()
+    path.write_bytes(as_left)
+    a_segmentation.GetNodeReference(ROUNDS_ROLE).SetText(rounds)
+    store_masks(a_segmentation, masks)
+    again = Workbench(scene, a_worker, tmp_path)
+    again.auto_run = False
+    again.select(an_oblique_volume, a_segmentation, segment)
+    (left,) = again.recoverable()
+    assert again.recover(left) == 1
+    assert [one.state for one in again.prompts() if one.id == mask] == ["sent"]
+    assert again.run() is None, "nothing is left to do"
+    again.close()
