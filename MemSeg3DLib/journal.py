@@ -172,6 +172,19 @@ class RecoveryJournal:
                 applied.append(undone.pop())
         return applied
 
+    def latest(self) -> set[str]:
+        """Ids of the rounds that were made since it was opened again after its last end; of all where it never was."""
+        ids: set[str] = set()
+        has_ended = False
+        for line in self.lines():
+            if line["type"] == "round":
+                if has_ended:
+                    ids.clear()
+                has_ended = False
+                ids.add(str(line["round"]["id"]))
+            has_ended = has_ended or line["type"] in _ENDS
+        return ids
+
     def _last_byte(self) -> bytes:
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)

@@ -91,6 +91,8 @@ class LeftRounds:
             if is_new:
                 self._scene.RemoveNode(node)
             raise
+        held = {one.id for one in history.applied}
+        missing = [one for one in missing if one.id in held]
         here = {one.prompt.id for one in self._store.all()}
         for record in missing:
             for drawn in record.drawn:

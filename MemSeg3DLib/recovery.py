@@ -46,13 +46,23 @@ def missing_rounds(history: RoundHistory, journal: RecoveryJournal) -> list[Roun
 def recover(segmentation_node: Any, volume_node: Any, history: RoundHistory, journal: RecoveryJournal) -> int:
     """Write the missing rounds into the segmentation and return how many there were.
 
-    A segment that the scene does not know gets its id back, and a new name. Raises RoundError, before anything is
-    written, where the segments do not hold what the first missing round started from.
+    Where they do not fit as a whole, those that were made since the journal's last end: what was closed unsaved before
+    them is no part of the scene that they were made in. A segment that the scene does not know gets its id back, and a
+    new name. Raises RoundError, before anything is written, where the segments do not hold what the first of these
+    rounds started from.
     """
     records = missing_rounds(history, journal)
     is_own = history.journal is not None and history.journal.path == journal.path
     grid = segmentation_grid(segmentation_node, volume_node)
-    _check(segmentation_node, grid, records)
+    try:
+        _check(segmentation_node, grid, records)
+    except RoundError:
+        latest = journal.latest()
+        later = [one for one in records if one.id in latest]
+        if not later or len(later) == len(records):
+            raise
+        records = later
+        _check(segmentation_node, grid, records)
     segmentation = segmentation_node.GetSegmentation()
     for record in records:
         for change in [*record.edits, *record.changes]:

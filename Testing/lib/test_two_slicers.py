@@ -20,6 +20,7 @@ from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.local_stores import purge_journals
 from MemSeg3DLib.local_worker import LocalWorker
 from MemSeg3DLib.recovery import ATTRIBUTE
+from MemSeg3DLib.stored_rounds import ROLE
 from MemSeg3DLib.workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,3 +181,47 @@ def test_what_the_user_deleted_is_offered_as_what_it_is(
     (path,) = a_bench.journals()
     assert RecoveryJournal(path).end is None, "it is written again: a crash from now on is one"
     assert len(RecoveryJournal(path).rounds()) == 2
+
+
+def test_rounds_that_were_closed_unsaved_do_not_bar_the_way_to_those_made_since(
+    scene: Any,
+    a_worker: LocalWorker,
+    an_oblique_volume: Any,
+    a_segmentation: Any,
+    segment_ids: list[str],
+    tmp_path: Path,
+) -> None:
+    segment = segment_ids[0]
+
+    def work(click: tuple[float, float, float], end: str | None) -> np.ndarray:
+        """A round on the scene as it was saved, which is not saved itself; what the segment held then."""
+        bench = Workbench(scene, a_worker, tmp_path)
+        bench.select(an_oblique_volume, a_segmentation, segment)
+        bench.add(click_on(an_oblique_volume, segment, click))
+        run_bench(bench)
+        held = voxels_of(an_oblique_volume, a_segmentation, segment).copy()
+        (path,) = bench.journals()
+        as_left = path.read_bytes()
+        bench.undo()
+        bench.close()
+        path.write_bytes(as_left)
+        if end is not None:
+            RecoveryJournal(path).append({"type": end})
+        a_segmentation.GetNodeReference(ROLE).SetText(saved)
+        return held
+
+    first = Workbench(scene, a_worker, tmp_path)
+    first.select(an_oblique_volume, a_segmentation, segment)
+    first.add(box_on(an_oblique_volume, segment))
+    run_bench(first)
+    first.close()
+    saved = a_segmentation.GetNodeReference(ROLE).GetText()
+    work((5, 10, 10), "closed")
+    wanted = work((9, 6, 12), None)
+    again = Workbench(scene, a_worker, tmp_path)
+    again.select(an_oblique_volume, a_segmentation, segment)
+    (left,) = again.recoverable()
+    assert again.recover(left) == 1
+    assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment), wanted)
+    assert [one.kind for one in again.prompts()] == ["box", "point"]
+    again.close()
