@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +14,24 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_tools import geometry_of, small_phantom, unpacked
-from lib.benches import box_on, click_on, run_bench
+from lib.cases import SHAPE, TEMPLATE, drawn, three_volumes, write_image
 from lib.scenes import a_ball, write_ball
 
 from demo.phantom_dicom import write_phantom_series
 from MemSeg3DLib.case_list import find_cases
 from MemSeg3DLib.case_queue import CaseQueue
-from MemSeg3DLib.case_template import CaseTemplate, apply_template, read_template, template_of, template_of_names
+from MemSeg3DLib.case_template import CaseTemplate, apply_template, read_template, template_of
 from MemSeg3DLib.case_template import write_template as write_template_file
 from MemSeg3DLib.errors import ExportError, SceneError
 from MemSeg3DLib.export import ExportFormat
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.scene import add_segmentation, volume_array
+from MemSeg3DLib.scene import volume_array
 from MemSeg3DLib.segment_writer import SegmentWriter
 from MemSeg3DLib.terminology import LabelsError
-from MemSeg3DLib.volume_masks import segment_on_volume
-from MemSeg3DLib.workbench import Workbench
-
-SHAPE = (6, 12, 14)
-TEMPLATE = template_of_names(["liver", "tumour"])
-
-
-def write_image(path: Path, seed: int = 0) -> Path:
-    """A small volume on a grid of its own."""
-    image = sitk.GetImageFromArray(np.random.default_rng(seed).integers(-100, 200, SHAPE).astype(np.int16))
-    image.SetSpacing((0.7, 0.8, 2.5))
-    image.SetOrigin((3.0 + seed, -20.0, 7.0))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path))
-    return path
 
 
 @pytest.fixture
 def a_folder(tmp_path: Path) -> Path:
-    """Three volumes, called a, b and c."""
-    for seed, name in enumerate(("a.nii.gz", "b.nrrd", "c.mha")):
-        write_image(tmp_path / "cases" / name, seed)
-    return tmp_path / "cases"
+    return three_volumes(tmp_path / "cases")
 
 
 @pytest.fixture
@@ -66,11 +47,6 @@ def draw(queue: CaseQueue, radius: float, segment: int = 0) -> np.ndarray:
     write_ball(writer, chosen, mask)
     writer.close()
     return mask
-
-
-def drawn(queue: CaseQueue, segment: int = 0) -> np.ndarray:
-    chosen = str(queue.segmentation_node.GetSegmentation().GetNthSegmentID(segment))
-    return segment_on_volume(queue.segmentation_node, chosen, queue.volume_node)
 
 
 def names_of(queue: CaseQueue) -> list[str]:
@@ -371,138 +347,3 @@ def test_a_queue_needs_a_folder_that_takes_files(scene: Any, a_folder: Path, tmp
     with pytest.raises(SceneError, match="no case"):
         CaseQueue(scene, [], tmp_path / "out")
     shutil.rmtree(a_folder)
-
-
-@pytest.fixture
-def a_bench(scene: Any, a_worker: LocalWorker, tmp_path: Path) -> Iterator[Workbench]:
-    bench = Workbench(scene, a_worker, tmp_path / "journals")
-    yield bench
-    bench.close()
-
-
-def test_rounds_go_on_after_the_case_was_left(scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path) -> None:
-    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
-    queue.next()
-    for index in (2, 3):
-        a_bench.add(box_on(queue.volume_node, str(a_bench.segment_id), index, 3, 9))
-        run_bench(a_bench)
-    chosen = str(a_bench.segment_id)
-    a_bench.approve(chosen, 0, 4)
-    after_two = drawn(queue)
-    assert after_two.any()
-    rounds = [one.id for one in a_bench.rounds()]
-    markups = scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode")
-    assert markups > 0
-    queue.next()
-    assert a_bench.rounds() == []
-    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 0, "prompts of the case that was left are gone"
-    document = json.loads((tmp_path / "out" / "a.rounds.json").read_text("utf-8"))
-    assert [one["id"] for one in document["rounds"]] == rounds
-    queue.previous()
-    assert [one.id for one in a_bench.rounds()] == rounds
-    assert a_bench.approved(chosen) == frozenset({(0, 4)})
-    assert np.array_equal(drawn(queue), after_two)
-    a_bench.unapprove(chosen, 0, 4)
-    a_bench.undo()
-    run_bench(a_bench)
-    a_bench.undo()
-    run_bench(a_bench)
-    assert not drawn(queue).any()
-    queue.next()
-    assert not (tmp_path / "out" / "a.rounds.json").exists(), "no round is applied any more"
-    queue.previous()
-    assert a_bench.can_redo
-
-
-def test_prompts_are_there_again_and_still_count_when_a_case_comes_back(
-    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
-) -> None:
-    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
-    queue.next()
-    segment = str(a_bench.segment_id)
-    a_bench.add(box_on(queue.volume_node, segment, 2, 3, 9))
-    run_bench(a_bench)
-    a_bench.auto_run = False
-    waiting = a_bench.add(click_on(queue.volume_node, segment, (3.0, 5.0, 6.0)))
-    queue.save()
-    (mask,) = a_bench.mask_prompt_from(segment, segment, 0, 2)
-    assert queue.is_changed, "a mask that waits is something to save"
-    known = [(one.id, one.kind, one.state) for one in a_bench.prompts()]
-    assert [state for _, _, state in known] == ["sent", "pending", "pending"]
-    queue.next()
-    assert a_bench.prompts() == []
-    queue.previous()
-    a_bench.poll()
-    assert not a_bench.busy, "nothing runs by itself"
-    assert [(one.id, one.kind, one.state) for one in a_bench.prompts()] == known
-    a_bench.run()
-    run_bench(a_bench)
-    last = a_bench.history(queue.segmentation_node).applied[-1]
-    assert last.removed == [], "what was drawn before still counts"
-    assert {one["id"] for one in last.prompts} == {waiting, mask}
-
-
-def test_an_open_case_that_is_asked_for_again_keeps_its_prompts(
-    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
-) -> None:
-    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
-    queue.next()
-    a_bench.auto_run = False
-    box = a_bench.add(box_on(queue.volume_node, str(a_bench.segment_id), 2, 3, 9))
-    assert queue.open("a") == "a"
-    assert not queue.is_changed, "it is saved all the same"
-    assert [one.id for one in a_bench.prompts()] == [box]
-    scene.RemoveNode(queue.segmentation_node)
-    a_bench.poll()
-    queue.open("a")
-    assert queue.segmentation_node is not None, "what was deleted is there again"
-
-
-def test_the_first_undo_of_a_case_that_comes_back_takes_its_click_along(
-    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
-) -> None:
-    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
-    queue.next()
-    segment = str(a_bench.segment_id)
-    for index in (2, 3):
-        a_bench.add(box_on(queue.volume_node, segment, index, 3, 9))
-        run_bench(a_bench)
-    first = a_bench.prompts()[0].id
-    queue.next()
-    queue.previous()
-    a_bench.undo()
-    assert [one.id for one in a_bench.prompts()] == [first]
-
-
-def test_prompts_of_a_case_that_an_earlier_version_has_saved_come_back_from_its_rounds(
-    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
-) -> None:
-    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
-    queue.next()
-    segment = str(a_bench.segment_id)
-    gone = a_bench.add(box_on(queue.volume_node, segment, 2, 3, 9))
-    run_bench(a_bench)
-    kept = a_bench.add(box_on(queue.volume_node, segment, 3, 3, 9))
-    run_bench(a_bench)
-    a_bench.remove(gone)
-    run_bench(a_bench)
-    queue.next()
-    history = tmp_path / "out" / "a.history.json"
-    stored = json.loads(history.read_text("utf-8"))
-    assert [one["id"] for one in stored.pop("drawn")] == [kept]
-    history.write_text(json.dumps(stored), "utf-8")
-    queue.previous()
-    assert [one.id for one in a_bench.prompts()] == [kept]
-
-
-def test_rounds_of_a_case_do_not_hang_on_what_is_selected(
-    scene: Any, a_bench: Workbench, a_folder: Path, tmp_path: Path
-) -> None:
-    queue = CaseQueue(scene, find_cases(a_folder), tmp_path / "out", TEMPLATE, a_bench)
-    queue.next()
-    a_bench.add(box_on(queue.volume_node, str(a_bench.segment_id), 2, 3, 9))
-    run_bench(a_bench)
-    other = add_segmentation(scene, queue.volume_node, "the user's own")
-    a_bench.select(queue.volume_node, other, None)
-    queue.next()
-    assert len(json.loads((tmp_path / "out" / "a.rounds.json").read_text("utf-8"))["rounds"]) == 1
