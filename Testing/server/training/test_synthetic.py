@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from memseg3d.training.clips import ClipSettings, SyntheticClips
+from memseg3d.training.synthetic.appearance import _means, render
 from memseg3d.training.synthetic.fields import Stack, gaussian_blur, smooth_field, spline_matrix
-from memseg3d.training.synthetic.library import make_world
+from memseg3d.training.synthetic.library import WORLDS, make_world
+from memseg3d.training.synthetic.worlds import World
 
 SETTINGS = ClipSettings(image_size=48, length=4, canvas=64, slices=5, clips_per_volume=3)
 
@@ -70,3 +72,40 @@ def test_targets_start_and_end_within_some_clips(some_clips: list) -> None:
     whole = [clip for clip in some_clips if clip.masks[-1].any()]
     assert gone
     assert whole
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+def test_every_kind_of_world_holds_structures_on_any_stack(kind: str) -> None:
+    for seed, stack in enumerate((Stack(4, 64, 2.0), Stack(12, 96, 0.7), Stack(7, 64, 12.0))):
+        rng = np.random.default_rng(seed)
+        world = WORLDS[kind][0](rng, stack)
+        assert world.labels.shape == (stack.slices, stack.size, stack.size)
+        assert len(world.labels.unique()) >= 2
+        assert render(rng, world).isfinite().all()
+
+
+def _worlds_of(kind: str, count: int, stack: Stack) -> list[World]:
+    return [WORLDS[kind][0](np.random.default_rng(seed), stack) for seed in range(count)]
+
+
+def test_the_halves_of_a_head_look_alike() -> None:
+    for seed, world in enumerate(_worlds_of("head", 6, Stack(8, 96, 4.0))):
+        means = _means(np.random.default_rng(seed), world)
+        assert world.likeness
+        for label, other in world.likeness.items():
+            assert abs(means[label] - means[other]) < 0.06
+
+
+def test_a_spine_is_a_row_of_vertebrae_that_look_alike_or_one_structure_a_part() -> None:
+    worlds = _worlds_of("spine", 12, Stack(24, 96, 4.0))
+    rows = [world for world in worlds if len(world.likeness) > 4]
+    assert 2 <= len(rows) <= 10
+    for world in rows:
+        assert len(set(world.likeness.values())) <= 2, "all are like the first one"
+
+
+def test_uptake_shows_lesions_above_the_body_through_a_wide_point_spread() -> None:
+    for world in _worlds_of("uptake", 6, Stack(8, 96, 4.0)):
+        assert world.spread >= 1.5
+        body = min(world.levels)
+        assert max(world.levels.values()) > 3 * world.levels[body]

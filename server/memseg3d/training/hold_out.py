@@ -28,7 +28,7 @@ from memseg3d.training.synthetic.worlds import World
 
 SEED = 987_654_321
 """Seed of everything that is held out; training refuses it."""
-VOLUMES = 12
+VOLUMES = 18
 CANVAS, DEPTH = 144, 110.0
 STEPS = (1.0, 3.0, 1.6, 5.0)
 """Distances of the slices in pixels, taken in turn."""

@@ -16,7 +16,7 @@ def body(rng: np.random.Generator, stack: Stack) -> World:
     """A section through a made-up body. Where an organ ends, another one of nearly its intensity takes its place."""
     world = World(stack, torch.zeros(stack.slices, stack.size, stack.size, dtype=torch.long))
     frame = Frame.warped(rng, stack)
-    outline = _outline(rng, frame)
+    outline = body_outline(rng, frame)
     world.air.add(0)
     fat = world.paint(outline > 0)
     skin = rng.uniform(0.02, 0.12)
@@ -39,7 +39,7 @@ def body(rng: np.random.Generator, stack: Stack) -> World:
     return world
 
 
-def _outline(rng: np.random.Generator, frame: Frame) -> Tensor:
+def body_outline(rng: np.random.Generator, frame: Frame) -> Tensor:
     """About the distance from the body's surface over its radius, positive inside: (T, N, N)."""
     size = frame.stack.size
     middle = size * (0.5 + rng.uniform(-0.12, 0.12, 2))

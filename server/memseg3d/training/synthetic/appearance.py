@@ -32,6 +32,8 @@ def _means(rng: np.random.Generator, world: World) -> np.ndarray:
             means[label] = level + rng.normal(0, 0.05)
     for label in world.air:
         means[label] = rng.uniform(0, 0.05)
+    for label, level in world.levels.items():
+        means[label] = level
     for label, other in world.likeness.items():
         if label < count:
             means[label] = means[other] + rng.normal(0, 0.01)
@@ -108,7 +110,7 @@ def render(rng: np.random.Generator, world: World) -> Tensor:
         image = image + wall * world.membranes * (1 + 0.3 * smooth_field(rng, world.stack, 12.0)[0])
     elif rng.random() < 0.2:
         image = image + _borders(world) * rng.uniform(-0.5, 0.5)
-    image = gaussian_blur(image, float(rng.uniform(0.3, 1.6)))
+    image = gaussian_blur(image, world.spread or float(rng.uniform(0.3, 1.6)))
     if rng.random() < 0.5:
         # Thick slices: each one sees a part of its neighbours.
         share = float(rng.uniform(0.05, 0.3))

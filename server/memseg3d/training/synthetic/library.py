@@ -8,14 +8,20 @@ import numpy as np
 
 from memseg3d.training.synthetic.anatomy import body
 from memseg3d.training.synthetic.fields import Stack
+from memseg3d.training.synthetic.head import head
+from memseg3d.training.synthetic.spine import spine
+from memseg3d.training.synthetic.uptake import uptake
 from memseg3d.training.synthetic.worlds import World, cells, scattered_objects
 
 Maker = Callable[[np.random.Generator, Stack], World]
 
 WORLDS: dict[str, tuple[Maker, float]] = {
-    "objects": (scattered_objects, 0.4),
-    "body": (body, 0.42),
-    "cells": (cells, 0.18),
+    "objects": (scattered_objects, 0.28),
+    "body": (body, 0.3),
+    "cells": (cells, 0.12),
+    "head": (head, 0.14),
+    "spine": (spine, 0.08),
+    "uptake": (uptake, 0.08),
 }
 """Name -> what makes the world, and its share of the volumes."""
 

@@ -27,8 +27,9 @@ SOLIDS: tuple[tuple[Shape, float], ...] = (
 class World:
     """labels: (T, N, N) int64. likeness: label -> the label whose intensity it shares (look-alikes).
 
-    parts: label -> the label that it is an inner part of, as marrow is of a bone. bright: rims of bones. membranes: 1
-    on cell walls, (T, N, N), or None.
+    parts: label -> the label that it is an inner part of, as marrow is of a bone. bright: rims of bones. levels: label
+    -> its mean intensity, where that is no matter of chance. spread: sigma of the scanner's point spread in pixels, 0
+    where any will do. membranes: 1 on cell walls, (T, N, N), or None.
     """
 
     stack: Stack
@@ -37,6 +38,8 @@ class World:
     parts: dict[int, int] = field(default_factory=dict)
     air: set[int] = field(default_factory=set)
     bright: set[int] = field(default_factory=set)
+    levels: dict[int, float] = field(default_factory=dict)
+    spread: float = 0.0
     membranes: Tensor | None = None
 
     @property
