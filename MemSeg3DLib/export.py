@@ -15,6 +15,7 @@ from MemSeg3DLib.export_nifti import NiftiJob, Overlap, prepare_nifti
 from MemSeg3DLib.export_seg_nrrd import SegNrrdJob, prepare_seg_nrrd
 from MemSeg3DLib.export_settings import ExportSettings
 from MemSeg3DLib.output_files import safe_name
+from MemSeg3DLib.outside import outside_remarks
 from MemSeg3DLib.volume_masks import chosen_ids
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def prepare_export(request: ExportRequest) -> ExportJob:
     overlap = Overlap.FILES if request.one_file_per_segment else Overlap.LAYERS
     path = _target(request, ".nii.gz")
     nodes = request.segmentation_node, request.volume_node
-    return _Files(prepare_nifti(*nodes, path, ids, request.like, overlap, request.overwrite))
+    job = prepare_nifti(*nodes, path, ids, request.like, overlap, request.overwrite)
+    return _Files(job, outside_remarks(request.segmentation_node, ids, request.volume_node))
 
 
 def _prepare_dicom(request: ExportRequest, ids: Sequence[str]) -> ExportJob:
@@ -108,24 +110,27 @@ def _prepare_dicom(request: ExportRequest, ids: Sequence[str]) -> ExportJob:
 
     nodes = request.segmentation_node, request.volume_node
     settings = replace(request.settings, overwrite=request.overwrite)
-    return _Dicom(prepare_dicom(*nodes, request.find_source, ids, path, server, settings, request.one_file_per_segment))
+    job = prepare_dicom(*nodes, request.find_source, ids, path, server, settings, request.one_file_per_segment)
+    return _Dicom(job, outside_remarks(request.segmentation_node, ids, request.volume_node))
 
 
 @dataclass(frozen=True, eq=False)
 class _Files:
     job: NiftiJob | SegNrrdJob
+    remarks: tuple[str, ...] = ()
 
     def run(self, on_step: OnStep | None = None) -> Exported:
-        return Exported(self.job.write(on_step))
+        return Exported(self.job.write(on_step), None, self.remarks)
 
 
 @dataclass(frozen=True, eq=False)
 class _Dicom:
     job: DicomJob
+    remarks: tuple[str, ...] = ()
 
     def run(self, on_step: OnStep | None = None) -> Exported:
         done = self.job.run(on_step)
-        return Exported(done.files, done.sent_to, done.remarks)
+        return Exported(done.files, done.sent_to, (*self.remarks, *done.remarks))
 
 
 def export_task(job: ExportJob) -> Task[Exported]:

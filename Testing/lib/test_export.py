@@ -16,7 +16,7 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import slicer.util
-from lib.scenes import SHAPE, a_ball, direction_matrix, linear_transform, make_volume, write_ball
+from lib.scenes import SHAPE, a_ball, direction_matrix, linear_transform, make_volume, shift_by, write_ball
 
 from MemSeg3DLib.background import TaskCancelled
 from MemSeg3DLib.errors import ExportError, SceneError
@@ -343,3 +343,22 @@ def test_a_reference_on_another_grid_is_refused(
     sitk.WriteImage(sitk.Image(30, 22, 14, sitk.sitkInt16), str(tmp_path / "other.nii.gz"))
     with pytest.raises(SceneError, match="not on the source volume's grid"):
         write_nifti(a_segmentation, an_oblique_volume, tmp_path / "seg.nii.gz", like=tmp_path / "other.nii.gz")
+
+
+def test_what_lies_outside_of_the_chosen_volume_is_told(scene: Any, tmp_path: Path) -> None:
+    whole, part = make_volume(np.zeros((6, 20, 30), np.int16)), make_volume(np.zeros((3, 20, 30), np.int16))
+    part.SetName("lower half")
+    segmentation = add_segmentation(scene, whole)
+    ids = [add_segment(segmentation, name) for name in ("liver", "kidney")]
+    fill(whole, segmentation, ids[0], a_ball((6, 20, 30), (2.5, 10, 15), 5))
+    low = np.zeros((6, 20, 30), bool)
+    low[0:3, 2:6, 2:6] = True
+    fill(whole, segmentation, ids[1], low)
+    done = export(ExportRequest(ExportFormat.NIFTI, segmentation, part, tmp_path, "half"))
+    assert len(done.remarks) == 1
+    assert "liver: 50 % of the segment lies outside of lower half" in done.as_text()
+    assert export(ExportRequest(ExportFormat.NIFTI, segmentation, whole, tmp_path, "whole")).remarks == ()
+    moved = shift_by(0, 0, 1000)
+    segmentation.SetAndObserveTransformNodeID(moved.GetID())
+    remarks = export(ExportRequest(ExportFormat.NIFTI, segmentation, part, tmp_path, "none")).remarks
+    assert [remark.split(" of the")[0] for remark in remarks] == ["liver: 100 %", "kidney: 100 %"]
