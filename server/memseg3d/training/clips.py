@@ -46,6 +46,10 @@ WHOLE = 0.75
 """Share of the targets with inner parts that are taken with them, as a bone with its marrow."""
 
 
+EVERY_PART = 0.25
+"""Share of the targets that are all parts of a structure, as lesions of one kind or the arches of a spine are."""
+
+
 ENDING = 0.35
 """Share of the targets that are chosen among those whose end lies in the clip, where there are any."""
 
@@ -64,7 +68,7 @@ def _target(rng: np.random.Generator, world: World, labels: np.ndarray) -> np.nd
         fitting = ending if len(ending) else fitting
     chosen = int(rng.choice(fitting))
     mask = np.isin(labels, world.whole(chosen)) if rng.random() < WHOLE else labels == chosen
-    if rng.random() < 0.1:
+    if rng.random() < EVERY_PART:
         return mask
     parts, _ = ndimage.label(mask)
     shown = parts[0][mask[0]]
