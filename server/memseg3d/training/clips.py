@@ -42,7 +42,7 @@ class Clip:
     masks: Tensor
 
 
-WHOLE = 0.75
+WHOLE = 0.85
 """Share of the targets with inner parts that are taken with them, as a bone with its marrow."""
 
 

@@ -104,6 +104,8 @@ def _curve(rng: np.random.Generator, image: Tensor) -> Tensor:
 def render(rng: np.random.Generator, world: World) -> Tensor:
     """An image of the world, about 0 to 1: (T, N, N) float."""
     image = torch.from_numpy(_means(rng, world).astype(np.float32))[world.labels]
+    if world.shine is not None:
+        image = image * world.shine
     image = image + _texture(rng, world)
     if world.membranes is not None:
         wall = rng.uniform(0.2, 1.0) * (-1 if rng.random() < 0.25 else 1)

@@ -18,10 +18,10 @@ Maker = Callable[[np.random.Generator, Stack], World]
 WORLDS: dict[str, tuple[Maker, float]] = {
     "objects": (scattered_objects, 0.28),
     "body": (body, 0.3),
-    "cells": (cells, 0.12),
-    "head": (head, 0.14),
-    "spine": (spine, 0.08),
-    "uptake": (uptake, 0.08),
+    "cells": (cells, 0.15),
+    "head": (head, 0.13),
+    "spine": (spine, 0.07),
+    "uptake": (uptake, 0.07),
 }
 """Name -> what makes the world, and its share of the volumes."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from memseg3d.training.synthetic import shapes
 from memseg3d.training.synthetic.anatomy import body_outline
@@ -22,23 +23,22 @@ def uptake(rng: np.random.Generator, stack: Stack) -> World:
         radius = float(np.exp(rng.uniform(np.log(10), np.log(45))))
         organ = shapes.blob(rng, frame, shapes.random_centre(rng, stack), radius) > 0
         world.levels[world.paint(organ)] = rng.uniform(0.05, 0.35)
+    world.shine = torch.ones(world.labels.shape)
     for _ in range(int(rng.integers(1, 5))):
-        _lesion(rng, world, frame)
+        _lesion(rng, world, frame, world.shine)
     world.spread = float(rng.uniform(1.5, 4.0))
     return world
 
 
-def _lesion(rng: np.random.Generator, world: World, frame: Frame) -> None:
+def _lesion(rng: np.random.Generator, world: World, frame: Frame, shine: Tensor) -> None:
     radius = float(np.exp(rng.uniform(np.log(6), np.log(36))))
     centre = shapes.random_centre(rng, world.stack)
     make = shapes.union if rng.random() < 0.35 else shapes.blob
     field = make(rng, frame, centre, radius)
     hot = rng.uniform(0.45, 1.0)
-    label = world.paint(field > 0)
-    world.levels[label] = hot
-    if rng.random() < 0.6:
-        # Uptake is uneven: parts of a lesion shine more, and a core may be dead.
+    world.levels[world.paint(field > 0)] = hot
+    if rng.random() < 0.7:
+        # Uptake is uneven: parts of a lesion shine more, and a core may be dead. It is one lesion all the same.
         uneven = field + 0.4 * smooth_field(rng, world.stack, radius * 0.5)[0]
-        part = world.paint((uneven > rng.uniform(0.2, 0.6)) & (field > 0))
-        world.levels[part] = hot * rng.uniform(0.5, 1.6) if rng.random() < 0.7 else hot * rng.uniform(0.1, 0.5)
-        world.parts[part] = label
+        part = (uneven > rng.uniform(0.2, 0.6)) & (field > 0)
+        shine[part] = rng.uniform(0.5, 1.8) if rng.random() < 0.7 else rng.uniform(0.1, 0.5)

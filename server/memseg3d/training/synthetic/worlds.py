@@ -29,7 +29,8 @@ class World:
 
     parts: label -> the label that it is an inner part of, as marrow is of a bone. bright: rims of bones. levels: label
     -> its mean intensity, where that is no matter of chance. spread: sigma of the scanner's point spread in pixels, 0
-    where any will do. membranes: 1 on cell walls, (T, N, N), or None.
+    where any will do. shine: factors on intensities within structures, (T, N, N), or None. membranes: 1 on cell walls,
+    (T, N, N), or None.
     """
 
     stack: Stack
@@ -40,6 +41,7 @@ class World:
     bright: set[int] = field(default_factory=set)
     levels: dict[int, float] = field(default_factory=dict)
     spread: float = 0.0
+    shine: Tensor | None = None
     membranes: Tensor | None = None
 
     @property
