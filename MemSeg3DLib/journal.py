@@ -24,6 +24,9 @@ def _line(words: dict[str, Any]) -> bytes:
 _ENDS = {kind: _line({"type": kind}) for kind in ("closed", "deleted")}
 """Last lines that say how a journal ended; a crash leaves none."""
 
+_RESUMED = _line({"type": "resumed"})
+"""Before the first line of each later writer: where a crash left no end, rounds of two scenes would look like one's."""
+
 
 class RecoveryJournal:
     """Lines of one segmentation's rounds in a file that its owner alone can read.
@@ -38,6 +41,7 @@ class RecoveryJournal:
         self._lock: FileLock | None = None
         """Of the one that writes it; None for who only reads, or appends to what is nobody's."""
         self._was_held = False
+        self._has_written = False
 
     @property
     def owner(self) -> str:
@@ -101,9 +105,11 @@ class RecoveryJournal:
             with os.fdopen(handle, "ab") as file:
                 # A crash may have torn the last line: the next one must not grow onto it.
                 torn = file.tell() > 0 and self._last_byte() != b"\n"
-                file.write(b"\n" + data if torn else data)
+                is_later = file.tell() > 0 and self._lock is not None and not self._has_written
+                file.write((b"\n" if torn else b"") + (_RESUMED if is_later else b"") + data)
                 file.flush()
                 os.fsync(file.fileno())
+            self._has_written = True
         except OSError as error:
             raise RoundError(
                 f"The recovery journal cannot be written ({error.strerror}): save the scene, and free some disk space."
@@ -172,18 +178,15 @@ class RecoveryJournal:
                 applied.append(undone.pop())
         return applied
 
-    def latest(self) -> set[str]:
-        """Ids of the rounds that were made since it was opened again after its last end; of all where it never was."""
-        ids: set[str] = set()
-        has_ended = False
+    def sittings(self) -> list[set[str]]:
+        """Ids of the rounds that each writer made, oldest first: a new one begins after an end, and after a crash."""
+        ids: list[set[str]] = [set()]
         for line in self.lines():
             if line["type"] == "round":
-                if has_ended:
-                    ids.clear()
-                has_ended = False
-                ids.add(str(line["round"]["id"]))
-            has_ended = has_ended or line["type"] in _ENDS
-        return ids
+                ids[-1].add(str(line["round"]["id"]))
+            elif line["type"] in {*_ENDS, "resumed"} and ids[-1]:
+                ids.append(set())
+        return [one for one in ids if one]
 
     def _last_byte(self) -> bytes:
         with self.path.open("rb") as file:

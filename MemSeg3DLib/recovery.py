@@ -46,23 +46,14 @@ def missing_rounds(history: RoundHistory, journal: RecoveryJournal) -> list[Roun
 def recover(segmentation_node: Any, volume_node: Any, history: RoundHistory, journal: RecoveryJournal) -> int:
     """Write the missing rounds into the segmentation and return how many there were.
 
-    Where they do not fit as a whole, those that were made since the journal's last end: what was closed unsaved before
-    them is no part of the scene that they were made in. A segment that the scene does not know gets its id back, and a
-    new name. Raises RoundError, before anything is written, where the segments do not hold what the first of these
-    rounds started from.
+    Where they do not fit as a whole, as many of the last sittings as do: what was closed unsaved, or left by a crash
+    and not brought back, is no part of the scene that later rounds were made in. A segment that the scene does not
+    know gets its id back, and a new name. Raises RoundError, before anything is written, where the segments do not
+    hold what the first of the last sitting's rounds started from.
     """
-    records = missing_rounds(history, journal)
     is_own = history.journal is not None and history.journal.path == journal.path
     grid = segmentation_grid(segmentation_node, volume_node)
-    try:
-        _check(segmentation_node, grid, records)
-    except RoundError:
-        latest = journal.latest()
-        later = [one for one in records if one.id in latest]
-        if not later or len(later) == len(records):
-            raise
-        records = later
-        _check(segmentation_node, grid, records)
+    records = _fitting(segmentation_node, grid, missing_rounds(history, journal), journal.sittings())
     segmentation = segmentation_node.GetSegmentation()
     for record in records:
         for change in [*record.edits, *record.changes]:
@@ -70,6 +61,23 @@ def recover(segmentation_node: Any, volume_node: Any, history: RoundHistory, jou
                 segmentation.AddEmptySegment(change.segment_id, f"Recovered {change.segment_id}")
         history.recover(record, is_kept=is_own)
     return len(records)
+
+
+def _fitting(
+    segmentation_node: Any, grid: Grid, records: list[RoundRecord], sittings: list[set[str]]
+) -> list[RoundRecord]:
+    """The longest run of last sittings that fits what the segments hold. RoundError where none does."""
+    for first in range(len(sittings)):
+        wanted = set().union(*sittings[first:])
+        chosen = [one for one in records if one.id in wanted]
+        try:
+            _check(segmentation_node, grid, chosen)
+        except RoundError:
+            if not any(one.id in sitting for sitting in sittings[first + 1 :] for one in records):
+                raise
+        else:
+            return chosen
+    return []
 
 
 def _check(segmentation_node: Any, grid: Grid, records: list[RoundRecord]) -> None:

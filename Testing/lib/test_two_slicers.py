@@ -183,7 +183,9 @@ def test_what_the_user_deleted_is_offered_as_what_it_is(
     assert len(RecoveryJournal(path).rounds()) == 2
 
 
-def test_rounds_that_were_closed_unsaved_do_not_bar_the_way_to_those_made_since(
+@pytest.mark.parametrize("first_end", ["closed", None])
+def test_rounds_that_were_not_brought_back_do_not_bar_the_way_to_those_made_since(
+    first_end: str | None,
     scene: Any,
     a_worker: LocalWorker,
     an_oblique_volume: Any,
@@ -216,7 +218,7 @@ def test_rounds_that_were_closed_unsaved_do_not_bar_the_way_to_those_made_since(
     run_bench(first)
     first.close()
     saved = a_segmentation.GetNodeReference(ROLE).GetText()
-    work((5, 10, 10), "closed")
+    work((5, 10, 10), first_end)
     wanted = work((9, 6, 12), None)
     again = Workbench(scene, a_worker, tmp_path)
     again.select(an_oblique_volume, a_segmentation, segment)
