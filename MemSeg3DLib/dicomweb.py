@@ -224,7 +224,8 @@ def _report(answer: requests.Response) -> dict[str, Any] | None:
 
 def _is_a_page(answer: requests.Response) -> bool:
     """True for words that are no report of DICOMweb, such as the page on which a gateway asks for a password."""
-    return bool(answer.content.strip()) and "dicom+xml" not in answer.headers.get("Content-Type", "")
+    is_xml = "dicom+xml" in answer.headers.get("Content-Type", "") or b"<NativeDicomModel" in answer.content[:1000]
+    return bool(answer.content.strip()) and not is_xml
 
 
 def _unconfirmed(server: DicomWebServer, instances: dict[str, str], report: dict[str, Any]) -> list[str]:

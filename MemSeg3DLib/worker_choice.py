@@ -155,10 +155,17 @@ class WorkerChoice:
         self._confirmed |= {host}
         self._settings.set(_HOSTS, json.dumps(sorted(self._confirmed)))
 
+    @property
+    def confirmed_hosts(self) -> frozenset[str]:
+        """Hosts that images may go to without being asked again."""
+        return self._confirmed
+
     def forget_hosts(self) -> None:
-        """Ask again before the next upload."""
+        """Images may go to no other computer any more: a remote worker is no longer the chosen one."""
         self._confirmed = frozenset()
         self._settings.remove(_HOSTS)
+        if self.plan.mode is Mode.REMOTE:
+            self.mode = Mode.NONE.value
 
     def source(self) -> WorkerSource:
         """The worker that was chosen; a local one starts with its first client. Raises WorkerError."""

@@ -34,6 +34,7 @@ class WorkerSection(Section):
         self.on(self.ui.remoteRadio, "clicked()", lambda: self.choose("remote"))
         self.on(self.ui.useButton, "clicked()", self._use_remote)
         self.on(self.ui.testButton, "clicked()", self._test)
+        self.on(self.ui.withdrawButton, "clicked()", self._withdraw)
         self.on(self.ui.caButton, "clicked()", self._choose_ca_file)
         self._stop_listening = self._choice.changed.connect(self._told)
 
@@ -49,6 +50,7 @@ class WorkerSection(Section):
         self.ui.localGroup.setVisible(mode == "local")
         self.ui.remoteGroup.setVisible(mode == "remote")
         self.ui.testButton.setEnabled(not self._line.is_busy)
+        self.ui.withdrawButton.setEnabled(bool(self._choice.confirmed_hosts))
         self.environment.show()
 
     def tick(self) -> None:
@@ -83,6 +85,7 @@ class WorkerSection(Section):
         if not ask(_("Send images to another computer"), question):
             return False
         self._choice.confirm_host(host)
+        self.show()
         return True
 
     def _fill(self) -> None:
@@ -107,6 +110,15 @@ class WorkerSection(Section):
         if not self.confirm_host():
             self.context.say("warning", _("Nothing will be sent before you have confirmed the host."))
         self._changed()
+
+    def _withdraw(self) -> None:
+        hosts = ", ".join(sorted(self._choice.confirmed_hosts))
+        question = _("Send nothing more to {hosts}? A run there is cancelled; segments and rounds stay.")
+        if ask(_("Withdraw permission"), question.format(hosts=hosts)):
+            self.workbench.cancel()
+            self._choice.forget_hosts()
+            self.show()
+            self._changed()
 
     def _take_remote(self) -> None:
         self._choice.set_remote(

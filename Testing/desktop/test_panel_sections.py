@@ -219,6 +219,25 @@ def test_a_remote_host_is_named_before_anything_may_be_sent(slicer_session: Sess
     assert "Confirm first" in user.texts("error")
 
 
+def test_a_permission_to_send_images_can_be_withdrawn(slicer_session: Session) -> None:
+    user = Clinician(slicer_session)
+    user.load()
+    user.panel.worker.choose("remote")
+    assert not user.widget("withdrawButton").enabled
+    user.widget("urlEdit").setText("https://worker.hospital.example:8443")
+    user.widget("useButton").click()
+    assert user.application.choice.host_to_confirm() is None
+    slicer_session.dialogs.answer = False
+    user.widget("withdrawButton").click()
+    assert user.application.choice.host_to_confirm() is None, "No was answered"
+    slicer_session.dialogs.answer = True
+    user.widget("withdrawButton").click()
+    assert user.application.choice.mode == "none"
+    user.panel.worker.choose("remote")
+    assert user.application.choice.host_to_confirm() == "worker.hospital.example:8443"
+    assert not user.widget("withdrawButton").enabled
+
+
 def test_a_token_is_not_stored_unless_asked(slicer_session: Session) -> None:
     user = Clinician(slicer_session)
     user.panel.worker.choose("remote")

@@ -293,7 +293,9 @@ def test_a_page_of_a_gateway_is_no_receipt(a_file: Path, status: int) -> None:
                 call()
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"error": "queued"}', report("1.2.3")])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"error": "queued"}', report("1.2.3"), b"<?xml version='1.0'?><NativeDicomModel/>"]
+)
 def test_what_a_pacs_does_not_confirm_is_told(a_file: Path, body: bytes) -> None:
     with a_server_that_answers(Answer(202, body)) as url:
         (told,) = store(DicomWebServer(url), [a_file]).warnings
