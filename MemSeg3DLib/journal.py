@@ -171,22 +171,30 @@ class RecoveryJournal:
             if line["type"] == "round":
                 applied.append(line["round"])
                 undone.clear()
-            # A step of a round whose own line found no space on the disk must not take another one's place.
-            elif line["type"] == "undo" and applied and applied[-1]["id"] == line["round"]:
-                undone.append(applied.pop())
+            # By id: a round's own line may have found no space on the disk, and after a recovery the scene's last round
+            # need not be the file's.
+            elif line["type"] == "undo":
+                gone = [one for one in applied if one["id"] == line["round"]]
+                applied = [one for one in applied if one["id"] != line["round"]]
+                undone += gone
             elif line["type"] == "redo" and undone and undone[-1]["id"] == line["round"]:
                 applied.append(undone.pop())
         return applied
 
-    def sittings(self) -> list[set[str]]:
-        """Ids of the rounds that each writer made, oldest first: a new one begins after an end, and after a crash."""
-        ids: list[set[str]] = [set()]
+    def sittings(self) -> list[dict[str, bool]]:
+        """What each writer left, oldest first: the ids of rounds that it went over, and whether they were applied then.
+
+        A new writer begins after an end, and after a crash.
+        """
+        result: list[dict[str, bool]] = [{}]
         for line in self.lines():
             if line["type"] == "round":
-                ids[-1].add(str(line["round"]["id"]))
-            elif line["type"] in {*_ENDS, "resumed"} and ids[-1]:
-                ids.append(set())
-        return [one for one in ids if one]
+                result[-1][str(line["round"]["id"])] = True
+            elif line["type"] in ("undo", "redo"):
+                result[-1][str(line["round"])] = line["type"] == "redo"
+            elif line["type"] in {*_ENDS, "resumed"}:
+                result.append({})
+        return [one for one in result if one]
 
     def _last_byte(self) -> bytes:
         with self.path.open("rb") as file:

@@ -101,8 +101,14 @@ class LeftRounds:
         return node, count
 
     def forget(self, left: Recoverable) -> None:
-        """Delete a journal."""
-        self._journal(left).delete()
+        """Delete a journal; what the scene holds of its rounds is written anew, since it may be in no file yet."""
+        journal = self._journal(left)
+        owner = _owner_of(journal, self._owners())
+        history = None if owner is None else self._controller.history(owner)
+        journal.delete()
+        if history is not None and history.journal is journal:
+            for record in history.applied:
+                journal.append({"type": "round", "round": record.to_json()})
 
     def in_use(self) -> list[Path]:
         """The journals of the segmentations in the scene."""

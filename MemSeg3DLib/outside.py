@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import vtk
 
 from MemSeg3DLib.grids import Grid, labelmap_of, read_segment
+from MemSeg3DLib.packing import bounding_extent
 from MemSeg3DLib.scene import volume_array
-from MemSeg3DLib.transforms import ijk_to_local_matrix, to_numpy, transform_points
+from MemSeg3DLib.transforms import ijk_to_local_matrix, linear_between, to_numpy, transform_points
 
 AT_ONCE = 1_000_000
 """Voxels that are held against the volume at a time, to bound memory."""
@@ -38,7 +40,10 @@ def _beyond(segmentation_node: Any, segment_id: str, volume_node: Any) -> tuple[
     own = _own_grid(labelmap_of(segmentation_node, segment_id))
     if own is None:
         return 0, 0
-    found = np.argwhere(read_segment(segmentation_node, segment_id, own, own.whole))
+    mask = read_segment(segmentation_node, segment_id, own, own.whole)
+    tight = bounding_extent(mask)
+    if tight is None:
+        return 0, 0
     to_ijk = np.linalg.inv(ijk_to_local_matrix(volume_node))
     transforms = segmentation_node.GetParentTransformNode(), volume_node.GetParentTransformNode()
     size = np.array(volume_array(volume_node).shape[::-1])
@@ -48,8 +53,14 @@ def _beyond(segmentation_node: Any, segment_id: str, volume_node: Any) -> tuple[
         there = transform_points(*transforms, local) @ to_ijk[:3, :3].T + to_ijk[:3, 3]
         return int(np.any((there < -0.5 - ROUNDING) | (there > size - 0.5 + ROUNDING), axis=1).sum())
 
-    beyond = sum(count(found[start : start + AT_ONCE]) for start in range(0, len(found), AT_ONCE))
-    return beyond, len(found)
+    total = int(np.count_nonzero(mask))
+    corners = np.array(list(itertools.product(*((low, high - 1) for low, high in tight))))
+    # Between two grids that lie linearly to each other, a box whose corners are inside is inside.
+    if linear_between(*transforms) is not None and not count(corners):
+        return 0, total
+    step = max(1, AT_ONCE // max(1, mask[0].size))
+    slabs = (np.argwhere(mask[k : k + step]) + np.array((k, 0, 0)) for k in range(*tight[0], step))
+    return sum(count(found) for found in slabs if len(found)), total
 
 
 def _own_grid(labelmap: Any) -> Grid | None:

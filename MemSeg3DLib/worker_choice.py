@@ -153,7 +153,9 @@ class WorkerChoice:
     def confirm_host(self, host: str) -> None:
         """The user has said that images may go to this host."""
         self._confirmed |= {host}
-        self._settings.set(_HOSTS, json.dumps(sorted(self._confirmed)))
+        # Another Slicer may have withdrawn what this one still holds: that must not come back by the way.
+        stored = frozenset(_listed(self._settings.get(_HOSTS, "[]")))
+        self._settings.set(_HOSTS, json.dumps(sorted(stored | {host})))
 
     @property
     def confirmed_hosts(self) -> frozenset[str]:
@@ -164,8 +166,8 @@ class WorkerChoice:
         """Images may go to no other computer any more: a remote worker is no longer the chosen one."""
         self._confirmed = frozenset()
         self._settings.remove(_HOSTS)
-        if self.plan.mode is Mode.REMOTE:
-            self.mode = Mode.NONE.value
+        mode = Mode.NONE if self.plan.mode is Mode.REMOTE else self.plan.mode
+        self._change(mode=mode, withdrawals=self.plan.withdrawals + 1)
 
     def source(self) -> WorkerSource:
         """The worker that was chosen; a local one starts with its first client. Raises WorkerError."""

@@ -42,3 +42,5 @@ class WorkerPlan:
     retention_hours: float = 24.0
     deletes_on_close: bool = False
     installed: Path | None = None
+    withdrawals: int = 0
+    """Grows whenever the user withdraws a permission, so that no client from before is taken for this plan's."""

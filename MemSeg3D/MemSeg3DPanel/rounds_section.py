@@ -122,14 +122,25 @@ class RoundsSection(Section):
 
     def _recover(self) -> None:
         known = set(_segmentations())
+        back, offered, refused = 0, sum(left.rounds for left in self._left), None
         for left in list(self._left):
-            self.workbench.recover(left)
-            self._left.remove(left)
+            try:
+                back += self.workbench.recover(left)
+            except RoundError as error:
+                # What does not fit must not bar the way to the others.
+                refused = error
+            else:
+                self._left.remove(left)
         self._show_recovery()
         for new in [one for one in _segmentations() if one not in known]:
             # A scene that was never saved gets its segments back in a segmentation of their own.
             self._segments.open(self.workbench.volume_node, slicer.mrmlScene.GetNodeByID(new))
-        self.context.say("info", _("The rounds are back in the scene: look at them, then save the scene."))
+        if refused is not None and not back:
+            raise refused
+        told = _("The rounds are back in the scene: look at them, then save the scene.")
+        if back < offered:
+            told = _("{back} of {offered} rounds are back, the others do not fit: look at them, then save the scene.")
+        self.context.say("info", told.format(back=back, offered=offered))
 
     def _forget(self) -> None:
         for left in list(self._left):

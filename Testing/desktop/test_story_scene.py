@@ -6,8 +6,15 @@ from pathlib import Path
 
 from desktop.clinician import Clinician
 from desktop.session import MODULES, Session, a_slicer
+from lib.scenes import a_ball, voxels_of, write_ball
+from lib.test_rounds import do_round
 
+from MemSeg3DLib.journal import RecoveryJournal
 from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.recovery import ATTRIBUTE
+from MemSeg3DLib.rounds import RoundHistory
+from MemSeg3DLib.scene import add_segmentation, volume_array
+from MemSeg3DLib.segment_writer import SegmentWriter
 
 
 def test_the_scene_is_closed_in_mid_run(clinician: Clinician) -> None:
@@ -66,6 +73,36 @@ def test_after_a_crash_the_rounds_are_offered_and_come_back(tmp_path: Path, a_wo
         assert (user.voxels() == before).all(), "and the user is shown what came back"
         assert [entry.kind for entry in user.bench.prompts()] == ["box"]
         assert not user.widget("recoveryFrame").visible
+
+
+def test_rounds_that_do_not_fit_bar_no_others_from_coming_back(clinician: Clinician) -> None:
+    journals, volume = clinician.application.choice.home.journals, clinician.volume
+    journals.mkdir(parents=True, exist_ok=True)
+    shape = volume_array(volume).shape
+    nodes = {}
+    for name in ("aa", "bb"):
+        node = add_segmentation(clinician.session.scene, volume, name)
+        history = RoundHistory(node, RecoveryJournal(journals / f"{name}.journal"))
+        node.GetSegmentation().AddEmptySegment("one", "one")
+        do_round(history, volume, node, "one", a_ball(shape, (60, 16, 16), 5.0), f"of {name}")
+        clinician.session.scene.RemoveNode(node)
+        nodes[name] = add_segmentation(clinician.session.scene, volume, name)
+        nodes[name].SetAttribute(ATTRIBUTE, name)
+        nodes[name].GetSegmentation().AddEmptySegment("one", "one")
+    # What was painted meanwhile is no longer what the round of this one started from.
+    writer = SegmentWriter(nodes["aa"], volume, ["one"])
+    write_ball(writer, "one", a_ball(shape, (50, 16, 16), 4.0))
+    writer.close()
+    clinician.panel.enter()
+    assert "1 round" in clinician.widget("recoveryLabel").text
+    clinician.widget("recoverButton").click()
+    assert "1 of 2 rounds are back" in clinician.ui.messageLabel.text
+    assert voxels_of(volume, nodes["bb"], "one").any()
+    assert clinician.widget("recoveryFrame").visible, "the other is still offered, and can be discarded"
+    clinician.widget("recoverButton").click()
+    assert "does not fit" in clinician.ui.messageLabel.text
+    clinician.widget("forgetButton").click()
+    assert not clinician.widget("recoveryFrame").visible
 
 
 def test_damaged_rounds_are_set_aside_only_where_the_user_agrees_and_work_goes_on(clinician: Clinician) -> None:

@@ -13,6 +13,7 @@ import pytest
 from lib.scenes import make_volume
 from lib.workers import DroppingProxy, Outcome, poll_until, run_to_end
 
+from MemSeg3DLib import addresses
 from MemSeg3DLib.chosen_worker import ChosenWorker
 from MemSeg3DLib.home import Home
 from MemSeg3DLib.local_worker import LocalWorker
@@ -123,6 +124,46 @@ def test_the_next_round_goes_to_the_worker_that_is_chosen_then(
     assert requests_of(first)[before:] == []
     assert any("rounds" in one for one in requests_of(second))
     assert outcome.failed == []
+    assert len(outcome.finished) == 2
+
+
+def test_after_permission_was_withdrawn_nothing_goes_there_unless_it_is_given_again(
+    monkeypatch: pytest.MonkeyPatch,
+    a_chosen_controller: RunController,
+    a_choice: WorkerChoice,
+    a_worker: LocalWorker,
+    second: DroppingProxy,
+    a_long_volume: Any,
+    a_long_segmentation: Any,
+) -> None:
+    # As if this worker ran on another computer, which has to be confirmed.
+    monkeypatch.setattr(addresses, "is_loopback", lambda url: False)
+    outcome = Outcome(a_chosen_controller)
+    choose(a_choice, second, a_worker)
+    host = a_choice.host_to_confirm()
+    assert host
+    a_choice.confirm_host(host)
+    box = a_box(a_long_volume, a_long_segmentation, 60)
+    a_chosen_controller.start(request_of(a_long_volume, a_long_segmentation, box))
+    run_to_end(a_chosen_controller)
+    before = len(requests_of(second))
+    assert (before > 0, outcome.failed) == (True, [])
+    a_choice.forget_hosts()
+    a_choice.mode = "remote"
+    voxels = np.random.default_rng(1).integers(0, 500, (9, 20, 22)).astype(np.int16)
+    other = make_volume(voxels, spacing=(1.0, 1.0, 1.0))
+    segmentation = add_segmentation(other.GetScene(), other)
+    add_segment(segmentation, "lesion")
+    again = a_box(other, segmentation, 4)
+    a_chosen_controller.hint(other, segmentation, [again], {})
+    a_chosen_controller.start(request_of(other, segmentation, again))
+    run_to_end(a_chosen_controller)
+    assert requests_of(second)[before:] == []
+    assert [one.error.code for one in outcome.failed] == ["not_confirmed"]
+    a_choice.confirm_host(host)
+    a_chosen_controller.start(request_of(other, segmentation, again))
+    run_to_end(a_chosen_controller)
+    assert [str(one.error) for one in outcome.failed[1:]] == []
     assert len(outcome.finished) == 2
 
 
