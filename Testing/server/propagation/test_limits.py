@@ -100,6 +100,24 @@ def test_a_box_in_space_within_limits_cuts_nothing_outside_of_them() -> None:
     assert slices(session) == [*range(2, 10), *range(14, 26), *range(31, 38)]
 
 
+@pytest.mark.parametrize("away", [PointPrompt(1, (34, 20, 22), False), MaskPrompt(1, 0, 34, np.zeros((40, 44), bool))])
+def test_what_takes_away_beyond_a_box_in_space_does_not_open_it(away: Prompt) -> None:
+    session = a_session()
+    finish(session.begin("1", [Box3DPrompt(1, 0, (10, 8, 10), (29, 32, 34)), away]))
+    assert slices(session) == list(range(8, 32))
+    finish(session.begin("2", [PointPrompt(1, (25, 20, 22))]))
+    assert slices(session) == list(range(8, 32))
+
+
+def test_what_takes_away_beyond_the_reach_does_not_extend_it() -> None:
+    session = Session(VOLUME, ThresholdNetwork(), Options(window=(0.0, 110.0), reach=0.5))
+    finish(session.begin("1", [BOX, PointPrompt(1, (34, 20, 22), False)]))
+    alone = Session(VOLUME, ThresholdNetwork(), Options(window=(0.0, 110.0), reach=0.5))
+    finish(alone.begin("1", [BOX]))
+    assert slices(session) == slices(alone)
+    assert max(slices(session)) < 30
+
+
 @pytest.mark.parametrize(
     ("limits", "words"),
     [

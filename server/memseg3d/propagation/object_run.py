@@ -203,6 +203,9 @@ class ObjectRun:
                 pixels = np.asarray(self.view.volume.slice(axis, index))
                 mask &= ~denied(before, clicks, self.view.framing.spacing, self._known_near(index), pixels)
         mask = obeyed(self._tissue.on(mask, axis, index), self.plan.slices[index], axis, index)
+        if self.plan.confined is not None and not self.plan.confined[0] <= index <= self.plan.confined[1]:
+            # Only what takes away stands here; a click beside the object would leave the rest of it.
+            mask = np.zeros(shape, bool)
         if np.array_equal(mask, found):
             return result
         self._conditioning.correct(index, mask)

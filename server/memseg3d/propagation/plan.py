@@ -188,8 +188,12 @@ def intervals_of(conditioning: Sequence[int], limits: tuple[int, int]) -> list[I
         return []
     below: list[int | None] = [None, *conditioning]
     above: list[int | None] = [*conditioning, None]
+    first, last = limits
+    # What only takes away may stand beyond the limits: the way to it ends at them, too.
     intervals = [
-        Interval(low, high, limits[0] if low is None else low + 1, limits[1] if high is None else high - 1)
+        Interval(
+            low, high, first if low is None else max(low + 1, first), last if high is None else min(high - 1, last)
+        )
         for low, high in zip(below, above, strict=True)
     ]
     return [interval for interval in intervals if interval.first <= interval.last]
