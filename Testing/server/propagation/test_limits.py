@@ -118,6 +118,34 @@ def test_what_takes_away_beyond_the_reach_does_not_extend_it() -> None:
     assert max(slices(session)) < 30
 
 
+def test_tissue_that_a_click_adds_ends_at_the_sessions_first_and_last_slice() -> None:
+    """A grey bar beside the object: the click's tissue goes on further than the session."""
+    voxels = np.full(ROD.shape, 10, np.int16)
+    voxels[10:31, 12:28, 14:30] = 100
+    voxels[8:33, 17:23, 31:36] = 45
+    options = Options(window=(0.0, 110.0), first=10, last=30)
+    session = Session(Volume(voxels, (2.0, 1.0, 1.0)), ThresholdNetwork(), options)
+    finish(session.begin("1", [BoxPrompt(1, 0, (20, 8, 10), (20, 32, 29))]))
+    finish(session.begin("2", [PointPrompt(1, (20, 20, 33))]))
+    assert session.labelmap(1)[10, 20, 33]
+    assert slices(session) == list(range(10, 31))
+
+
+def test_after_a_turn_nothing_stays_beyond_the_sessions_first_and_last_slice() -> None:
+    session = Session(VOLUME, ThresholdNetwork(), Options(window=(0.0, 110.0), first=14, last=20))
+    finish(session.begin("1", [BoxPrompt(1, 1, (0, 18, 10), (39, 18, 34))]))
+    assert slices(session) == list(range(2, 38))
+    finish(session.begin("2", [BoxPrompt(1, 0, (16, 8, 10), (16, 32, 34))]))
+    assert slices(session) == list(range(14, 21))
+
+
+def test_a_drawing_of_another_axis_ends_at_the_sessions_first_and_last_slice() -> None:
+    session = Session(VOLUME, ThresholdNetwork(), Options(window=(0.0, 110.0), first=14, last=20))
+    finish(session.begin("1", [MaskPrompt(1, 1, 18, ROD[:, 18])]))
+    finish(session.begin("2", [BoxPrompt(1, 0, (16, 8, 10), (16, 32, 34))]))
+    assert slices(session) == list(range(14, 21))
+
+
 @pytest.mark.parametrize(
     ("limits", "words"),
     [

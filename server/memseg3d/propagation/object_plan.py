@@ -53,11 +53,11 @@ def plan_object(
     plan = plan_round(known, slices, limits, before is None, moved, stirred(earlier_crossed, crossed, axis))
     if before is not None and content and not plan.withdrew:
         plan = within_ends(plan, min(content), max(content), before.cuts)
-    confined_to = None if limits == whole else limits
+    confined_to = None if limits == (0, volume.shape[axis] - 1) else limits
     places = {id(prompt): place for place, prompt in enumerate(prompts)}
     told = {index: max(places[id(each)] for each in slices[index]) for index in slices}
     plan = replace(plan, confined=confined_to, held={index: said[index] for index in held})
-    plan = replace(plan, crossings=crossed, told=told)
+    plan = replace(plan, crossings=crossed, told=told, session=whole)
     if bounds is None:
         return plan
     return limited(plan, bounds, axis, lambda index: bool(labels.slice(axis, index).any()))

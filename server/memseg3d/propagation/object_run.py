@@ -238,6 +238,8 @@ class ObjectRun:
 
     def _left_out(self, index: int, mask: np.ndarray) -> np.ndarray:
         """A slice's mask with what its strokes, drawings of other axes and clicked tissue say of single voxels."""
+        if self.plan.session is not None and not self.plan.session[0] <= index <= self.plan.session[1]:
+            return np.zeros_like(mask)
         if index not in self.plan.slices:
             mask = self._tissue.on(mask, self.view.axis, index)
         for crossing in self.plan.crossings_on(index):

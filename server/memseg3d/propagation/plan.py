@@ -63,6 +63,8 @@ class Plan:
     withdrew: bool = False
     confined: tuple[int, int] | None = None
     """First and last slice between which the object may lie at all; None: anywhere."""
+    session: tuple[int, int] | None = None
+    """First and last slice of the session's options: beyond them not even what was drawn holds; None: all slices."""
     limits: SliceLimits | None = None
     """Outside of them the round changes no voxel."""
     held: Slices = field(default_factory=dict)
