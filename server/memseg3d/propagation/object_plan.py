@@ -11,7 +11,7 @@ from memseg3d.propagation.limits import SliceLimits, confinement
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.plan import Plan, limited, plan_round, within_ends
 from memseg3d.propagation.prompt_sets import by_slice, held_only, within_limits
-from memseg3d.propagation.prompts import Prompt
+from memseg3d.propagation.prompts import Prompt, is_drawing
 from memseg3d.propagation.reach import within_reach
 from memseg3d.propagation.states import ObjectState
 from memseg3d.propagation.volume import Volume
@@ -51,7 +51,9 @@ def plan_object(
     crossed = crossings(prompts, axis, volume.shape)
     earlier_crossed = crossed if before is None else crossings(before.prompts, axis, volume.shape)
     plan = plan_round(known, slices, limits, before is None, moved, stirred(earlier_crossed, crossed, axis))
-    if before is not None and content and not plan.withdrew:
+    outlined = any(is_drawing(prompt) for prompt in plan.added)
+    if before is not None and content and not plan.withdrew and not outlined:
+        # Clicks correct ends that the user has seen; what is outlined anew may be larger than all that was found.
         plan = within_ends(plan, min(content), max(content), before.cuts)
     confined_to = None if limits == (0, volume.shape[axis] - 1) else limits
     places = {id(prompt): place for place, prompt in enumerate(prompts)}
