@@ -84,6 +84,9 @@ class ObjectRun:
             return
         self._tissue = self._clicked(alone=True)
         for index in slices:
+            if index in self.plan.lost and index in self.plan.decode:
+                # Memory of it shows what the prompt that is gone has found.
+                continue
             if self._conditioning.can_recall(index):
                 if self._conditioning.recall(index):
                     yield []
@@ -250,9 +253,11 @@ class ObjectRun:
     def _decoded(self, index: int, prompts: list[Prompt]) -> Generator[list[SliceDone], None, SliceLogits]:
         """Decode one slice; where clicks alone leave the region open, one step for each region that is tried."""
         framing, shape = self.view.framing, self.view.slice_shape
-        last, neighbour = self._last.result(index), self._neighbour(index)
+        # What a prompt that was taken away has found here, or brought to the slice beside, is no guess at the others.
+        has_lost = index in self.plan.lost
+        last, neighbour = (None, None) if has_lost else (self._last.result(index), self._neighbour(index))
         says_anew = is_drawing(prompts[-1]) and not isinstance(prompts[-1], MaskPrompt)
-        if last is None and not says_anew and any(each != index for each in self._conditioning.known):
+        if last is None and not has_lost and not says_anew and any(each != index for each in self._conditioning.known):
             # Propagation has judged this slice as well: that it found nothing is what the clicks correct.
             last = SliceLogits.of_mask(np.zeros(shape, bool))
         if self.plan.added and not self._corrects_with_prior and all(sign_of(each) is not None for each in prompts):
@@ -284,9 +289,11 @@ class ObjectRun:
         return self._unpacked(index) if index in self.masks else self._last.mask(index)
 
     def _known_extent(self, index: int) -> Extent | None:
-        """The box of the object's mask on the slice, else on its nearest conditioning slice."""
-        nearest = sorted(self._conditioning.known, key=lambda each: abs(each - index))[:1]
-        found = (self._last.extent(at) for at in [index, *nearest])
+        """The box of the object's mask on the slice, else on its nearest conditioning slice, if no prompt was lost."""
+        lost = self.plan.lost
+        known = [at for at in self._conditioning.known if at not in lost]
+        nearest = sorted(known, key=lambda each: abs(each - index))[:1]
+        found = (self._last.extent(at) for at in [index, *nearest] if at not in lost)
         return next((extent for extent in found if extent is not None), None)
 
     def _neighbour(self, index: int) -> tuple[int, SliceLogits] | None:

@@ -19,7 +19,7 @@ from memseg3d.propagation.object_plan import plan_object
 from memseg3d.propagation.object_run import ObjectRun
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.plan import Slices
-from memseg3d.propagation.prompt_sets import propagation_axis
+from memseg3d.propagation.prompt_sets import lost_slices, propagation_axis
 from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.records import ObjectChange
 from memseg3d.propagation.staged import StagedObject
@@ -66,6 +66,8 @@ class ObjectTools:
         if before is not None and drawn_elsewhere(before.prompts, axis) != drawn_elsewhere(prompts, axis):
             before = None
         plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
+        earlier = [] if state is None else state.prompts
+        plan = replace(plan, lost=frozenset(lost_slices(earlier, prompts, axis, self.volume.shape[axis])))
         view = self.view(axis, plan.slices, state)
         known = ({}, {}) if before is None else (before.kept, before.qualities)
         last = LastRound(view, labels, *known)

@@ -75,6 +75,8 @@ class Plan:
     """Of each prompted slice the place of its newest prompt among the object's: what is drawn later counts there."""
     changed: frozenset[int] = frozenset()
     """Slices whose prompts changed, those that lost their last one included."""
+    lost: frozenset[int] = frozenset()
+    """Slices that lost a prompt: what was found on them tells nothing of what is asked for now."""
     ends_moved: tuple[bool, bool] = (False, False)
     """At the low and the high end the object may now end elsewhere: the last round's slices tell nothing of that."""
     is_afresh: bool = False
@@ -126,15 +128,15 @@ def plan_round(
     )
     if afresh:
         return Plan(after, decode, intervals, changed=frozenset(changed), ends_moved=(True, True), is_afresh=True)
-    known = {prompt.id for prompts in before.values() for prompt in prompts}
-    added = tuple(prompt for prompts in after.values() for prompt in prompts if prompt.id not in known)
-    kept = {prompt.id for prompts in after.values() for prompt in prompts}
+    known = {prompt.id: prompt for prompts in before.values() for prompt in prompts}
+    kept = {prompt.id: prompt for prompts in after.values() for prompt in prompts}
+    added = tuple(each for prompts in after.values() for each in prompts if known.get(each.id) != each)
     return Plan(
         after,
         decode,
         intervals,
         added,
-        withdrew=not known <= kept,
+        withdrew=any(kept.get(name) != prompt for name, prompt in known.items()),
         changed=frozenset(changed),
         ends_moved=ends_moved,
     )

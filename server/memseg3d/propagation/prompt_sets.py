@@ -89,6 +89,14 @@ def by_slice(prompts: Sequence[Prompt], axis: int) -> dict[int, list[Prompt]]:
     return dict(sorted(result.items(), key=lambda each: not any(is_positive(prompt) for prompt in each[1])))
 
 
+def lost_slices(before: Sequence[Prompt], now: Sequence[Prompt], axis: int, count: int) -> set[int]:
+    """Slices across `axis` that lost a prompt of `before`: all `count` of them if it was drawn across another axis."""
+    gone = [prompt for prompt in before if prompt not in now]
+    if any(is_drawing(prompt) and prompt.axis != axis for prompt in gone):
+        return set(range(count))
+    return {index for prompt in gone for index in slices_of(prompt, axis)}
+
+
 def within_limits(slices: Mapping[int, list[Prompt]], limits: tuple[int, int]) -> dict[int, list[Prompt]]:
     """The prompted slices without what a stroke on another view says beyond the session's first and last slice.
 
