@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from memseg3d.propagation.limits import SliceLimits, limits_from_json
 from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import Box3DPrompt, BoxPrompt, MaskPrompt, PointPrompt, Prompt, PromptError
+from memseg3d.propagation.prompts import (
+    Box3DPrompt,
+    BoxPrompt,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    PromptError,
+    ScribblePrompt,
+)
 from memseg3d.propagation.session import Session
 from memseg3d.propagation.volume import Volume
 
@@ -44,6 +52,23 @@ def test_limits_hold_for_their_round_alone() -> None:
     finish(session.begin("1", [BOX], limits={1: SliceLimits(0, 15, 24)}))
     finish(session.begin("2", [PointPrompt(1, (22, 20, 22))]))
     assert slices(session) == list(range(15, 38)), "only what the click can change is computed anew"
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_stroke_on_another_view_holds_beyond_the_limits_of_its_round_from_the_next_one_on(positive: bool) -> None:
+    session = a_session()
+    stroke = ScribblePrompt(1, 1, ((16, 20, 33), (34, 20, 33)), (1, 1, 1), ROD.shape)
+    finish(session.begin("1", [BOX, stroke], limits={1: SliceLimits(0, 15, 24)}))
+    assert slices(session) == list(range(15, 25))
+    restored = a_session()
+    restored.restore(json.loads(json.dumps(session.records())))
+    for each in (session, restored):
+        finish(each.begin("2", [PointPrompt(1, (22, 14, 16), positive)]))
+        assert each.labelmap(1)[16:35, 20, 33].all()
+        assert slices(each) == list(range(15, 38))
+        finish(each.begin("3", [BoxPrompt(1, 0, (24, 8, 10), (24, 32, 34))]))
+        assert slices(each)[-1] == 37
+    assert restored.objects == session.objects
 
 
 def test_a_correction_leaves_what_lies_outside_as_it_is() -> None:

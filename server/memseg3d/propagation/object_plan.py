@@ -13,7 +13,7 @@ from memseg3d.propagation.plan import Plan, limited, plan_round, within_ends
 from memseg3d.propagation.prompt_sets import by_slice, held_only, within_limits
 from memseg3d.propagation.prompts import Prompt, is_drawing
 from memseg3d.propagation.reach import within_reach
-from memseg3d.propagation.states import ObjectState
+from memseg3d.propagation.states import ObjectState, waiting_slices
 from memseg3d.propagation.volume import Volume
 
 
@@ -38,6 +38,12 @@ def plan_object(
     slices = {index: each for index, each in said.items() if index not in held}
     known = {} if before is None else within_limits(before.slices, whole)
     known = {index: each for index, each in known.items() if index not in held or each != said[index]}
+    if before is not None:
+        known = {index: each for index, each in known.items() if index not in before.waiting}
+    kept = {} if before is None else before.kept
+    for index in waiting_slices(before, prompts, axis, bounds) - kept.keys() - content:
+        # Remembered as it is, the slice would say that the object is absent there.
+        slices.pop(index, None)
     reached = within_reach(slices, whole, axis, options.reach, volume)
     confined = confinement(prompts, axis, volume.shape[axis])
     moved = (False, False)
@@ -60,6 +66,13 @@ def plan_object(
     told = {index: max(places[id(each)] for each in slices[index]) for index in slices}
     plan = replace(plan, confined=confined_to, held={index: said[index] for index in held})
     plan = replace(plan, crossings=crossed, told=told, session=whole)
-    if bounds is None:
-        return plan
-    return limited(plan, bounds, axis, lambda index: bool(labels.slice(axis, index).any()))
+    if bounds is not None:
+        plan = limited(plan, bounds, axis, lambda index: bool(labels.slice(axis, index).any()))
+    return plan if before is None else _with_waiting(plan, before)
+
+
+def _with_waiting(plan: Plan, before: ObjectState) -> Plan:
+    """The plan with the prompts of slices that waited for this round among those that it adds."""
+    late = [prompt for index in plan.decode if index in before.waiting for prompt in plan.slices[index]]
+    added = {prompt.id: prompt for prompt in (*plan.added, *late)}
+    return replace(plan, added=tuple(added.values()))

@@ -18,6 +18,7 @@ from memseg3d.propagation.window import Window
 class ObjectState:
     """prompts: the object's own, in order. axis: its propagation axis. qualities: of the slices with foreground across
     it. kept: what memory holds of its conditioning slices across it. cuts: where limits of rounds have cut it.
+    waiting: slices with prompts that no round has decoded yet, as its limits left them out.
     """
 
     axis: int
@@ -27,6 +28,7 @@ class ObjectState:
     qualities: dict[int, float] = field(default_factory=dict)
     kept: dict[int, KeptSlice] = field(default_factory=dict)
     cuts: frozenset[int] = frozenset()
+    waiting: frozenset[int] = frozenset()
 
     @property
     def slices(self) -> dict[int, list[Prompt]]:
@@ -82,6 +84,24 @@ def after_change(
             kept.pop(index, None)
         else:
             kept[index] = each
-    return ObjectState(
-        change.axis, ObjectSummary(change.voxels, change.checksum), change.window, prompts, qualities, kept, cuts
+    summary = ObjectSummary(change.voxels, change.checksum)
+    waiting = waiting_slices(before, prompts, change.axis, limits)
+    return ObjectState(change.axis, summary, change.window, prompts, qualities, kept, cuts, waiting)
+
+
+def waiting_slices(
+    before: ObjectState | None, prompts: Sequence[Prompt], axis: int, limits: SliceLimits | None
+) -> frozenset[int]:
+    """Slices whose prompts a round leaves to the next one, as they lie beyond its limits.
+
+    before: the object as the last round left it; prompts: its own after the round; axis: of propagation then.
+    """
+    if limits is None or limits.axis != axis:
+        return frozenset()
+    same = before if before is not None and before.axis == axis else None
+    known, waiting = (same.slices, same.waiting) if same is not None else ({}, frozenset())
+    return frozenset(
+        index
+        for index, said in by_slice(prompts, axis).items()
+        if not limits.first <= index <= limits.last and (index in waiting or known.get(index) != said)
     )
