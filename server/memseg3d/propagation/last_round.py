@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -21,12 +21,19 @@ class LastRound:
     """Read only, and told by the closed rounds alone: what else was computed since the worker started plays no part."""
 
     def __init__(
-        self, view: View, labels: LabelVolume, kept: Mapping[int, KeptSlice], qualities: Mapping[int, float]
+        self,
+        view: View,
+        labels: LabelVolume,
+        kept: Mapping[int, KeptSlice],
+        qualities: Mapping[int, float],
+        forgotten: Collection[int] = (),
     ) -> None:
         """labels: the object's labelmap, not to be changed. kept: of its conditioning slices, by index on the axis.
-        qualities: predicted, of the slices that hold some of it.
+        qualities: predicted, of the slices that hold some of it. forgotten: slices of the axis whose memory was kept
+        and does not count any more.
         """
         self.kept = kept
+        self.forgotten = forgotten
         self.labels = labels
         self.qualities = qualities
         self._view = view

@@ -69,7 +69,7 @@ class ObjectRun:
 
     def kept(self) -> dict[int, KeptSlice | None]:
         """What the round changes of the kept conditioning slices; None where a slice is none any more."""
-        return self._conditioning.changes(self.plan.slices)
+        return dict.fromkeys(self._last.forgotten) | self._conditioning.changes(self.plan.slices)
 
     def memories(self) -> Memories:
         """What the next round can make use of; it goes without as well."""

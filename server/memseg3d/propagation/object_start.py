@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from memseg3d.propagation.prompts import Prompt
 from memseg3d.propagation.records import ObjectChange
 from memseg3d.propagation.staged import StagedObject
 from memseg3d.propagation.states import ObjectState
-from memseg3d.propagation.view import View, first_region, window_of_object
+from memseg3d.propagation.view import View, first_region, window_of_object, window_prompts
 from memseg3d.propagation.volume import Volume
 from memseg3d.propagation.window import Window
 
@@ -65,12 +65,18 @@ class ObjectTools:
         before = state if state is not None and state.axis == axis and state.prompts else None
         if before is not None and drawn_elsewhere(before.prompts, axis) != drawn_elsewhere(prompts, axis):
             before = None
+        lost: Collection[int] = ()
+        if state is not None:
+            lost = lost_slices(state.prompts, prompts, axis, self.volume.shape[axis])
+        if state is not None and state.has_lost_window(prompts):
+            # Seen through another window, nothing that was found tells anything.
+            state, before, lost = replace(state, window=None), None, range(self.volume.shape[axis])
         plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
-        earlier = [] if state is None else state.prompts
-        plan = replace(plan, lost=frozenset(lost_slices(earlier, prompts, axis, self.volume.shape[axis])))
+        plan = replace(plan, lost=frozenset(lost))
         view = self.view(axis, plan.slices, state)
         known = ({}, {}) if before is None else (before.kept, before.qualities)
-        last = LastRound(view, labels, *known)
+        forgotten = sorted(state.kept) if before is None and state is not None and state.axis == axis else ()
+        last = LastRound(view, labels, *known, forgotten)
         options = self.options if tolerance is None else replace(self.options, tolerance=tolerance)
         run = ObjectRun(number, view, plan, last, memories, options)
         if not options.consensus:
@@ -82,19 +88,22 @@ class ObjectTools:
         info = self.network.info
         crop = self.options.region == "crop" or (self.options.region == "auto" and info.prefers_crop)
         framing = Framing(self.volume.slice_shape(axis), self.volume.slice_spacing(axis), info.image_size, crop)
-        windows = [self.window]
-        if info.channels == 2:
-            own = state.window if state is not None and state.prompts else None
-            windows.append(own or self._object_window(axis, slices, framing) or self.window)
-        return View(self.volume, axis, framing, tuple(windows), self.store)
+        if info.channels != 2:
+            return View(self.volume, axis, framing, (self.window,), self.store)
+        if state is not None and state.prompts and state.window is not None:
+            own, told = state.window, state.window_from
+        else:
+            own, told = self._object_window(axis, slices, framing)
+        return View(self.volume, axis, framing, (self.window, own), self.store, told)
 
-    def _object_window(self, axis: int, slices: Slices, framing: Framing) -> Window | None:
+    def _object_window(self, axis: int, slices: Slices, framing: Framing) -> tuple[Window, tuple[str, ...]]:
+        """The object's own window, and the ids of the prompts that tell it: else the session's, and none."""
         for index, prompts in slices.items():
             region, _ = first_region(framing, axis, index, prompts, None)
             window = window_of_object(self.volume, axis, index, prompts, region)
             if window is not None:
-                return window
-        return None
+                return window, tuple(str(prompt.id) for prompt in window_prompts(prompts))
+        return self.window, ()
 
 
 def applied(staged: StagedObject, labels: LabelVolume, delta: Delta) -> ObjectChange:
@@ -102,4 +111,5 @@ def applied(staged: StagedObject, labels: LabelVolume, delta: Delta) -> ObjectCh
     labels.apply(delta)
     own = staged.view.windows[1] if len(staged.view.windows) > 1 else None
     summary = labels.voxels(), labels.checksum()
-    return ObjectChange(staged.view.axis, delta, staged.qualities, *summary, own, staged.kept())
+    told = staged.view.window_from
+    return ObjectChange(staged.view.axis, delta, staged.qualities, *summary, own, told, staged.kept())

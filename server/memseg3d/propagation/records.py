@@ -21,6 +21,7 @@ class ObjectChange:
 
     qualities: predicted quality of the slices across `axis` that were computed, None where the slice is empty now.
     voxels, checksum: of the labelmap after the round. window: the object's own window, where the network takes one.
+    window_from: ids of the prompts that told it.
     kept: what memory holds of the conditioning slices that the round decoded, None for those that are none any more.
     """
 
@@ -30,6 +31,7 @@ class ObjectChange:
     voxels: int
     checksum: str
     window: Window | None = None
+    window_from: tuple[str, ...] = ()
     kept: dict[int, KeptSlice | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -41,6 +43,7 @@ class ObjectChange:
             "voxels": self.voxels,
             "checksum": self.checksum,
             "window": None if self.window is None else [self.window.low, self.window.high],
+            "window_from": list(self.window_from),
             "kept": {str(index): None if each is None else each.to_json() for index, each in self.kept.items()},
         }
 
@@ -58,6 +61,8 @@ class ObjectChange:
             voxels=int(data["voxels"]),
             checksum=str(data["checksum"]),
             window=None if data["window"] is None else Window(*data["window"]),
+            # Older workers did not say: their windows stand as long as the object has prompts.
+            window_from=tuple(str(name) for name in data.get("window_from", ())),
             # Older workers kept nothing: their conditioning slices are remembered from the labelmap.
             kept={
                 int(index): None if each is None else KeptSlice.from_json(each)

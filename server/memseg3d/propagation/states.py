@@ -16,7 +16,8 @@ from memseg3d.propagation.window import Window
 
 @dataclass(frozen=True)
 class ObjectState:
-    """prompts: the object's own, in order. axis: its propagation axis. qualities: of the slices with foreground across
+    """prompts: the object's own, in order; window_from: ids of those that its window was derived from, none where this
+    is not known. axis: its propagation axis. qualities: of the slices with foreground across
     it. kept: what memory holds of its conditioning slices across it. cuts: where limits of rounds have cut it.
     waiting: slices with prompts that no round has decoded yet, as its limits left them out.
     """
@@ -24,6 +25,7 @@ class ObjectState:
     axis: int
     summary: ObjectSummary
     window: Window | None
+    window_from: tuple[str, ...] = ()
     prompts: list[Prompt] = field(default_factory=list)
     qualities: dict[int, float] = field(default_factory=dict)
     kept: dict[int, KeptSlice] = field(default_factory=dict)
@@ -34,6 +36,10 @@ class ObjectState:
     def slices(self) -> dict[int, list[Prompt]]:
         """Prompts of each conditioning slice."""
         return by_slice(self.prompts, self.axis)
+
+    def has_lost_window(self, prompts: Sequence[Prompt]) -> bool:
+        """Whether a prompt that its window was derived from is not among `prompts`, as they are now."""
+        return any(each.id in self.window_from and each not in prompts for each in self.prompts)
 
     def suggestion(self) -> Suggestion | None:
         """The slice with foreground and without a prompt whose mask has the lowest predicted quality."""
@@ -86,7 +92,7 @@ def after_change(
             kept[index] = each
     summary = ObjectSummary(change.voxels, change.checksum)
     waiting = waiting_slices(before, prompts, change.axis, limits)
-    return ObjectState(change.axis, summary, change.window, prompts, qualities, kept, cuts, waiting)
+    return ObjectState(change.axis, summary, change.window, change.window_from, prompts, qualities, kept, cuts, waiting)
 
 
 def waiting_slices(

@@ -11,9 +11,8 @@ import numpy as np
 from memseg3d.network.seam import Features
 from memseg3d.propagation.features import FeatureStore
 from memseg3d.propagation.framing import Framing
-from memseg3d.propagation.parts import extent_of, newest_box
+from memseg3d.propagation.parts import box_of, extent_of
 from memseg3d.propagation.prompts import (
-    LassoPrompt,
     MaskPrompt,
     PointPrompt,
     Prompt,
@@ -32,13 +31,14 @@ _CLICK_RADIUS = 3.0
 
 @dataclass(frozen=True)
 class View:
-    """windows: one a channel of the network's input."""
+    """windows: one a channel of the network's input. window_from: ids of the prompts that told the object's own."""
 
     volume: Volume
     axis: int
     framing: Framing
     windows: tuple[Window, ...]
     store: FeatureStore
+    window_from: tuple[str, ...] = ()
 
     @property
     def slice_shape(self) -> tuple[int, int]:
@@ -88,25 +88,32 @@ def window_of_object(volume: Volume, axis: int, index: int, prompts: Sequence[Pr
     return object_window(pixels[inside], around.ravel())
 
 
+def window_prompts(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Of the prompts of one slice those that tell the object's own window: the newest mask, else the newest drawing,
+    else all positive clicks and strokes.
+    """
+    drawn = [prompt for prompt in prompts if is_drawing(prompt)]
+    masks = [prompt for prompt in drawn if isinstance(prompt, MaskPrompt)]
+    if drawn:
+        return [masks[-1] if masks else drawn[-1]]
+    return [each for each in prompts if isinstance(each, PointPrompt | StrokePrompt) and each.positive]
+
+
 def _inside(prompts: Sequence[Prompt], axis: int, index: int, shape: tuple[int, int]) -> np.ndarray:
     """Boolean (rows, columns): the mask, else the lasso or the box's ellipse, else what positive clicks and strokes
     cover.
     """
-    drawn = [prompt for prompt in prompts if is_drawing(prompt)]
-    masks = [prompt.mask for prompt in drawn if isinstance(prompt, MaskPrompt)]
-    if masks:
-        return masks[-1]
-    if drawn and isinstance(drawn[-1], LassoPrompt):
-        return drawn[-1].cover.on(axis, index)
-    box = newest_box(drawn, axis, index)
-    if box is not None:
-        return _ellipse(box.centre, (_ELLIPSE * box.height / 2, _ELLIPSE * box.width / 2), shape)
     inside = np.zeros(shape, bool)
-    for prompt in prompts:
-        if isinstance(prompt, PointPrompt) and prompt.positive:
+    for prompt in window_prompts(prompts):
+        box = box_of(prompt, axis, index)
+        if isinstance(prompt, MaskPrompt):
+            inside |= prompt.mask
+        elif isinstance(prompt, PointPrompt):
             inside |= _ellipse(in_plane(prompt.position, axis), (_CLICK_RADIUS, _CLICK_RADIUS), shape)
-        elif isinstance(prompt, StrokePrompt) and prompt.positive:
+        elif isinstance(prompt, StrokePrompt):
             inside |= prompt.cover.on(axis, index)
+        elif box is not None:
+            inside |= _ellipse(box.centre, (_ELLIPSE * box.height / 2, _ELLIPSE * box.width / 2), shape)
     return inside
 
 
