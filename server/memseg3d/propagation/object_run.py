@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from memseg3d.propagation.agreement import settles
+from memseg3d.propagation.boxed import boxed
 from memseg3d.propagation.calibration import Judge
 from memseg3d.propagation.carried_tissue import CarriedTissue, carried_tissue
 from memseg3d.propagation.conditioning import Conditioning, Memories
@@ -194,10 +195,10 @@ class ObjectRun:
         return [index for index in content if not plan.confined[0] <= index <= plan.confined[1]]
 
     def _obeyed(self, index: int, result: SliceLogits) -> SliceLogits:
-        """The decoded slice within what its new clicks allow; where that differs, it is also what memory holds."""
+        """The decoded slice as its box and its new clicks ask; where that differs, it is also what memory holds."""
         shape, axis = self.view.slice_shape, self.view.axis
         before, found = self._last.mask(index), result.mask(shape)
-        mask = bounded(self._edit, before, found)
+        mask = bounded(self._edit, before, boxed(result, self.plan.slices[index], axis, index, shape))
         points = [prompt for prompt in self.plan.slices[index] if isinstance(prompt, PointPrompt)]
         if len(points) == len(self.plan.slices[index]) and not any(point.positive for point in points):
             fresh = [point for point in points if point in self.plan.added]
