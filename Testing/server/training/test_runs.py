@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 
+from memseg3d.network.loading import load_network
 from memseg3d.network.nano import NanoConfig
 from memseg3d.training import logs
-from memseg3d.training.checkpoints import load_state
+from memseg3d.training.checkpoints import load_state, save_mean
 from memseg3d.training.clip_cache import CachedClips
 from memseg3d.training.clip_stream import ClipStream, Position, StreamSettings, starting_positions
 from memseg3d.training.clips import Clip, ClipSettings, SyntheticClips
@@ -337,6 +341,26 @@ def test_weights_that_no_run_can_go_on_from_are_refused(tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(b"no weights at all")
     with pytest.raises(ValueError, match="no weights that a training run wrote"):
         Trainer(tmp_path / "other", CONFIG, SETTINGS, weights=tmp_path / "noise")
+
+
+def test_the_mean_of_two_checkpoints_tells_which_they_were_and_loads(tmp_path: Path) -> None:
+    first, second, into = (tmp_path / name for name in ("first.safetensors", "second.safetensors", "mean.safetensors"))
+    for path, steps in ((first, 2), (second, 4)):
+        a_run(tmp_path / "run", steps=steps)
+        (tmp_path / "run" / f"{CONFIG.name}.safetensors").rename(path)
+    save_mean(first, second, into)
+    one, two, mean = (load_file(path) for path in (first, second, into))
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+    for name in one:
+        assert torch.allclose(mean[name].float(), (one[name].float() + two[name].float()) / 2, atol=1e-3)
+    assert load_network(into).info.image_size == CONFIG.image_size
+    with safe_open(into, "pt") as file:
+        facts = json.loads(file.metadata()["memseg3d.training"])
+    assert [each["steps"] for each in facts["mean_of"]] == [2, 4]
+    assert facts["mean_of"][1]["sha256"] == hashlib.sha256(second.read_bytes()).hexdigest()
+    Trainer(tmp_path / "other", replace(CONFIG, key_width=32), replace(SETTINGS, steps=2)).run()
+    with pytest.raises(ValueError, match="different networks"):
+        save_mean(first, tmp_path / "other" / f"{CONFIG.name}.safetensors", into)
 
 
 def test_the_card_tells_every_chapter_of_a_run(tmp_path: Path) -> None:

@@ -109,6 +109,22 @@ def sheet(
 
 
 @app.command()
+def mean(
+    first: Annotated[Path, typer.Argument(help="Weights of a run.")],
+    second: Annotated[Path, typer.Argument(help="Later weights of the same run.")],
+    into: Annotated[Path, typer.Option(help="The file to write.")],
+) -> None:
+    """Write the mean of two checkpoints of one run, which forgets less of the first than the second does."""
+    from memseg3d.training.checkpoints import save_mean
+
+    try:
+        save_mean(first, second, into)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(f"Wrote {into}")
+
+
+@app.command()
 def release(
     folder: Annotated[Path, typer.Option(help="Folder of the training run.")] = Path("runs/nano"),
     models: Annotated[Path, typer.Option(help="Where the weights and their card go.")] = Path("Resources/Models"),

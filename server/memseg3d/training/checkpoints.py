@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -56,6 +57,32 @@ def state_of_weights(path: Path, config: NanoConfig) -> dict[str, Any]:
     if replace(made_for, ending=config.ending, calibration=config.calibration) != config:
         raise ValueError(f"{path} holds weights of a network of other sizes.")
     return {"network": weights, "average": dict(weights), "step": step, "seconds": seconds, **kept}
+
+
+def save_mean(first: Path, second: Path, into: Path) -> None:
+    """Write the mean of two checkpoints of one run, with the facts of `second` and which two they were.
+
+    The mean of a network before and after it was trained on other data keeps more of what it could do before than the
+    later one alone (Wortsman et al., Robust fine-tuning of zero-shot models, arXiv 2109.01903). Raises ValueError where
+    a file is none that a run wrote, or their networks differ.
+    """
+    found = []
+    for path in (first, second):
+        try:
+            with safe_open(path, "pt") as file:
+                words = file.metadata() or {}
+                facts, config = json.loads(words["memseg3d.training"]), NanoConfig.from_json(words["memseg3d.config"])
+                weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"{path} holds no weights that a training run wrote.") from error
+        found.append((weights, facts, replace(config, ending=None, calibration=None)))
+    (one, _, config), (other, facts, other_config) = found
+    if config != other_config:
+        raise ValueError(f"{first} and {second} hold weights of different networks.")
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (first, second)]
+    steps = [each["steps"] for _, each, _ in found]
+    facts["mean_of"] = [{"sha256": digest, "steps": step} for digest, step in zip(digests, steps, strict=True)]
+    save_weights(into, config, {name: (one[name] + other[name]) / 2 for name in one}, facts)
 
 
 def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
