@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +101,10 @@ class _DoesNotFit(Exception):
 
 def _steps(history: RoundHistory, left: dict[str, bool]) -> list[tuple[RoundRecord, bool]]:
     """The scene's own rounds that were undone (False) or redone (True) since it was saved."""
-    steps: list[tuple[RoundRecord, bool]] = []
-    for record in reversed(history.applied):
-        if left.get(record.id, True):
-            break
-        steps.append((record, False))
-    for record in [] if steps else history.undone:
-        if not left.get(record.id, False):
-            break
-        steps.append((record, True))
-    return steps
+    undone = list(takewhile(lambda record: not left.get(record.id, True), reversed(history.applied)))
+    if undone:
+        return [(record, False) for record in undone]
+    return [(record, True) for record in takewhile(lambda record: left.get(record.id, False), history.undone)]
 
 
 def _stepped(segmentation_node: Any, grid: Grid, steps: list[tuple[RoundRecord, bool]]) -> dict[str, str]:

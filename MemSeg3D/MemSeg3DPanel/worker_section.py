@@ -118,7 +118,6 @@ class WorkerSection(Section):
             self.workbench.cancel()
             self._choice.forget_hosts()
             self.show()
-            self._changed()
 
     def _take_remote(self) -> None:
         self._choice.set_remote(

@@ -44,19 +44,18 @@ def state_of_weights(path: Path, config: NanoConfig) -> dict[str, Any]:
 
     Raises ValueError where the file is none that a run wrote, or is of a network of other sizes than `config`.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            words = file.metadata() or {}
-            facts, made_for = json.loads(words["memseg3d.training"]), NanoConfig.from_json(words["memseg3d.config"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        kept = {name: facts[name] for name in ("volumes", "history")}
-        step, seconds = facts["steps"], 3600 * facts["hours"]
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"{path} holds no weights that a training run wrote.") from error
+    weights, facts, made_for = _weights_of_run(path)
     # What was fitted to the trained heads afterwards is no matter here.
-    if replace(made_for, ending=config.ending, calibration=config.calibration) != config:
+    if made_for != _unfitted(config):
         raise ValueError(f"{path} holds weights of a network of other sizes.")
-    return {"network": weights, "average": dict(weights), "step": step, "seconds": seconds, **kept}
+    kept = {name: facts[name] for name in ("volumes", "history")}
+    return {
+        "network": weights,
+        "average": dict(weights),
+        "step": facts["steps"],
+        "seconds": 3600 * facts["hours"],
+        **kept,
+    }
 
 
 def save_mean(first: Path, second: Path, into: Path) -> None:
@@ -66,23 +65,32 @@ def save_mean(first: Path, second: Path, into: Path) -> None:
     later one alone (Wortsman et al., Robust fine-tuning of zero-shot models, arXiv 2109.01903). Raises ValueError where
     a file is none that a run wrote, or their networks differ.
     """
-    found = []
-    for path in (first, second):
-        try:
-            with safe_open(path, "pt") as file:
-                words = file.metadata() or {}
-                facts, config = json.loads(words["memseg3d.training"]), NanoConfig.from_json(words["memseg3d.config"])
-                weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise ValueError(f"{path} holds no weights that a training run wrote.") from error
-        found.append((weights, facts, replace(config, ending=None, calibration=None)))
-    (one, _, config), (other, facts, other_config) = found
+    one, earlier, config = _weights_of_run(first)
+    other, facts, other_config = _weights_of_run(second)
     if config != other_config:
         raise ValueError(f"{first} and {second} hold weights of different networks.")
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (first, second)]
-    steps = [each["steps"] for _, each, _ in found]
-    facts["mean_of"] = [{"sha256": digest, "steps": step} for digest, step in zip(digests, steps, strict=True)]
-    save_weights(into, config, {name: (one[name] + other[name]) / 2 for name in one}, facts)
+    both = ((first, earlier), (second, facts))
+    of = [{"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "steps": each["steps"]} for path, each in both]
+    mean = {name: (one[name].float() + other[name].float()) / 2 for name in one}
+    save_weights(into, config, mean, facts | {"mean_of": of})
+
+
+def _weights_of_run(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], NanoConfig]:
+    """Weights, facts of their run, and their network without the rules that were fitted to it. Raises ValueError."""
+    try:
+        with safe_open(path, "pt") as file:
+            words = file.metadata() or {}
+            facts, config = json.loads(words["memseg3d.training"]), NanoConfig.from_json(words["memseg3d.config"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if missing := {"volumes", "history", "steps", "hours"} - facts.keys():
+            raise KeyError(*missing)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} holds no weights that a training run wrote.") from error
+    return weights, facts, _unfitted(config)
+
+
+def _unfitted(config: NanoConfig) -> NanoConfig:
+    return replace(config, ending=None, calibration=None)
 
 
 def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
