@@ -28,8 +28,23 @@ def deepest_points(region: Tensor, generator: torch.Generator) -> Tensor:
     return torch.stack([flat % size, flat // size], 1).float()
 
 
-def boxes(truth: Tensor, generator: torch.Generator, jitter: float = 0.06) -> Tensor:
-    """Inclusive boxes of masks, their sides moved outward by up to `jitter` (a little inward): (B, 2, 2) as (x, y)."""
+TIGHT, LOOSE = 0.06, 0.35
+"""How far a careful and a hurried user's box may lie outside of the object, as shares of its size, on every side."""
+HURRIED = 0.4
+"""Share of the boxes that are drawn in a hurry."""
+
+
+def _room(batch: int, generator: torch.Generator) -> Tensor:
+    """How loosely each user of a batch draws a box: (B,)."""
+    drawn = torch.rand(2, batch, generator=generator)
+    return torch.where(drawn[0] < HURRIED, TIGHT + (LOOSE - TIGHT) * drawn[1], torch.tensor(TIGHT))
+
+
+def boxes(truth: Tensor, generator: torch.Generator, jitter: Tensor | float) -> Tensor:
+    """Inclusive boxes of masks, every side moved outward by up to `jitter`, one for all or (B,), or a little inward.
+
+    Shapes: truth (B, 1, S, S) -> (B, 2, 2) as (x, y).
+    """
     batch, size = truth.shape[0], truth.shape[-1]
     mask = truth[:, 0] > 0
     index = torch.arange(size, dtype=torch.float32)
@@ -40,7 +55,9 @@ def boxes(truth: Tensor, generator: torch.Generator, jitter: float = 0.06) -> Te
     y0 = torch.where(rows, index, far).amin(1)
     y1 = torch.where(rows, index, -1.0).amax(1)
     width, height = x1 - x0 + 1, y1 - y0 + 1
-    moved = torch.rand((batch, 4), generator=generator) * 1.3 * jitter - 0.3 * jitter
+    outward = torch.as_tensor(jitter)[..., None]
+    inward = 0.3 * outward.clamp(max=TIGHT)
+    moved = torch.rand((batch, 4), generator=generator) * (outward + inward) - inward
     low = torch.stack([x0 - moved[:, 0] * width, y0 - moved[:, 1] * height], 1)
     high = torch.stack([x1 + moved[:, 2] * width, y1 + moved[:, 3] * height], 1)
     return torch.stack([low, high], 1).clamp(0, size - 1)
@@ -53,7 +70,7 @@ def first_prompts(truth: Tensor, generator: torch.Generator) -> Prompts:
     labels = torch.full((batch, 4), PAD)
     draw = torch.rand(batch, generator=generator)
     with_box, with_click = draw < 0.75, draw >= 0.6
-    points[:, :2] = boxes(truth, generator)
+    points[:, :2] = boxes(truth, generator, _room(batch, generator))
     labels[:, 0] = torch.where(with_box, BOX_START, PAD)
     labels[:, 1] = torch.where(with_box, BOX_END, PAD)
     inside = truth > 0
