@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from memseg3d.network.nano import NanoConfig
 
 
-def write_rule(name: str, weights: tuple[float, float, float], checkpoint: Path, out: Path) -> None:
+def write_rule(name: str, weights: tuple[float, ...], checkpoint: Path, out: Path) -> None:
     """The checkpoint with `weights`, to three digits, as field `name` of its configuration; may write onto itself."""
     with safe_open(checkpoint, "pt") as file:
         metadata: dict[str, str] = file.metadata()

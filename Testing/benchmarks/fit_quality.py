@@ -1,8 +1,8 @@
 """Fits what a predicted quality is worth (memseg3d.propagation.calibration) to a network, on synthetic volumes alone.
 
-    memseg3d evaluate hold-out --model WEIGHTS --volumes out/hold-out/volumes --out out/hold-out
-    python Testing/benchmarks/fit_quality.py WEIGHTS out/hold-out/volumes [--into OUT]
+    python Testing/benchmarks/fit_quality.py WEIGHTS out/fitting [--into OUT]
 
+The volumes are those that `fit_ending.py` has made: the hold-out stays held out.
 The robot's box and two clicks on every target, without calibration; each slice that was not prompted tells its
 predicted quality, how far propagation has come, and its IoU with the truth. Logistic regression gives the weights.
 Printed are calibration error, bias and the mean rank correlation within a round, of the predictions as they are and

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -106,6 +108,13 @@ def test_a_checkpoint_comes_back(a_network: NanoNetwork, tmp_path) -> None:
     assert again.config == a_network.config
     for name, tensor in a_network.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor.half().float())
+
+
+def test_a_rule_of_another_version_is_left_out() -> None:
+    now = NanoConfig(ending=(1.0, 2.0, 3.0, 4.0), calibration=(1.0, 2.0, 3.0))
+    assert NanoConfig.from_json(now.to_json()) == now
+    before = now.to_json().replace("[1.0, 2.0, 3.0, 4.0]", "[1.0, 2.0, 3.0]")
+    assert NanoConfig.from_json(before) == replace(now, ending=None)
 
 
 def test_a_foreign_configuration_is_refused() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memseg3d.propagation.ending import Tissue, never_ends, probability_of_end, tissue_ends
+from memseg3d.propagation.ending import Tissue, chance_of_end, never_ends, tissue_ends
 from memseg3d.propagation.object_run import ObjectRun
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt
@@ -18,7 +18,7 @@ from memseg3d.propagation.volume import Volume
 
 from .conftest import ThresholdNetwork
 
-WEIGHTS = (4.2, -6.1, 1.5)
+RULE = (4.2, -6.1, -2.0, 1.6)
 MASK = np.ones((20, 20), bool)
 
 
@@ -36,7 +36,7 @@ def test_the_same_tissue_is_near_and_another_one_far(slices: np.ndarray) -> None
 
 
 def test_the_object_ends_where_tissue_and_quality_say_so(slices: np.ndarray) -> None:
-    has_ended = tissue_ends(WEIGHTS, MASK, 0, lambda index: slices[index])
+    has_ended = tissue_ends(RULE, MASK, 0, lambda index: slices[index])
     assert not has_ended(1, MASK, 0.6)
     assert has_ended(2, MASK, 0.6)
     # A mask that the network trusts goes on, as through a lesion.
@@ -45,8 +45,8 @@ def test_the_object_ends_where_tissue_and_quality_say_so(slices: np.ndarray) -> 
 
 def test_an_absent_slice_beyond_makes_the_end_likelier_the_nearer_it_is(slices: np.ndarray) -> None:
     doubtful = 0.88
-    assert not tissue_ends(WEIGHTS, MASK, 0, lambda at: slices[0 if at == 0 else 2])(5, MASK, doubtful)
-    knowing = tissue_ends(WEIGHTS, MASK, 0, lambda at: slices[0 if at == 0 else 2], absent=10)
+    assert not tissue_ends(RULE, MASK, 0, lambda at: slices[0 if at == 0 else 2])(5, MASK, doubtful)
+    knowing = tissue_ends(RULE, MASK, 0, lambda at: slices[0 if at == 0 else 2], absent=10)
     assert [knowing(index, MASK, doubtful) for index in (1, 3, 7, 9)] == [False, False, True, True]
 
 
@@ -55,13 +55,31 @@ def test_an_absent_slice_beyond_makes_the_end_likelier_the_nearer_it_is(slices: 
 def test_constant_tissue_is_no_obstacle(level: float, kind: type) -> None:
     if kind is np.int16 and abs(level) > 32_767:
         pytest.skip("no number of this type")
-    has_ended = tissue_ends(WEIGHTS, MASK, 0, lambda _: np.full((20, 20), level, kind))
+    has_ended = tissue_ends(RULE, MASK, 0, lambda _: np.full((20, 20), level, kind))
     assert not has_ended(1, MASK, 0.6)
 
 
-def test_probability_rises_with_distance_and_falls_with_quality() -> None:
-    assert probability_of_end(WEIGHTS, 0.8, 0.5) > probability_of_end(WEIGHTS, 0.2, 0.5)
-    assert probability_of_end(WEIGHTS, 0.5, 0.9) < probability_of_end(WEIGHTS, 0.5, 0.3)
+def test_a_mask_that_leaves_the_one_before_it_is_likelier_beyond_the_end(slices: np.ndarray) -> None:
+    doubtful = 0.88
+    moved = np.roll(MASK & (np.arange(20) < 10), 8, axis=1)
+    for found, expected in ((moved, False), (MASK, True), (~moved, True)):
+        has_ended = tissue_ends(RULE, MASK, 0, lambda at: slices[0 if at == 0 else 2])
+        assert not has_ended(1, moved, doubtful)
+        assert has_ended(2, found, doubtful) == expected
+
+
+def test_few_pixels_are_far_from_their_own_tissue_by_chance_alone(slices: np.ndarray) -> None:
+    tissue = Tissue.of(slices[0][MASK])
+    draws = np.random.default_rng(1).normal(100, 5, (50, 6))
+    assert np.mean([tissue.distance(values) for values in draws]) < 0.05
+    assert tissue.distance(draws[0] + 60) > 0.5
+
+
+def test_the_chance_rises_with_distance_and_falls_with_quality_and_overlap() -> None:
+    assert chance_of_end(RULE, 0.8, 0.5, 1) > chance_of_end(RULE, 0.2, 0.5, 1)
+    assert chance_of_end(RULE, 0.5, 0.9, 1) < chance_of_end(RULE, 0.5, 0.3, 1)
+    assert chance_of_end(RULE, 0.5, 0.9, 1) < chance_of_end(RULE, 0.5, 0.9, 0.5)
+    assert chance_of_end((1e6, 0, 0, 0), 1, 0, 0) == pytest.approx(1)
 
 
 def test_without_a_rule_nothing_ends() -> None:
@@ -73,7 +91,7 @@ def test_what_lies_beyond_the_end_is_not_remembered(a_ball: Volume, a_box: BoxPr
     voxels = a_ball.voxels.copy()
     voxels[16:][voxels[16:] == 100] = 220
     network = ThresholdNetwork()
-    network.info = dataclasses.replace(network.info, ending=(20.0, 0.0, -5.0))
+    network.info = dataclasses.replace(network.info, ending=(20.0, 0.0, 0.0, -5.0))
     options = Options.from_json({"window": [0, 110], "bidirectional": mode})
     remembered: list[int] = []
 

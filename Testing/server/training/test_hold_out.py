@@ -62,6 +62,13 @@ def test_the_same_volumes_are_made_again(a_hold_out: Path, tmp_path: Path) -> No
     assert json.loads((again / "MANIFEST.json").read_text()) == json.loads((a_hold_out / "MANIFEST.json").read_text())
 
 
+def test_another_seed_makes_other_volumes(a_hold_out: Path, tmp_path: Path) -> None:
+    others = make_hold_out(tmp_path / "others", volumes=2 * len(WORLDS), seed=5)
+    own, other = (json.loads((folder / "MANIFEST.json").read_text()) for folder in (a_hold_out, others))
+    assert own.keys() == other.keys()
+    assert not {words["sha256"] for words in own.values()} & {words["sha256"] for words in other.values()}
+
+
 def test_volumes_that_were_written_stay(a_hold_out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (a_hold_out / "MANIFEST.json").read_bytes()
     monkeypatch.setattr(hold_out, "WORLDS", {})

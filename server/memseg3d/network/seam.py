@@ -37,9 +37,9 @@ class NetworkInfo:
     """True where `decode` uses the last round's logits on slices without a prompt (SAM 2 was not trained so)."""
     corrects_with_prior: bool = True
     """False where clicks on a tracked slice are better decoded from memory alone than from the slice's last logits."""
-    ending: tuple[float, float, float] | None = None
-    """Weights of grey values' distance, of predicted quality, and the constant, of the rule that says where an object
-    ends (`propagation/ending.py`); None: no rule fits this network's quality head.
+    ending: tuple[float, float, float, float] | None = None
+    """Weights of grey values' distance, of predicted quality, of the share within the mask before, and the constant, of
+    the rule that says where an object ends (`propagation/ending.py`); None: no rule fits this network's quality head.
     """
     calibration: tuple[float, float, float] | None = None
     """Weights of predicted quality's logit, of the way from the nearest prompted slice, and the constant, of the rule

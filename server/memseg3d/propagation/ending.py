@@ -1,9 +1,10 @@
-"""Where an object ends: the tissue under the mask is no longer that of the prompted slice, and quality is low.
+"""Where an object ends: other tissue under the mask than on the prompted slice, low quality, a mask that has moved on.
 
 A mask that has slid into a neighbour agrees with the slice before it, so memory alone does not see the end. A logistic
-rule over two figures does: the Kolmogorov-Smirnov distance between the grey values under the mask and those on the
-slice that propagation started from, and the predicted quality. A checkpoint carries the rule that fits its own quality
-head (`Testing/benchmarks/fit_ending.py`, synthetic volumes alone); one without it never ends an object this way.
+rule over three figures does: the Kolmogorov-Smirnov distance between the grey values under the mask and those on the
+slice that propagation started from, the predicted quality, and the share of the mask that lies within the mask before
+it. A checkpoint carries the rule that fits its own quality head (`Testing/benchmarks/fit_ending.py`, synthetic volumes
+alone); one without it never ends an object this way.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Rule = tuple[float, float, float, float]
+"""Weights of the grey values' distance, of the predicted quality and of the share within the mask before; constant."""
 BINS = 24
-LIKELY = 0.6
-"""Probability of being beyond the object's end from which propagation stops."""
+LIKELY = 0.2
+"""Chance that a slice is the first beyond the object's end, from which propagation stops there."""
 
 HasEnded = Callable[[int, np.ndarray, float], bool]
 """Slice, its mask (rows, columns) and predicted quality -> whether the object has ended before it."""
@@ -39,8 +42,9 @@ class Tissue:
         return cls(low - half, high + half, _cumulative(values, low - half, high + half))
 
     def distance(self, values: np.ndarray) -> float:
-        """Kolmogorov-Smirnov distance to other grey values, 0 to 1."""
-        return float(np.abs(_cumulative(values, self.low, self.high) - self.cumulative).max())
+        """Kolmogorov-Smirnov distance to other grey values, less what their number alone explains: 0 to 1."""
+        found = float(np.abs(_cumulative(values, self.low, self.high) - self.cumulative).max())
+        return max(0.0, found - len(values) ** -0.5)
 
 
 def never_ends(_index: int, _mask: np.ndarray, _quality: float) -> bool:
@@ -49,7 +53,7 @@ def never_ends(_index: int, _mask: np.ndarray, _quality: float) -> bool:
 
 
 def tissue_ends(
-    weights: tuple[float, float, float],
+    rule: Rule,
     mask: np.ndarray,
     start: int,
     pixels: Callable[[int], np.ndarray],
@@ -57,20 +61,27 @@ def tissue_ends(
 ) -> HasEnded:
     """The rule for one direction from slice `start` with its mask (rows, columns), not empty. pixels: slice -> grey
     values (rows, columns). absent: a slice further on that is known to lie beyond the end; None: there is none.
+
+    It is to be asked of slice after slice, each once: it remembers the last mask.
     """
     tissue = Tissue.of(np.asarray(pixels(start))[mask])
+    before = mask
 
     def has_ended(index: int, found: np.ndarray, quality: float) -> bool:
+        nonlocal before
         distance = tissue.distance(np.asarray(pixels(index))[found])
-        probability = probability_of_end(weights, distance, quality)
-        return (probability if absent is None else _before(absent, start, index, probability)) > LIKELY
+        within = float(np.count_nonzero(found & before)) / float(np.count_nonzero(found))
+        before = found
+        chance = chance_of_end(rule, distance, quality, within)
+        return (chance if absent is None else _before(absent, start, index, chance)) > LIKELY
 
     return has_ended
 
 
-def probability_of_end(weights: tuple[float, float, float], distance: float, quality: float) -> float:
-    """Probability that a slice lies beyond the object's end. weights: of distance and quality, and the constant."""
-    return 1.0 / (1.0 + math.exp(-(weights[0] * distance + weights[1] * quality + weights[2])))
+def chance_of_end(rule: Rule, distance: float, quality: float, within: float) -> float:
+    """Probability that a slice is the first beyond the object's end, if the one before was not."""
+    logit = rule[0] * distance + rule[1] * quality + rule[2] * within + rule[3]
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -50.0), 50.0)))
 
 
 def _before(absent: int, start: int, index: int, probability: float) -> float:

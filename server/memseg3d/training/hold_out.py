@@ -49,10 +49,13 @@ class Candidate:
     traits: frozenset[str]
 
 
-def make_hold_out(folder: Path, volumes: int = VOLUMES, say: Callable[[str], None] = lambda _: None) -> Path:
+def make_hold_out(
+    folder: Path, volumes: int = VOLUMES, say: Callable[[str], None] = lambda _: None, seed: int = SEED
+) -> Path:
     """Write the hold-out into `folder` as a data folder (MANIFEST.json and a folder for each case); returns `folder`.
 
     A folder that has its manifest is taken as it is. volumes: about so many, the same number of every kind of world.
+    seed: another one makes other volumes, to fit rules on.
     """
     manifest = folder / "MANIFEST.json"
     if manifest.is_file():
@@ -63,7 +66,7 @@ def make_hold_out(folder: Path, volumes: int = VOLUMES, say: Callable[[str], Non
     for number in range(max(1, round(volumes / len(WORLDS)))):
         for kind in WORLDS:
             name = f"{kind}-{number}"
-            stack, image, world = _volume(kind, number)
+            stack, image, world = _volume(kind, number, seed)
             chosen = _choose(candidates(image, world), seen)
             if not chosen:
                 continue
@@ -80,8 +83,8 @@ def make_hold_out(folder: Path, volumes: int = VOLUMES, say: Callable[[str], Non
     return folder
 
 
-def _volume(kind: str, number: int) -> tuple[Stack, NDArray[Any], World]:
-    rng = np.random.default_rng([SEED, zlib.crc32(kind.encode()), number])
+def _volume(kind: str, number: int, seed: int) -> tuple[Stack, NDArray[Any], World]:
+    rng = np.random.default_rng([seed, zlib.crc32(kind.encode()), number])
     step = STEPS[(number + zlib.crc32(kind.encode())) % len(STEPS)]
     stack = Stack(round(DEPTH / step), CANVAS, step)
     world = WORLDS[kind][0](rng, stack)

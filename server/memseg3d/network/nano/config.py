@@ -6,6 +6,9 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
+ENDING_WEIGHTS, CALIBRATION_WEIGHTS = 4, 3
+"""Numbers in the two fitted rules."""
+
 
 @dataclass(frozen=True)
 class NanoConfig:
@@ -21,7 +24,7 @@ class NanoConfig:
     memory_slots: int = 4
     """Conditioning slot plus three recent slices: the adjacent one carries most, and each one read costs time."""
 
-    ending: tuple[float, float, float] | None = None
+    ending: tuple[float, float, float, float] | None = None
     """The rule for an object's end that was fitted to the trained quality head (`NetworkInfo.ending`)."""
     calibration: tuple[float, float, float] | None = None
     """What the trained quality head's predictions are worth (`NetworkInfo.calibration`)."""
@@ -43,7 +46,8 @@ class NanoConfig:
         if values.pop("kind", None) != "nano":
             raise ValueError("This checkpoint's configuration is not that of the embedded network.")
         values["widths"] = tuple(values["widths"])
-        for name in ("ending", "calibration"):
+        for name, count in (("ending", ENDING_WEIGHTS), ("calibration", CALIBRATION_WEIGHTS)):
             rule = values.get(name)
-            values[name] = None if rule is None else tuple(rule)
+            # A rule of another length is another version's: the network works without it until it is fitted anew.
+            values[name] = tuple(rule) if rule is not None and len(rule) == count else None
         return cls(**values)
