@@ -13,6 +13,7 @@ from memseg3d.network.models import describe_model
 from memseg3d.network.nano import NanoConfig, NanoNetwork
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Decoded
 from memseg3d.training.clips import ClipSettings, SyntheticClips
+from memseg3d.training.drawings import extreme_points, stroke
 from memseg3d.training.loop import Trainer, TrainSettings
 from memseg3d.training.losses import LossWeights, hard_dice, slice_loss, soft_iou
 from memseg3d.training.prompting import boxes, corrective_click, deepest_points, first_prompts
@@ -58,7 +59,7 @@ def test_first_prompts_lie_on_the_object(a_square: torch.Tensor, dice: torch.Gen
     assert prompts.points is not None
     assert prompts.labels is not None
     kinds = {tuple(row) for row in prompts.labels.tolist()}
-    assert (BOX_START, BOX_END, -1, -1) in kinds
+    assert (BOX_START, BOX_END, *[-1] * 12) in kinds
     assert any(POSITIVE in kind for kind in kinds)
     assert any(NEGATIVE in kind for kind in kinds)
     for points, labels in zip(prompts.points, prompts.labels, strict=True):
@@ -66,6 +67,42 @@ def test_first_prompts_lie_on_the_object(a_square: torch.Tensor, dice: torch.Gen
             inside = 8 <= y < 20 and 10 <= x < 16
             if label in (POSITIVE, NEGATIVE):
                 assert inside == (label == POSITIVE)
+
+
+def test_some_slices_are_begun_by_strokes_and_by_extreme_points(a_square: torch.Tensor, dice: torch.Generator) -> None:
+    prompts = first_prompts(a_square.repeat(256, 1, 1, 1), dice)
+    assert prompts.points is not None
+    assert prompts.labels is not None
+    stroked, spanned = (prompts.labels[:, part] == POSITIVE for part in (slice(4, 10), slice(10, 14)))
+    assert 0.02 < stroked.any(1).float().mean() < 0.2
+    assert stroked.sum(1).amax() > 2
+    chosen = spanned.any(1)
+    assert 0 < chosen.float().mean() < 0.15
+    assert spanned[chosen].all()
+    assert prompts.points[chosen, :2].unique(dim=0).tolist() == [[[10, 8], [15, 19]]]
+    assert (prompts.labels[chosen, 2:10] == -1).all()
+
+
+def test_extreme_points_lie_where_the_mask_reaches_furthest() -> None:
+    truth = torch.zeros(1, 1, 32, 32)
+    truth[..., 10:21, 15] = 1
+    truth[..., 12, 4:27] = 1
+    left, right, top, bottom = extreme_points(truth)[0].tolist()
+    assert left == pytest.approx([4, 12], abs=2)
+    assert right == pytest.approx([26, 12], abs=2)
+    assert top == pytest.approx([15, 10], abs=2)
+    assert bottom == pytest.approx([15, 20], abs=2)
+
+
+def test_a_stroke_leaves_out_what_is_not_the_object(dice: torch.Generator) -> None:
+    truth = torch.zeros(64, 1, 32, 32)
+    truth[..., 2:6, 2:6] = 1
+    truth[..., 26:30, 26:30] = 1
+    points, on_mask = stroke(truth, torch.full((64, 2), 3.0), dice)
+    x, y = points.long().unbind(-1)
+    assert (truth[torch.arange(64)[:, None], 0, y, x].bool() == on_mask).all()
+    assert on_mask[:, 0].all()
+    assert not on_mask.all()
 
 
 def test_a_correction_goes_to_the_larger_error(a_square: torch.Tensor, dice: torch.Generator) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Prompts
+from memseg3d.training.drawings import EXTREMES, SPOTS, extreme_points, stroke
 
 PAD = -1
 DEPTH = 14
@@ -32,6 +33,8 @@ TIGHT, LOOSE = 0.06, 0.35
 """How far a careful and a hurried user's box may lie outside of the object, as shares of its size, on every side."""
 HURRIED = 0.4
 """Share of the boxes that are drawn in a hurry."""
+STROKES, BY_EXTREMES = 0.15, 0.05
+"""Share of the clicks that are strokes, and of all slices that are begun by extreme points."""
 
 
 def _room(batch: int, generator: torch.Generator) -> Tensor:
@@ -64,10 +67,13 @@ def boxes(truth: Tensor, generator: torch.Generator, jitter: Tensor | float) -> 
 
 
 def first_prompts(truth: Tensor, generator: torch.Generator) -> Prompts:
-    """A box (mostly), a click, or both, on each mask of a batch: (B, 1, S, S) -> padded prompts with N = 4."""
+    """A box (mostly), a click or a stroke, both, or extreme points, on each mask of a batch.
+
+    Shapes: (B, 1, S, S) -> padded prompts with N = 14: box, click, negative click, stroke, extreme points.
+    """
     batch = truth.shape[0]
-    points = torch.zeros(batch, 4, 2)
-    labels = torch.full((batch, 4), PAD)
+    points = torch.zeros(batch, 4 + SPOTS + EXTREMES, 2)
+    labels = torch.full((batch, 4 + SPOTS + EXTREMES), PAD)
     draw = torch.rand(batch, generator=generator)
     with_box, with_click = draw < 0.75, draw >= 0.6
     points[:, :2] = boxes(truth, generator, _room(batch, generator))
@@ -84,6 +90,25 @@ def first_prompts(truth: Tensor, generator: torch.Generator) -> Prompts:
     points[:, 3] = deepest_points(outside > 0, generator)
     with_negative = with_click & (torch.rand(batch, generator=generator) < 0.25)
     labels[:, 3] = torch.where(with_negative, NEGATIVE, PAD)
+    with_stroke = with_click & (torch.rand(batch, generator=generator) < STROKES)
+    points[:, 4 : 4 + SPOTS], on_mask = stroke(truth, points[:, 2], generator)
+    labels[:, 4 : 4 + SPOTS] = torch.where(with_stroke[:, None] & on_mask, POSITIVE, PAD)
+    by_extremes = torch.rand(batch, generator=generator) < BY_EXTREMES
+    return _begun_by_extremes(Prompts(points, labels), truth, by_extremes)
+
+
+def _begun_by_extremes(prompts: Prompts, truth: Tensor, chosen: Tensor) -> Prompts:
+    """The prompts, of the chosen samples (B,) the extreme points of the mask and the box they span instead."""
+    assert prompts.points is not None
+    assert prompts.labels is not None
+    points, labels = prompts.points.clone(), prompts.labels.clone()
+    labels[chosen] = PAD
+    spanned = boxes(truth, torch.Generator(truth.device), 0.0)
+    points[:, :2] = torch.where(chosen[:, None, None], spanned, points[:, :2])
+    points[:, 4 + SPOTS :] = extreme_points(truth)
+    given = torch.tensor([BOX_START, BOX_END])
+    labels[:, :2] = torch.where(chosen[:, None], given, labels[:, :2])
+    labels[:, 4 + SPOTS :] = torch.where(chosen[:, None], POSITIVE, PAD)
     return Prompts(points, labels)
 
 
