@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from boxed_targets import boxed_targets
 
 from memseg3d.evaluation.metrics import dice
-from memseg3d.evaluation.robot import choose_axis, draw_box
-from memseg3d.evaluation.targets import find_cases, read_case
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation import object_run
@@ -27,7 +26,6 @@ from memseg3d.propagation.boxed import boxed
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt
 from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
 
 ROOMS = (0.0, 0.125, 0.25)
 
@@ -51,20 +49,14 @@ def first_masks(network: Network, folder: Path, room: float) -> Iterator[tuple[f
         return mask
 
     object_run.boxed = recorded
-    for name, modality in find_cases(folder).items():
-        case = read_case(folder, name, modality)
-        volume = Volume(case.image.voxels, case.image.spacing)
-        axis = choose_axis(volume.spacing)
-        for target in case.targets:
-            truth = case.labels == target.label
-            drawn = draw_box(truth, axis, target.key)
-            box = with_room(BoxPrompt(1, drawn.axis, drawn.lower, drawn.upper), room, volume.shape)
-            index = int(box.lower[axis])
-            for _ in Session(volume, network, Options(first=index, last=index)).begin("box", [box]):
-                pass
-            true = np.take(truth, index, axis)
-            alone, ruled = found.pop()
-            yield dice(true, alone), dice(true, ruled)
+    for target in boxed_targets(folder):
+        box = with_room(target.prompt, room, target.volume.shape)
+        index = target.box.index
+        for _ in Session(target.volume, network, Options(first=index, last=index)).begin("box", [box]):
+            pass
+        true = np.take(target.truth, index, target.axis)
+        alone, ruled = found.pop()
+        yield dice(true, alone), dice(true, ruled)
 
 
 def main() -> None:

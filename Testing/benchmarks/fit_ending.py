@@ -20,17 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from boxed_targets import BoxedTarget, boxed_targets
 from checkpoint_rules import write_rule
 
-from memseg3d.evaluation.robot import choose_axis, draw_box
-from memseg3d.evaluation.targets import find_cases, read_case
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.ending import LIKELY, Rule, Tissue, chance_of_end
 from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt
 from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
 from memseg3d.training.hold_out import make_hold_out
 
 SEED = 424_242
@@ -74,28 +71,19 @@ class Tracked:
 def track(network: Network, folder: Path) -> list[Tracked]:
     """Every target of a folder of cases, boxed by the robot and propagated without the rule."""
     found = []
-    for name, modality in find_cases(folder).items():
-        case = read_case(folder, name, modality)
-        volume = Volume(case.image.voxels, case.image.spacing)
-        for target in case.targets:
-            truth = case.labels == target.label
-            axis = choose_axis(volume.spacing)
-            box = draw_box(truth, axis, target.key)
-            session = Session(volume, network, Options())
-            for _ in session.begin("box", [BoxPrompt(1, box.axis, box.lower, box.upper)]):
-                pass
-            _, qualities = session.qualities(1)
-            masks, truths = (np.moveaxis(each, axis, 0) for each in (session.labelmap(1), truth))
-            pixels = np.moveaxis(np.asarray(volume.voxels), axis, 0)
-            start = int(box.lower[axis])
-            if masks[start].any():
-                found.append(_tracked(name, masks, truths, pixels, start, qualities))
+    for target in boxed_targets(folder):
+        session = Session(target.volume, network, Options())
+        for _ in session.begin("box", [target.prompt]):
+            pass
+        _, qualities = session.qualities(1)
+        masks = target.slices(session.labelmap(1))
+        if masks[target.box.index].any():
+            found.append(_tracked(target, masks, qualities))
     return found
 
 
-def _tracked(
-    case: str, masks: np.ndarray, truths: np.ndarray, pixels: np.ndarray, start: int, qualities: dict[int, float]
-) -> Tracked:
+def _tracked(target: BoxedTarget, masks: np.ndarray, qualities: dict[int, float]) -> Tracked:
+    truths, pixels, start = target.slices(target.truth), target.slices(target.volume.voxels), target.box.index
     tissue = Tissue.of(pixels[start][masks[start]])
 
     def seen(index: int, before: np.ndarray) -> TrackedSlice:
@@ -109,7 +97,7 @@ def _tracked(
         return [seen(index, masks[last]) for last, index in itertools.pairwise([start, *shown])]
 
     ways = [range(start + 1, len(masks)), range(start - 1, -1, -1)]
-    return Tracked(case, seen(start, masks[start]), [outwards(way) for way in ways], int(truths.sum()))
+    return Tracked(target.case, seen(start, masks[start]), [outwards(way) for way in ways], int(truths.sum()))
 
 
 def fit(targets: list[Tracked]) -> Rule:

@@ -18,18 +18,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from boxed_targets import boxed_targets
 from checkpoint_rules import write_rule
 
-from memseg3d.evaluation.robot import Click, choose_axis, choose_click, draw_box
+from memseg3d.evaluation.robot import Click, choose_click
 from memseg3d.evaluation.rounds import iou
-from memseg3d.evaluation.targets import find_cases, read_case
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.calibration import Weights, calibrated, way_to
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
 
 CLICKS = 2
 SOFTENING = 1e-3
@@ -48,24 +47,18 @@ class JudgedRound:
 
 def play(network: Network, folder: Path) -> Iterator[JudgedRound]:
     """Every round of every target of a folder of cases."""
-    for name, modality in find_cases(folder).items():
-        case = read_case(folder, name, modality)
-        volume = Volume(case.image.voxels, case.image.spacing)
-        for target in case.targets:
-            truth = case.labels == target.label
-            axis = choose_axis(volume.spacing)
-            box = draw_box(truth, axis, target.key)
-            session, prompted = Session(volume, network, Options()), {int(box.lower[axis])}
-            prompt: BoxPrompt | PointPrompt = BoxPrompt(1, box.axis, box.lower, box.upper)
-            for place in range(CLICKS + 1):
-                for _ in session.begin(str(place), [prompt]):
-                    pass
-                yield _judged(name, session, truth, prompted)
-                click: Click | None = choose_click(truth, session.labelmap(1), volume.spacing, axis)
-                if click is None:
-                    break
-                prompted.add(int(click.position[axis]))
-                prompt = PointPrompt(1, click.position, click.positive, click.axis)
+    for target in boxed_targets(folder):
+        session, prompted = Session(target.volume, network, Options()), {target.box.index}
+        prompt: BoxPrompt | PointPrompt = target.prompt
+        for place in range(CLICKS + 1):
+            for _ in session.begin(str(place), [prompt]):
+                pass
+            yield _judged(target.case, session, target.truth, prompted)
+            click: Click | None = choose_click(target.truth, session.labelmap(1), target.volume.spacing, target.axis)
+            if click is None:
+                break
+            prompted.add(int(click.position[target.axis]))
+            prompt = PointPrompt(1, click.position, click.positive, click.axis)
 
 
 def _judged(name: str, session: Session, truth: np.ndarray, prompted: set[int]) -> JudgedRound:

@@ -17,16 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from boxed_targets import boxed_targets
 
 from memseg3d.evaluation.metrics import dice
-from memseg3d.evaluation.robot import choose_axis, draw_box
-from memseg3d.evaluation.targets import find_cases, read_case
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt
+from memseg3d.propagation.prompts import MaskPrompt
 from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
 
 
 def mended(mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -44,21 +42,15 @@ def mended(mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 def begun(network: Network, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
     """Every target begun by its box and by its true mask: the way, and Dice by what is mended."""
-    for name, modality in find_cases(folder).items():
-        case = read_case(folder, name, modality)
-        volume = Volume(case.image.voxels, case.image.spacing)
-        axis = choose_axis(volume.spacing)
-        for target in case.targets:
-            truth = case.labels == target.label
-            box = draw_box(truth, axis, target.key)
-            drawn = MaskPrompt(1, axis, box.index, np.take(truth, box.index, axis))
-            for way, prompt in (("box", BoxPrompt(1, axis, box.lower, box.upper)), ("true mask", drawn)):
-                session = Session(volume, network, Options())
-                for _ in session.begin("first", [prompt]):
-                    pass
-                mask, true = (np.moveaxis(each, axis, 0) for each in (session.labelmap(1), truth))
-                slice_dice = dice(true[box.index], mask[box.index])
-                yield way, {"prompted slice": slice_dice} | mended(mask.astype(bool), true)
+    for target in boxed_targets(folder):
+        axis, index = target.axis, target.box.index
+        drawn = MaskPrompt(1, axis, index, np.take(target.truth, index, axis))
+        for way, prompt in (("box", target.prompt), ("true mask", drawn)):
+            session = Session(target.volume, network, Options())
+            for _ in session.begin("first", [prompt]):
+                pass
+            mask, true = target.slices(session.labelmap(1)).astype(bool), target.slices(target.truth)
+            yield way, {"prompted slice": dice(true[index], mask[index])} | mended(mask, true)
 
 
 def main() -> None:
