@@ -26,22 +26,27 @@ def stroke(truth: Tensor, start: Tensor, generator: torch.Generator) -> tuple[Te
     return points, truth[torch.arange(truth.shape[0])[:, None], 0, y, x] > 0
 
 
+def bounds(truth: Tensor) -> Tensor:
+    """First and last pixels of masks: (B, 1, S, S) -> (B, 2, 2) float as (x, y); of an empty one (S, S) and (-1, -1)."""
+    mask = truth[:, 0] > 0
+    size = mask.shape[-1]
+    line = torch.arange(size, dtype=torch.float32)
+    shown = torch.stack([mask.any(1), mask.any(2)], -1)
+    first = torch.where(shown, line[:, None], float(size)).amin(1)
+    return torch.stack([first, torch.where(shown, line[:, None], -1.0).amax(1)], 1)
+
+
 def extreme_points(truth: Tensor) -> Tensor:
     """Leftmost, rightmost, top and bottom points of masks, pulled in as propagation does: (B, 1, S, S) -> (B, 4, 2)."""
     mask = truth[:, 0] > 0
-    size = mask.shape[-1]
-    line = torch.arange(size)
-    columns, rows = mask.any(1), mask.any(2)
-    left, right = (torch.where(columns, line, other) for other in (size, -1))
-    top, bottom = (torch.where(rows, line, other) for other in (size, -1))
-    xs = torch.stack([left.amin(1), right.amax(1)], 1).clamp(0, size - 1)
-    ys = torch.stack([top.amin(1), bottom.amax(1)], 1).clamp(0, size - 1)
-    batch = torch.arange(mask.shape[0])[:, None]
+    ends = bounds(truth).clamp(0, mask.shape[-1] - 1)
+    xs, ys = ends.unbind(-1)
+    batch = torch.arange(mask.shape[0])
     # Of several pixels that reach as far, the middle one.
-    beside = torch.stack([_middle(mask[batch[:, 0], :, xs[:, side]]) for side in (0, 1)], 1)
-    above = torch.stack([_middle(mask[batch[:, 0], ys[:, side]]) for side in (0, 1)], 1)
-    points = torch.cat([torch.stack([xs.float(), beside], -1), torch.stack([above, ys.float()], -1)], 1)
-    centre = torch.stack([xs.float().mean(1), ys.float().mean(1)], 1)[:, None]
+    beside = torch.stack([_middle(mask[batch, :, xs[:, side].long()]) for side in (0, 1)], 1)
+    above = torch.stack([_middle(mask[batch, ys[:, side].long()]) for side in (0, 1)], 1)
+    points = torch.cat([torch.stack([xs, beside], -1), torch.stack([above, ys], -1)], 1)
+    centre = ends.mean(1, keepdim=True)
     return points + (centre - points) * PULLED_IN
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Prompts
-from memseg3d.training.drawings import EXTREMES, SPOTS, extreme_points, stroke
+from memseg3d.training.drawings import EXTREMES, SPOTS, bounds, extreme_points, stroke
 
 PAD = -1
 DEPTH = 14
@@ -48,22 +48,12 @@ def boxes(truth: Tensor, generator: torch.Generator, jitter: Tensor | float) -> 
 
     Shapes: truth (B, 1, S, S) -> (B, 2, 2) as (x, y).
     """
-    batch, size = truth.shape[0], truth.shape[-1]
-    mask = truth[:, 0] > 0
-    index = torch.arange(size, dtype=torch.float32)
-    far = float(size)
-    columns, rows = mask.any(1), mask.any(2)
-    x0 = torch.where(columns, index, far).amin(1)
-    x1 = torch.where(columns, index, -1.0).amax(1)
-    y0 = torch.where(rows, index, far).amin(1)
-    y1 = torch.where(rows, index, -1.0).amax(1)
-    width, height = x1 - x0 + 1, y1 - y0 + 1
+    first, last = bounds(truth).unbind(1)
+    sides = last - first + 1
     outward = torch.as_tensor(jitter)[..., None]
     inward = 0.3 * outward.clamp(max=TIGHT)
-    moved = torch.rand((batch, 4), generator=generator) * (outward + inward) - inward
-    low = torch.stack([x0 - moved[:, 0] * width, y0 - moved[:, 1] * height], 1)
-    high = torch.stack([x1 + moved[:, 2] * width, y1 + moved[:, 3] * height], 1)
-    return torch.stack([low, high], 1).clamp(0, size - 1)
+    moved = torch.rand((len(truth), 4), generator=generator) * (outward + inward) - inward
+    return torch.stack([first - moved[:, :2] * sides, last + moved[:, 2:] * sides], 1).clamp(0, truth.shape[-1] - 1)
 
 
 def first_prompts(truth: Tensor, generator: torch.Generator) -> Prompts:
