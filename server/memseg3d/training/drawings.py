@@ -27,7 +27,7 @@ def stroke(truth: Tensor, start: Tensor, generator: torch.Generator) -> tuple[Te
 
 
 def bounds(truth: Tensor) -> Tensor:
-    """First and last pixels of masks: (B, 1, S, S) -> (B, 2, 2) float as (x, y); of an empty one (S, S) and (-1, -1)."""
+    """First and last pixels of masks: (B, 1, S, S) -> (B, 2, 2) float as (x, y); of an empty one S and -1."""
     mask = truth[:, 0] > 0
     size = mask.shape[-1]
     line = torch.arange(size, dtype=torch.float32)
