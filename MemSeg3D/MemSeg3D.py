@@ -97,7 +97,7 @@ class MemSeg3DLogic(ScriptedLoadableModuleLogic):
 
     @property
     def workbench(self) -> Any:
-        """The application's one MemSeg3DLib.workbench.Workbench."""
+        """The application's one MemSeg3DLib.rounds.workbench.Workbench."""
         from MemSeg3DPanel.application import workbench
 
         return workbench()

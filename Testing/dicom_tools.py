@@ -18,7 +18,7 @@ import pytest
 
 from demo.phantom import Phantom, make_phantom, write_phantom
 from demo.phantom_dicom import Geometry, write_phantom_series
-from MemSeg3DLib.dicom_sources import PatientGrid
+from MemSeg3DLib.export.dicom.series import PatientGrid
 
 
 @functools.cache

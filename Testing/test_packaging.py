@@ -226,7 +226,7 @@ def test_the_build_tree_holds_the_worker_too(an_installation: Path) -> None:
 def test_an_installed_library_finds_worker_and_model(an_installation: Path) -> None:
     """Run with the installed files alone: the checkout is not on its path."""
     code = (
-        "from MemSeg3DLib.packaged import Packaged; one = Packaged(); "
+        "from MemSeg3DLib.worker.installation.packaged import Packaged; one = Packaged(); "
         "print(one.worker_version()); print(one.table()['uv']); print(sorted(p.name for p in one.models.iterdir()))"
     )
     run = subprocess.run(

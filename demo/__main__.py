@@ -18,11 +18,11 @@ from demo.export import write_dicom
 from demo.overview import draw_overview
 from demo.results import Case, DemoError, TargetResult
 from demo.story import Desk, open_desk, segment_case
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.export_nifti import Overlap, write_nifti
-from MemSeg3DLib.export_seg_nrrd import write_seg_nrrd
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.measure import measure
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.export.nifti import Overlap, write_nifti
+from MemSeg3DLib.export.seg_nrrd import write_seg_nrrd
+from MemSeg3DLib.segments.measurements import measure
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

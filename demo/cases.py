@@ -14,8 +14,8 @@ from demo.phantom import make_phantom, write_phantom
 from demo.phantom_anatomy import LEFT_KIDNEY, LIVER
 from demo.results import Box, Case, DemoError, Target
 from demo.user import draw_box, working_axis
-from MemSeg3DLib.dicom_sources import PatientGrid, SourceSeries, read_series
-from MemSeg3DLib.terminology import SegmentDescription, describe
+from MemSeg3DLib.export.dicom.series import PatientGrid, SourceSeries, read_series
+from MemSeg3DLib.export.dicom.terminology import SegmentDescription, describe
 
 COLOURS = ((236, 137, 98), (88, 190, 160), (150, 150, 235), (230, 190, 80))
 

@@ -9,10 +9,10 @@ import pydicom
 from demo.phantom_dicom import PATIENT_ID, Geometry, write_phantom_series
 from demo.results import Case, DemoError
 from demo.story import LPS_FROM_RAS, Desk
-from MemSeg3DLib.dicom_seg import ExportReport, write_dicom_seg
-from MemSeg3DLib.dicom_sources import PatientGrid, SourceSeries, read_series
-from MemSeg3DLib.export_settings import ExportSettings
-from MemSeg3DLib.transforms import ijk_to_local_matrix
+from MemSeg3DLib.export.dicom.segmentation import ExportReport, write_dicom_seg
+from MemSeg3DLib.export.dicom.series import PatientGrid, SourceSeries, read_series
+from MemSeg3DLib.export.dicom.settings import ExportSettings
+from MemSeg3DLib.scene.transforms import ijk_to_local_matrix
 
 
 def write_dicom(case: Case, desk: Desk, out: Path) -> ExportReport:

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from demo.phantom_anatomy import LABELS, Canvas, paint_torso
 from demo.phantom_shapes import Grid, deformed, regular_grid, smooth_noise
-from MemSeg3DLib.terminology import SegmentDescription, write_labels
+from MemSeg3DLib.export.dicom.terminology import SegmentDescription, write_labels
 
 SHAPE = (80, 160, 160)
 SPACING = (3.0, 2.0, 2.0)

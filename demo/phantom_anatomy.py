@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from demo import phantom_organs as organs
 from demo.phantom_shapes import Field, Grid, column, ellipsoid, overlap, repeated, smooth_noise, union
-from MemSeg3DLib.terminology import SegmentDescription, describe
+from MemSeg3DLib.export.dicom.terminology import SegmentDescription, describe
 
 LIVER, RIGHT_KIDNEY, LEFT_KIDNEY, SPLEEN, LESION, AORTA, VERTEBRAE, RIGHT_LUNG, LEFT_LUNG, STOMACH, GALLBLADDER = range(
     1, 12

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from MemSeg3DLib.dicom_sources import SourceSeries
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.terminology import SegmentDescription
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.export.dicom.series import SourceSeries
+from MemSeg3DLib.export.dicom.terminology import SegmentDescription
 
 Mask = NDArray[np.bool_]
 Voxel = tuple[float, float, float]

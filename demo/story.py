@@ -11,13 +11,21 @@ import numpy as np
 
 from demo.results import Box, Case, Click, DemoError, Mask, TargetResult, TargetRound
 from demo.user import correct
-from MemSeg3DLib.prompts import BoxPrompt, PointPrompt, Prompt
-from MemSeg3DLib.run_controller import RunController
-from MemSeg3DLib.run_state import RoundRequest, RoundResult, RunFailure, RunProgress, RunState, RunStopped, SliceWritten
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, load_volume, open_scene, volume_array
-from MemSeg3DLib.transforms import ijk_to_local_matrix
-from MemSeg3DLib.volume_masks import segment_on_volume
-from MemSeg3DLib.worker_source import WorkerSource
+from MemSeg3DLib.prompts.prompts import BoxPrompt, PointPrompt, Prompt
+from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.running.states import (
+    RoundRequest,
+    RoundResult,
+    RunFailure,
+    RunProgress,
+    RunState,
+    RunStopped,
+    SliceWritten,
+)
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world, load_volume, open_scene, volume_array
+from MemSeg3DLib.scene.transforms import ijk_to_local_matrix
+from MemSeg3DLib.scene.volume_masks import segment_on_volume
+from MemSeg3DLib.worker.connection.source import WorkerSource
 
 POLL_SECONDS = 0.01
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

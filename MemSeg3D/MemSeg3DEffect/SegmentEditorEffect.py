@@ -19,11 +19,11 @@ from slicer.i18n import tr as _
 
 from MemSeg3DEffectParts.options_frame import OptionsFrame
 from MemSeg3DEffectParts.pointer import Desk, Pointer, Target
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.prompts import Prompt
-from MemSeg3DLib.readiness import Obstacle, share_transform
-from MemSeg3DLib.workbench import Message, Workbench
-from MemSeg3DLib.workbench_words import Level
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.prompts.prompts import Prompt
+from MemSeg3DLib.rounds.messages import Level
+from MemSeg3DLib.rounds.workbench import Message, Workbench
+from MemSeg3DLib.scene.readiness import Obstacle, share_transform
 from MemSeg3DPanel.application import application
 from MemSeg3DPanel.shortcuts import Shortcuts
 from MemSeg3DPanel.tools import DEFAULT_TOOL, EDITOR_TAG, EFFECT_NAME, NEGATIVE, POSITIVE, SIGN, TOOL, tools

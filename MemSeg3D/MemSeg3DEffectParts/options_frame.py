@@ -10,9 +10,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.run_state import RunProgress
-from MemSeg3DLib.workbench import Message, Workbench
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.rounds.running.states import RunProgress
+from MemSeg3DLib.rounds.workbench import Message, Workbench
 from MemSeg3DPanel.shortcuts import sequence_of
 from MemSeg3DPanel.tools import NEGATIVE, POSITIVE, SIGN, TOOL, Tool, tools
 

@@ -13,15 +13,15 @@ import vtk
 from slicer.i18n import tr as _
 
 from MemSeg3DEffectParts.sketches import Sketches
-from MemSeg3DLib.drawn_prompts import UNSIGNED, prompt_of
-from MemSeg3DLib.errors import MemSeg3DError, PromptError
-from MemSeg3DLib.gestures import SMALLEST_DRAG, Drawing, Gesture, Place, gesture_for
-from MemSeg3DLib.prompts import Prompt, slice_axis
-from MemSeg3DLib.readiness import Obstacle, inside, obstacle
-from MemSeg3DLib.run_state import SliceLimits
-from MemSeg3DLib.scene import volume_spacing, world_to_ijk
-from MemSeg3DLib.slice_views import distance_to_slice, is_light_box, is_over_handle, normal, rectangle, to_world
-from MemSeg3DLib.workbench_words import Level
+from MemSeg3DLib.base.errors import MemSeg3DError, PromptError
+from MemSeg3DLib.prompts.from_drawings import UNSIGNED, prompt_of
+from MemSeg3DLib.prompts.gestures import SMALLEST_DRAG, Drawing, Gesture, Place, gesture_for
+from MemSeg3DLib.prompts.prompts import Prompt, slice_axis
+from MemSeg3DLib.prompts.slice_limits import SliceLimits
+from MemSeg3DLib.rounds.messages import Level
+from MemSeg3DLib.scene.nodes import volume_spacing, world_to_ijk
+from MemSeg3DLib.scene.readiness import Obstacle, inside, obstacle
+from MemSeg3DLib.scene.slice_views import distance_to_slice, is_light_box, is_over_handle, normal, rectangle, to_world
 
 COMMAND = vtk.vtkCommand
 NOT_CONFIRMED, CONFIRMED_IN_DIALOG = 0, 2

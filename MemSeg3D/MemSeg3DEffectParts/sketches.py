@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from MemSeg3DLib.gestures import Gesture
-from MemSeg3DLib.slice_preview import SlicePreview
-from MemSeg3DLib.slice_views import distance_to_slice, is_light_box, to_pixels
+from MemSeg3DLib.prompts.gestures import Gesture
+from MemSeg3DLib.prompts.preview import SlicePreview
+from MemSeg3DLib.scene.slice_views import distance_to_slice, is_light_box, to_pixels
 
 
 class Sketches:

@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.sample_phantom import add_sample, make_sample
+from MemSeg3DLib.scene.sample_phantom import add_sample, make_sample
 
 THUMBNAIL = Path(__file__).resolve().parent.parent / "Resources" / "Icons" / "MemSeg3D.png"
 

@@ -14,12 +14,12 @@ import qt
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.export import ExportFormat, ExportRequest, export
-from MemSeg3DLib.prompts import BoxPrompt
-from MemSeg3DLib.sample_phantom import KIDNEY_LEFT, Sample, add_sample, make_sample
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world
-from MemSeg3DLib.volume_masks import segment_on_volume
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.export.exports import ExportFormat, ExportRequest, export
+from MemSeg3DLib.prompts.prompts import BoxPrompt
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world
+from MemSeg3DLib.scene.sample_phantom import KIDNEY_LEFT, Sample, add_sample, make_sample
+from MemSeg3DLib.scene.volume_masks import segment_on_volume
 from MemSeg3DPanel.application import application
 
 SECONDS = 300.0

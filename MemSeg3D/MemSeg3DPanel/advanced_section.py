@@ -7,7 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.session_options import MEMORIES, SessionChoice
+from MemSeg3DLib.worker.session_options import MEMORIES, SessionChoice
 from MemSeg3DPanel.section import Context, Section
 
 

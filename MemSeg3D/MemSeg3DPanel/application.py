@@ -7,12 +7,12 @@ from typing import Any
 import qt
 import slicer
 
-from MemSeg3DLib.chosen_worker import ChosenWorker
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.session_options import SessionChoice
-from MemSeg3DLib.signals import Signal
-from MemSeg3DLib.workbench import Message, Workbench
-from MemSeg3DLib.worker_choice import WorkerChoice
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.base.signals import Signal
+from MemSeg3DLib.rounds.workbench import Message, Workbench
+from MemSeg3DLib.worker.choice import WorkerChoice
+from MemSeg3DLib.worker.chosen import ChosenWorker
+from MemSeg3DLib.worker.session_options import SessionChoice
 from MemSeg3DPanel.settings_store import SlicerSettings
 
 BUSY_MILLISECONDS = 30

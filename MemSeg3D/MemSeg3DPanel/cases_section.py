@@ -9,12 +9,12 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.background import Task, TaskControl
-from MemSeg3DLib.case_list import Case, find_cases
-from MemSeg3DLib.case_queue import CaseEntry, CaseQueue
-from MemSeg3DLib.case_template import read_template
-from MemSeg3DLib.errors import SceneError
-from MemSeg3DLib.export import Exported, ExportFormat, export_task
+from MemSeg3DLib.base.background import Task, TaskControl
+from MemSeg3DLib.base.errors import SceneError
+from MemSeg3DLib.cases.listing import Case, find_cases
+from MemSeg3DLib.cases.queue import CaseEntry, CaseQueue
+from MemSeg3DLib.cases.template import read_template
+from MemSeg3DLib.export.exports import Exported, ExportFormat, export_task
 from MemSeg3DPanel.dialogs import ask_folder, ask_open_file
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section, guarded

@@ -9,13 +9,13 @@ from typing import Any
 import slicer.packaging
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.environment_maker import EnvironmentMaker
-from MemSeg3DLib.errors import SetupError
-from MemSeg3DLib.offline_bundle import is_bundle
-from MemSeg3DLib.uv import find_uv
-from MemSeg3DLib.worker_command import About, verify_task
-from MemSeg3DLib.worker_environment import EnvironmentState
-from MemSeg3DLib.worker_plan import AUTOMATIC
+from MemSeg3DLib.base.errors import SetupError
+from MemSeg3DLib.worker.connection.command import About, verify_task
+from MemSeg3DLib.worker.connection.plan import AUTOMATIC
+from MemSeg3DLib.worker.installation.environment import EnvironmentState
+from MemSeg3DLib.worker.installation.maker import EnvironmentMaker
+from MemSeg3DLib.worker.installation.offline_bundle import is_bundle
+from MemSeg3DLib.worker.installation.uv import find_uv
 from MemSeg3DPanel.dialogs import ask, ask_open_file
 from MemSeg3DPanel.environment_sources import EnvironmentSources
 from MemSeg3DPanel.section import Context, guarded

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.errors import SetupError
-from MemSeg3DLib.worker_recipe import Recipe
+from MemSeg3DLib.base.errors import SetupError
+from MemSeg3DLib.worker.installation.recipe import Recipe
 from MemSeg3DPanel.dialogs import ask_folder, ask_open_file
 from MemSeg3DPanel.section import Context, guarded
 

@@ -8,9 +8,9 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.dicomweb import DicomWebServer
-from MemSeg3DLib.errors import ExportError
-from MemSeg3DLib.export import Exported, ExportFormat, ExportRequest, export_task, prepare_export
+from MemSeg3DLib.base.errors import ExportError
+from MemSeg3DLib.export.dicom.dicomweb import DicomWebServer
+from MemSeg3DLib.export.exports import Exported, ExportFormat, ExportRequest, export_task, prepare_export
 from MemSeg3DPanel.dialogs import ask, ask_folder, ask_open_file
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.task_line import TaskLine

@@ -7,9 +7,9 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.background import Task, TaskControl
-from MemSeg3DLib.errors import SceneError
-from MemSeg3DLib.measure import MeasureJob, SegmentMeasurement, as_table, prepare_measurement
+from MemSeg3DLib.base.background import Task, TaskControl
+from MemSeg3DLib.base.errors import SceneError
+from MemSeg3DLib.segments.measurements import MeasureJob, SegmentMeasurement, as_table, prepare_measurement
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section, guarded
 

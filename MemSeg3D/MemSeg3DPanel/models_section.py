@@ -8,11 +8,11 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.background import Task
-from MemSeg3DLib.connection import ConnectionReport
-from MemSeg3DLib.errors import SetupError
-from MemSeg3DLib.model_folder import ModelEntry, ModelFolder, remote_model
-from MemSeg3DLib.worker_plan import EMBEDDED_MODEL
+from MemSeg3DLib.base.background import Task
+from MemSeg3DLib.base.errors import SetupError
+from MemSeg3DLib.worker.connection.plan import EMBEDDED_MODEL
+from MemSeg3DLib.worker.connection.trial import ConnectionReport
+from MemSeg3DLib.worker.installation.models import ModelEntry, ModelFolder, remote_model
 from MemSeg3DPanel.dialogs import ask, ask_open_file, open_folder
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section

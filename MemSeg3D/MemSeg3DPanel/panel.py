@@ -8,7 +8,7 @@ from typing import Any
 import qt
 import slicer
 
-from MemSeg3DLib.errors import MemSeg3DError
+from MemSeg3DLib.base.errors import MemSeg3DError
 from MemSeg3DPanel.advanced_section import AdvancedSection
 from MemSeg3DPanel.application import application
 from MemSeg3DPanel.cases_section import CasesSection

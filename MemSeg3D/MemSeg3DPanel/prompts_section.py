@@ -6,7 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.errors import PromptError
+from MemSeg3DLib.base.errors import PromptError
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.views import show_slice

@@ -7,9 +7,9 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.errors import SceneError
-from MemSeg3DLib.quality import QualityCurve
-from MemSeg3DLib.scene import volume_array
+from MemSeg3DLib.base.errors import SceneError
+from MemSeg3DLib.rounds.quality import QualityCurve
+from MemSeg3DLib.scene.nodes import volume_array
 from MemSeg3DPanel.quality_strip import QualityStrip, StripData
 from MemSeg3DPanel.section import Context, Section, guarded
 from MemSeg3DPanel.shortcuts import sequence_of

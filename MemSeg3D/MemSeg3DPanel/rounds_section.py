@@ -8,8 +8,8 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.workbench import Recoverable, RoundInfo
+from MemSeg3DLib.base.errors import RoundError
+from MemSeg3DLib.rounds.workbench import Recoverable, RoundInfo
 from MemSeg3DPanel.dialogs import ask, ask_save_file
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section, guarded

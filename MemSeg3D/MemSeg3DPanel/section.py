@@ -8,8 +8,8 @@ from typing import Any
 
 import slicer
 
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.rounds.workbench import Workbench
 from MemSeg3DPanel.application import Application
 
 Say = Callable[[str, str], None]

@@ -7,8 +7,8 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.errors import SceneError
-from MemSeg3DLib.scene import add_segment, add_segmentation
+from MemSeg3DLib.base.errors import SceneError
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation
 from MemSeg3DPanel.section import Context, guarded
 from MemSeg3DPanel.tools import EDITOR_TAG, EFFECT_NAME
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.run_state import RunProgress, RunState
-from MemSeg3DLib.workbench import Message, Workbench
+from MemSeg3DLib.rounds.running.states import RunProgress, RunState
+from MemSeg3DLib.rounds.workbench import Message, Workbench
 
 KEPT_MESSAGES = 20
 _MEGABYTE = 1_000_000

@@ -6,9 +6,9 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.background import Task
-from MemSeg3DLib.errors import SceneError
-from MemSeg3DLib.local_stores import Store, purge_journals, purge_logs, purge_worker_data, stores
+from MemSeg3DLib.base.background import Task
+from MemSeg3DLib.base.errors import SceneError
+from MemSeg3DLib.worker.installation.stored_data import Store, purge_journals, purge_logs, purge_worker_data, stores
 from MemSeg3DPanel.dialogs import ask, open_folder
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.background import Task, TaskProgress
-from MemSeg3DLib.errors import MemSeg3DError, SceneError
+from MemSeg3DLib.base.background import Task, TaskProgress
+from MemSeg3DLib.base.errors import MemSeg3DError, SceneError
 from MemSeg3DPanel.application import Application
 from MemSeg3DPanel.section import Say, guarded
 

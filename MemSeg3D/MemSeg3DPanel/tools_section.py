@@ -8,10 +8,10 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.errors import SceneError
-from MemSeg3DLib.readiness import obstacle, share_transform
-from MemSeg3DLib.run_state import SliceLimits
-from MemSeg3DLib.scene import volume_array
+from MemSeg3DLib.base.errors import SceneError
+from MemSeg3DLib.prompts.slice_limits import SliceLimits
+from MemSeg3DLib.scene.nodes import volume_array
+from MemSeg3DLib.scene.readiness import obstacle, share_transform
 from MemSeg3DPanel.icons import tool_icon
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.segments_section import SegmentsSection

@@ -6,8 +6,8 @@ from typing import Any
 
 import slicer
 
-from MemSeg3DLib.prompts import nearest, slice_axis
-from MemSeg3DLib.scene import ijk_to_world, volume_array, world_to_ijk
+from MemSeg3DLib.prompts.prompts import nearest, slice_axis
+from MemSeg3DLib.scene.nodes import ijk_to_world, volume_array, world_to_ijk
 
 
 def slice_nodes() -> list[Any]:

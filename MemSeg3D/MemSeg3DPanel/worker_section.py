@@ -7,9 +7,9 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.connection import ConnectionReport
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.signals import Signal
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.base.signals import Signal
+from MemSeg3DLib.worker.connection.trial import ConnectionReport
 from MemSeg3DPanel.dialogs import ask, ask_open_file
 from MemSeg3DPanel.environment_part import EnvironmentPart
 from MemSeg3DPanel.section import Context, Section

@@ -1,4 +1,4 @@
-"""What room around the object in its box costs on the boxed slice, and what `memseg3d.propagation.boxed` gives back.
+"""What room around the object in its box costs on the boxed slice, and what the rule `rules/box_fit.py` gives back.
 
     memseg3d evaluate hold-out --model WEIGHTS --volumes out/hold-out/volumes --out out/hold-out
     python Testing/benchmarks/box_room.py WEIGHTS out/hold-out/volumes [OTHER VOLUMES ...]
@@ -21,11 +21,11 @@ from boxed_targets import boxed_targets
 from memseg3d.evaluation.metrics import dice
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
-from memseg3d.propagation import object_run
-from memseg3d.propagation.boxed import boxed
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt
-from memseg3d.propagation.session import Session
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt
+from memseg3d.propagation.rounds.objects import object_run
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.box_fit import boxed
 
 ROOMS = (0.0, 0.125, 0.25)
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from memseg3d.evaluation.robot import Box, choose_axis, draw_box
 from memseg3d.evaluation.targets import find_cases, read_case
-from memseg3d.propagation.prompts import BoxPrompt
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.prompts import BoxPrompt
+from memseg3d.propagation.volume.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)

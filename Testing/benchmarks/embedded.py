@@ -28,15 +28,15 @@ from worker import SPACING, Timing, box, click, run_round, synthetic_ct
 
 from memseg3d.network.loading import load_network
 from memseg3d.network.models import find_model
-from memseg3d.propagation.ahead import slices_ahead
-from memseg3d.propagation.events import SliceDone
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompt_json import prompt_from_json
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.packing import volume_id
+from memseg3d.propagation.prompts.as_json import prompt_from_json
+from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.rounds.ahead import slices_ahead
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
+from MemSeg3DLib.base.packing import volume_id
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 Prompts = list[dict[str, object]]
 OPTIONS: dict[str, Any] = {"first": 100, "last": 199}

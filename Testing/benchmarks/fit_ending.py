@@ -1,4 +1,4 @@
-"""Fits the rule that says where an object ends (memseg3d.propagation.ending) to a network, on synthetic volumes alone.
+"""Fits the rule that says where an object ends (`rules/object_end.py`) to a network, on synthetic volumes alone.
 
     python Testing/benchmarks/fit_ending.py WEIGHTS out/fitting [OTHER VOLUMES ...] [--into OUT]
 
@@ -25,9 +25,9 @@ from checkpoint_rules import write_rule
 
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
-from memseg3d.propagation.ending import LIKELY, Rule, Tissue, chance_of_end
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.session import Session
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.object_end import LIKELY, Rule, Tissue, chance_of_end
 from memseg3d.training.hold_out import make_hold_out
 
 SEED = 424_242

@@ -1,4 +1,4 @@
-"""Fits what a predicted quality is worth (memseg3d.propagation.calibration) to a network, on synthetic volumes alone.
+"""Fits what a predicted quality is worth (`rules/quality_calibration.py`) to a network, on synthetic volumes alone.
 
     python Testing/benchmarks/fit_quality.py WEIGHTS out/fitting [--into OUT]
 
@@ -25,10 +25,10 @@ from memseg3d.evaluation.robot import Click, choose_click
 from memseg3d.evaluation.rounds import iou
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
-from memseg3d.propagation.calibration import Weights, calibrated, way_to
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
-from memseg3d.propagation.session import Session
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.quality_calibration import Weights, calibrated, way_to
 
 CLICKS = 2
 SOFTENING = 1e-3

@@ -42,8 +42,8 @@ from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.sam2.recorded import RecordedSam2
 from memseg3d.network.seam import MemoryRead
-from memseg3d.propagation.prompts import BoxPrompt
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.prompts import BoxPrompt
+from memseg3d.propagation.volume.volume import Volume
 
 FIRST_BAR, VOLUME_BAR = 50.0, 5.0
 """Milliseconds to the first mask, and seconds for 300 slices at 512 pixels."""

@@ -18,16 +18,16 @@ from server.network.references import normalised, randomise
 
 from memseg3d.network.sam2 import Sam2Network
 from memseg3d.network.seam import Network
-from memseg3d.propagation.batching import SETTING
-from memseg3d.propagation.events import SliceDone
-from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, Prompt
-from memseg3d.propagation.regions import Region
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.slice_images import Sight, slice_images
-from memseg3d.propagation.volume import Volume
-from memseg3d.propagation.window import Window
+from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, Prompt
+from memseg3d.propagation.rounds.objects.batching import SETTING
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.sight.feature_store import FeatureStore
+from memseg3d.propagation.sight.regions import Region
+from memseg3d.propagation.sight.slice_images import Sight, slice_images
+from memseg3d.propagation.volume.volume import Volume
+from memseg3d.propagation.volume.window import Window
 
 SIDE = 512
 WINDOW = (-160.0, 240.0)

@@ -24,8 +24,8 @@ from lib.killing import KilledSession, Tally
 from lib.scenes import make_volume
 from lib.workers import make_model, start_worker
 
-from MemSeg3DLib.scene import add_segment, add_segmentation, open_scene
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, open_scene
 
 KILLS_PER_SESSION = 10
 """Rounds of one session are run again by nobody but a worker that lost its disk: ten are enough to be in one."""

@@ -25,9 +25,9 @@ from memseg3d.files.headers import nifti_header
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.packing import volume_id
+from MemSeg3DLib.base.packing import volume_id
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 SPACING = (0.6, 0.5, 0.5)
 BOUND_MB = 2048

@@ -26,12 +26,12 @@ import slicer
 from lib.scenes import make_volume, users_editor
 from lib.workers import start_worker
 
-from MemSeg3DLib.packing import bounding_extent, extent_slices, out_of, slice_extent
-from MemSeg3DLib.prompts import BoxPrompt
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, open_scene
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.workbench import Workbench
-from MemSeg3DLib.write_settings import WriteSettings
+from MemSeg3DLib.base.packing import bounding_extent, extent_slices, out_of, slice_extent
+from MemSeg3DLib.prompts.prompts import BoxPrompt
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world, open_scene
+from MemSeg3DLib.segments.write_settings import WriteSettings
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 SHAPE = (300, 512, 512)
 CENTRE, RADII = (150, 256, 180), (130, 90, 80)

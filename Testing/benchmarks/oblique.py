@@ -3,7 +3,7 @@
     python Testing/benchmarks/oblique.py [--model NAME] [--threads N]
 
 A rectangle of a tilted view frames the object's cross section there; it reaches the worker laid flat about its middle,
-on the nearest axis, with its sides kept (`MemSeg3DLib/drawn_prompts.py`). Prints a Markdown table.
+on the nearest axis, with its sides kept (`MemSeg3DLib/prompts/from_drawings.py`). Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from memseg3d.cli.networks import open_network
 from memseg3d.evaluation.metrics import dice
-from memseg3d.propagation.prompts import BoxPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.prompts import BoxPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 SHAPE = (96, 160, 160)
 CENTRE = np.array([48.0, 80.0, 80.0])

@@ -33,11 +33,11 @@ from server.network.runs import Clicks, OfficialRun, TrackerRun, TransformersRun
 
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.seam import Features
-from memseg3d.propagation.limits import SliceLimits
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt, Prompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt, Prompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 OBJECTS = (1, 2)
 clock: Callable[[], float] = time.perf_counter

@@ -30,12 +30,12 @@ from memseg3d.network.models import find_model
 from memseg3d.network.precision import fastest_dtype
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.seam import Network
-from memseg3d.propagation.events import SliceDone
-from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt, Prompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt, Prompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.sight.feature_store import FeatureStore
+from memseg3d.propagation.volume.volume import Volume
 
 LENGTHS = (50, 100, 200, 500, 1000)
 COUNTS = (1, 2, 4)

@@ -22,9 +22,9 @@ from boxed_targets import boxed_targets
 from memseg3d.evaluation.metrics import dice
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import MaskPrompt
-from memseg3d.propagation.session import Session
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import MaskPrompt
+from memseg3d.propagation.rounds.session import Session
 
 
 def mended(mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -20,9 +20,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.packing import volume_id
+from MemSeg3DLib.base.packing import volume_id
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 SHAPE = (300, 512, 512)
 SPACING = (1.0, 0.75, 0.75)

@@ -12,7 +12,7 @@ from dicom_tools import affine_of, small_phantom, write_small_phantom
 from demo.cases import own_case
 from demo.results import DemoError
 from demo.story import open_desk
-from MemSeg3DLib.scene import volume_array
+from MemSeg3DLib.scene.nodes import volume_array
 
 
 @pytest.fixture(scope="module")

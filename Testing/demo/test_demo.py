@@ -22,9 +22,9 @@ from demo.phantom import write_phantom
 from demo.phantom_dicom import Geometry, write_phantom_series
 from demo.results import Case, DemoError, TargetResult, TargetRound
 from demo.story import Desk, open_desk
-from MemSeg3DLib.export_nifti import Overlap, write_nifti
-from MemSeg3DLib.export_seg_nrrd import write_seg_nrrd
-from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.export.nifti import Overlap, write_nifti
+from MemSeg3DLib.export.seg_nrrd import write_seg_nrrd
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 # Run in a process of its own: this suite's other tests of the client side work without torch, too.
 MAKE_MODEL = """

@@ -11,7 +11,7 @@ from dicom_tools import small_phantom
 
 from demo.phantom import SHAPE, Phantom, make_phantom, write_phantom
 from demo.phantom_anatomy import LEFT_KIDNEY, LESION, LIVER, RIGHT_KIDNEY, VERTEBRAE
-from MemSeg3DLib.terminology import read_labels
+from MemSeg3DLib.export.dicom.terminology import read_labels
 
 
 @pytest.fixture(scope="module")

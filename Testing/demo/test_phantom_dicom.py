@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from dicom_tools import affine_of, dicom_errors, geometry_of, small_phantom
 
 from demo.phantom_dicom import PATIENT_NAME, Geometry, looks_like_ct, write_phantom_series
-from MemSeg3DLib.dicom_sources import read_series
+from MemSeg3DLib.export.dicom.series import read_series
 
 
 def test_the_series_holds_the_voxels_on_their_grid(tmp_path: Path) -> None:

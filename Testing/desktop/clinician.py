@@ -11,7 +11,7 @@ import slicer
 from desktop.session import Session
 from lib.scenes import make_volume, voxels_of
 
-from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 LONG = (120, 32, 32)
 """(k, j, i) of the volume of the stories: long enough that something can happen in mid-run."""
@@ -107,7 +107,7 @@ class Clinician:
 
     def ras(self, k: float, j: float, i: float) -> tuple[float, float, float]:
         """World point of a voxel."""
-        from MemSeg3DLib.scene import ijk_to_world
+        from MemSeg3DLib.scene.nodes import ijk_to_world
 
         return ijk_to_world(self.volume, (k, j, i))
 

@@ -14,7 +14,7 @@ from desktop.clinician import Clinician
 from desktop.session import MODULES, Session, a_slicer
 from lib.workers import make_model, start_worker
 
-from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from desktop.session import Session
 
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 Ras = tuple[float, float, float]
 

@@ -29,8 +29,8 @@ from desktop.standin.installed import Installed
 from desktop.standin.views import ras_to_xyz
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 
-from MemSeg3DLib.home import ENVIRONMENT
-from MemSeg3DLib.scene import open_scene
+from MemSeg3DLib.base.home import ENVIRONMENT
+from MemSeg3DLib.scene.nodes import open_scene
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "MemSeg3D"

@@ -15,7 +15,7 @@ from desktop.clinician import Clinician
 from desktop.session import ROOT, Session, a_slicer
 from lib.workers import start_worker
 
-from MemSeg3DLib.sample_phantom import KIDNEY_LEFT, Sample, add_sample, make_sample
+from MemSeg3DLib.scene.sample_phantom import KIDNEY_LEFT, Sample, add_sample, make_sample
 
 MODEL = ROOT / "Resources" / "Models" / "memseg3d-nano.safetensors"
 WIDTH = 470

@@ -11,8 +11,8 @@ from desktop.editor_user import EditorUser
 from desktop.session import Session
 from lib.scenes import bent_transform
 
-from MemSeg3DLib.sample_phantom import add_sample, make_sample
-from MemSeg3DLib.scene import volume_array, world_to_ijk
+from MemSeg3DLib.scene.nodes import volume_array, world_to_ijk
+from MemSeg3DLib.scene.sample_phantom import add_sample, make_sample
 
 MIDDLE = (20.0, 56.0, 72.0)
 

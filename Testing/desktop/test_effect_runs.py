@@ -9,7 +9,7 @@ from desktop.session import Session
 from lib.scenes import make_volume, voxels_of
 from lib.workers import start_worker
 
-from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 ROUND = {"lower": (60, 8, 8), "upper": (60, 24, 24)}
 

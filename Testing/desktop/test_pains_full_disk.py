@@ -11,7 +11,7 @@ import pytest
 from desktop.clinician import Clinician
 from desktop.session import MODULES, a_slicer
 
-from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 resource = pytest.importorskip("resource", reason="this system has no limit on the size of files")
 

@@ -8,7 +8,7 @@ import slicer
 from desktop.clinician import Clinician
 from lib.scenes import voxels_of
 
-from MemSeg3DLib.scene import add_segment, add_segmentation
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation
 
 
 def a_finished_neighbour(clinician: Clinician) -> str:

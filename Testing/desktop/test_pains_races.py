@@ -20,8 +20,8 @@ from desktop.clinician import Clinician
 from desktop.session import Session
 from lib.scenes import make_volume, voxels_of
 
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.scene import add_segment
+from MemSeg3DLib.scene.nodes import add_segment
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 class SlowLine:

@@ -10,9 +10,9 @@ from desktop.clinician import Clinician
 from desktop.session import MODULES, a_slicer
 from desktop.standin.generated import emit
 
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.session_options import MEMORIES, SessionChoice
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
+from MemSeg3DLib.worker.session_options import MEMORIES, SessionChoice
 
 
 def choose_memory(user: Clinician, name: str) -> None:

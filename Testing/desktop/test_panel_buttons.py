@@ -10,8 +10,8 @@ from desktop.clinician import Clinician
 from desktop.session import MODULES, Session, a_slicer
 from lib.scenes import bent_transform
 
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.scene import add_segment
+from MemSeg3DLib.scene.nodes import add_segment
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 def test_a_window_preset_changes_the_grey_values_and_no_voxel(clinician: Clinician) -> None:

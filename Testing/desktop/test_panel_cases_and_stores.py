@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from desktop.clinician import Clinician
 
-from MemSeg3DLib.journal import RecoveryJournal
+from MemSeg3DLib.rounds.history.journal import RecoveryJournal
 
 
 def write_cases(folder: Path, names: tuple[str, ...]) -> None:

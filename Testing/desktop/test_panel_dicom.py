@@ -13,8 +13,8 @@ from dicom_tools import dicom_errors, geometry_of, read_by_dcmtk, read_by_highdi
 from orthanc import PASSWORD, USER, Orthanc, start_orthanc
 
 from demo.phantom_dicom import write_phantom_series
-from MemSeg3DLib.dicom_sources import read_series
-from MemSeg3DLib.dicom_volume import load_series
+from MemSeg3DLib.cases.dicom_volume import load_series
+from MemSeg3DLib.export.dicom.series import read_series
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import slicer
 from desktop.clinician import Clinician
 from desktop.session import Session
 
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.workbench import Message
+from MemSeg3DLib.rounds.workbench import Message
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 @pytest.fixture

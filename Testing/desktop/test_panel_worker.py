@@ -16,12 +16,12 @@ from desktop.session import Session
 from desktop.standin.generated import emit
 from lib.test_worker_environment import wheelhouse
 
-from MemSeg3DLib.installed_files import site_packages
-from MemSeg3DLib.uv import find_uv
-from MemSeg3DLib.worker_choice import WorkerChoice
-from MemSeg3DLib.worker_environment import EnvironmentState
-from MemSeg3DLib.worker_plan import EMBEDDED_MODEL
-from MemSeg3DLib.worker_recipe import Recipe
+from MemSeg3DLib.worker.choice import WorkerChoice
+from MemSeg3DLib.worker.connection.plan import EMBEDDED_MODEL
+from MemSeg3DLib.worker.installation.environment import EnvironmentState
+from MemSeg3DLib.worker.installation.installed_files import site_packages
+from MemSeg3DLib.worker.installation.recipe import Recipe
+from MemSeg3DLib.worker.installation.uv import find_uv
 
 THIS_PYTHON = Path(os.path.realpath(sys.executable))
 PUBLIC_INDEX = "https://pypi.org/simple"

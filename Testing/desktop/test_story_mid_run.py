@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from desktop.clinician import Clinician
 
-from MemSeg3DLib.scene import add_segment
+from MemSeg3DLib.scene.nodes import add_segment
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from desktop.session import MODULES, Session, a_slicer
 from lib.scenes import a_ball, voxels_of, write_ball
 from lib.test_rounds import do_round
 
-from MemSeg3DLib.journal import RecoveryJournal
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.recovery import ATTRIBUTE
-from MemSeg3DLib.rounds import RoundHistory
-from MemSeg3DLib.scene import add_segmentation, volume_array
-from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.rounds.history.history import RoundHistory
+from MemSeg3DLib.rounds.history.journal import RecoveryJournal
+from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE
+from MemSeg3DLib.scene.nodes import add_segmentation, volume_array
+from MemSeg3DLib.segments.writer import SegmentWriter
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 def test_the_scene_is_closed_in_mid_run(clinician: Clinician) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import slicer
 from vtk.util.numpy_support import vtk_to_numpy
 
-from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
-from MemSeg3DLib.run_state import RoundResult, SliceWritten
-from MemSeg3DLib.scene import ijk_to_world
-from MemSeg3DLib.workbench import Message, Workbench
+from MemSeg3DLib.prompts.prompts import BoxPrompt, PointPrompt
+from MemSeg3DLib.rounds.running.states import RoundResult, SliceWritten
+from MemSeg3DLib.rounds.workbench import Message, Workbench
+from MemSeg3DLib.scene.nodes import ijk_to_world
 
 
 class Seen:

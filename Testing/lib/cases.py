@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from MemSeg3DLib.case_queue import CaseQueue
-from MemSeg3DLib.case_template import template_of_names
-from MemSeg3DLib.volume_masks import segment_on_volume
+from MemSeg3DLib.cases.queue import CaseQueue
+from MemSeg3DLib.cases.template import template_of_names
+from MemSeg3DLib.scene.volume_masks import segment_on_volume
 
 SHAPE = (6, 12, 14)
 TEMPLATE = template_of_names(["liver", "tumour"])

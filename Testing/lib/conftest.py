@@ -12,9 +12,9 @@ import slicer
 from lib.scenes import SHAPE, direction_matrix, make_volume, users_editor
 from lib.workers import make_model, start_worker
 
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.run_controller import RunController
-from MemSeg3DLib.scene import add_segment, add_segmentation, open_scene
+from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, open_scene
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from lib.scenes import voxels_of
 
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
-from MemSeg3DLib.scene import ijk_to_world, volume_array
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.prompts.prompts import BoxPrompt, PointPrompt
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import ijk_to_world, volume_array
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 ROUND_SECONDS = 120.0
 

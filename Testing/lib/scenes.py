@@ -9,9 +9,9 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from MemSeg3DLib.grids import read_segment, segmentation_grid
-from MemSeg3DLib.packing import bounding_extent, extent_slices, out_of, slice_extent
-from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.base.packing import bounding_extent, extent_slices, out_of, slice_extent
+from MemSeg3DLib.scene.grids import read_segment, segmentation_grid
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 SHAPE = (14, 22, 30)
 """(k, j, i) of the volumes that tests make."""

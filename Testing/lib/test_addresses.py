@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from MemSeg3DLib.addresses import read_address
-from MemSeg3DLib.errors import WorkerError
+from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.worker.connection.addresses import read_address
 
 
 @pytest.mark.parametrize(

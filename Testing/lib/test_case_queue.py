@@ -18,15 +18,15 @@ from lib.cases import SHAPE, TEMPLATE, drawn, three_volumes, write_image
 from lib.scenes import a_ball, write_ball
 
 from demo.phantom_dicom import write_phantom_series
-from MemSeg3DLib.case_list import find_cases
-from MemSeg3DLib.case_queue import CaseQueue
-from MemSeg3DLib.case_template import CaseTemplate, apply_template, read_template, template_of
-from MemSeg3DLib.case_template import write_template as write_template_file
-from MemSeg3DLib.errors import ExportError, SceneError
-from MemSeg3DLib.export import ExportFormat
-from MemSeg3DLib.scene import volume_array
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.terminology import LabelsError
+from MemSeg3DLib.base.errors import ExportError, SceneError
+from MemSeg3DLib.cases.listing import find_cases
+from MemSeg3DLib.cases.queue import CaseQueue
+from MemSeg3DLib.cases.template import CaseTemplate, apply_template, read_template, template_of
+from MemSeg3DLib.cases.template import write_template as write_template_file
+from MemSeg3DLib.export.dicom.terminology import LabelsError
+from MemSeg3DLib.export.exports import ExportFormat
+from MemSeg3DLib.scene.nodes import volume_array
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import pytest
 from lib.benches import box_on, click_on, run_bench
 from lib.cases import TEMPLATE, drawn, three_volumes
 
-from MemSeg3DLib.case_list import find_cases
-from MemSeg3DLib.case_queue import CaseQueue
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.scene import add_segmentation
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.cases.listing import find_cases
+from MemSeg3DLib.cases.queue import CaseQueue
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import add_segmentation
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ import pytest
 from lib.scenes import make_volume
 from lib.workers import DroppingProxy, Outcome, poll_until, run_to_end
 
-from MemSeg3DLib import addresses
-from MemSeg3DLib.chosen_worker import ChosenWorker
-from MemSeg3DLib.home import Home
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.prompts import BoxPrompt, PointPrompt, Prompt
-from MemSeg3DLib.run_controller import RunController
-from MemSeg3DLib.run_state import RoundRequest, RunProgress, RunState
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world
-from MemSeg3DLib.worker_choice import MemoryStore, WorkerChoice
+from MemSeg3DLib.base.home import Home
+from MemSeg3DLib.prompts.prompts import BoxPrompt, PointPrompt, Prompt
+from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.running.states import RoundRequest, RunProgress, RunState
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world
+from MemSeg3DLib.worker.choice import MemoryStore, WorkerChoice
+from MemSeg3DLib.worker.chosen import ChosenWorker
+from MemSeg3DLib.worker.connection import addresses
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 class SlowProxy(DroppingProxy):

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import requests
 
-from MemSeg3DLib import client as client_module
-from MemSeg3DLib.client import WorkerClient, is_loopback
-from MemSeg3DLib.errors import WorkerError
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.packing import volume_id, wire_voxels
+from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.base.hosts import is_loopback
+from MemSeg3DLib.base.packing import volume_id, wire_voxels
+from MemSeg3DLib.worker.connection import client as client_module
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 SPACING = (2.0, 0.75, 0.75)
 

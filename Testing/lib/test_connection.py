@@ -19,9 +19,9 @@ import pytest
 from lib.certificates import Authority
 from lib.workers import worker_command
 
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.connection import ConnectionReport, connection_task, try_connection
-from MemSeg3DLib.errors import MemSeg3DError, WorkerError
+from MemSeg3DLib.base.errors import MemSeg3DError, WorkerError
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.trial import ConnectionReport, connection_task, try_connection
 
 TOKEN = "a-token-that-nobody-guesses"
 HOST = "worker.hospital.example"

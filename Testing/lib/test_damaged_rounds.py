@@ -14,11 +14,11 @@ import pytest
 from lib.benches import box_on, click_on, run_bench
 from lib.scenes import voxels_of
 
-from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.recovery import ATTRIBUTE
-from MemSeg3DLib.stored_rounds import ROLE, copied_rounds
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.base.errors import RoundError
+from MemSeg3DLib.rounds.history.in_scene import ROLE, copied_rounds
+from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 def torn(text: str) -> str:

@@ -13,13 +13,13 @@ from dicom_tools import geometry_of, small_phantom
 from lib.scenes import a_ball, write_ball
 
 from demo.phantom_dicom import write_phantom_series
-from MemSeg3DLib.dicom_sources import DicomSourceError
-from MemSeg3DLib.dicom_volume import load_series
-from MemSeg3DLib.export import ExportFormat, ExportRequest, export
-from MemSeg3DLib.export_settings import ExportSettings
-from MemSeg3DLib.measure import intensity_unit
-from MemSeg3DLib.scene import add_segment, add_segmentation, volume_array
-from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.cases.dicom_volume import load_series
+from MemSeg3DLib.export.dicom.series import DicomSourceError
+from MemSeg3DLib.export.dicom.settings import ExportSettings
+from MemSeg3DLib.export.exports import ExportFormat, ExportRequest, export
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, volume_array
+from MemSeg3DLib.segments.measurements import intensity_unit
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 Change = Callable[[pydicom.Dataset, int], None]
 

@@ -16,18 +16,17 @@ from dicom_tools import dicom_errors, geometry_of, read_by_dcmtk, read_by_highdi
 from lib.scenes import linear_transform, make_volume, write_ball
 
 from demo.phantom_dicom import write_phantom_series
-from MemSeg3DLib.background import TaskCancelled
-from MemSeg3DLib.dicom_scene import INSTANCES, grid_of_volume, source_files
-from MemSeg3DLib.dicom_sources import DicomSourceError, PatientGrid
-from MemSeg3DLib.dicom_volume import load_series
-from MemSeg3DLib.errors import ExportError, SceneError
-from MemSeg3DLib.export import ExportFormat, ExportRequest, export, prepare_export
-from MemSeg3DLib.export_nifti import LPS_FROM_RAS
-from MemSeg3DLib.scene import add_segment, add_segmentation, volume_array
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.terminology import Code, SegmentDescription, describe
-from MemSeg3DLib.terminology_entry import ENTRY_TAG, describe_segment, entry_of, parse_entry, read_tag
-from MemSeg3DLib.transforms import to_vtk
+from MemSeg3DLib.base.background import TaskCancelled
+from MemSeg3DLib.base.errors import ExportError, SceneError
+from MemSeg3DLib.cases.dicom_volume import load_series
+from MemSeg3DLib.export.dicom.scene import INSTANCES, grid_of_volume, source_files
+from MemSeg3DLib.export.dicom.series import DicomSourceError, PatientGrid
+from MemSeg3DLib.export.dicom.terminology import Code, SegmentDescription, describe
+from MemSeg3DLib.export.dicom.terminology_entry import ENTRY_TAG, describe_segment, entry_of, parse_entry, read_tag
+from MemSeg3DLib.export.exports import ExportFormat, ExportRequest, export, prepare_export
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, volume_array
+from MemSeg3DLib.scene.transforms import LPS_FROM_RAS, to_vtk
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,15 @@ from dicom_tools import dicom_errors, geometry_of, read_by_dcmtk, read_by_highdi
 
 from demo.phantom_anatomy import LESION, LIVER, RIGHT_KIDNEY
 from demo.phantom_dicom import write_phantom_series
-from MemSeg3DLib.dicom_seg import (
+from MemSeg3DLib.export.dicom.segmentation import (
     DicomSegError,
     ExportReport,
     masks_of_labelmap,
     write_dicom_seg,
 )
-from MemSeg3DLib.dicom_sources import PatientGrid, SourceSeries, onto_series, read_series, verify_series
-from MemSeg3DLib.export_settings import ExportSettings
-from MemSeg3DLib.terminology import SegmentDescription, describe
+from MemSeg3DLib.export.dicom.series import PatientGrid, SourceSeries, onto_series, read_series, verify_series
+from MemSeg3DLib.export.dicom.settings import ExportSettings
+from MemSeg3DLib.export.dicom.terminology import SegmentDescription, describe
 
 ORGANS = list(small_phantom().labels.values())
 

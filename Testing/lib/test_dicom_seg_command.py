@@ -1,4 +1,4 @@
-"""The command `python -m MemSeg3DLib.dicom_seg_command`: files in, a DICOM-SEG out, a sentence where that cannot be."""
+"""The command `python -m MemSeg3DLib.export.dicom.command`: files in, a DICOM-SEG out, else a sentence."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import SimpleITK as sitk
 from dicom_tools import small_phantom, write_small_phantom
 
 from demo.phantom_anatomy import LIVER
-from MemSeg3DLib.dicom_seg_command import main
-from MemSeg3DLib.terminology import LabelsError, read_labels
+from MemSeg3DLib.export.dicom.command import main
+from MemSeg3DLib.export.dicom.terminology import LabelsError, read_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,7 @@ def arguments(files: Path, out: Path, **changed: Path | str) -> list[str]:
 
 
 def test_the_command_writes_a_file(files: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "MemSeg3DLib.dicom_seg_command", *arguments(files, tmp_path / "seg.dcm")]
+    command = [sys.executable, "-m", "MemSeg3DLib.export.dicom.command", *arguments(files, tmp_path / "seg.dcm")]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert answer.returncode == 0, answer.stderr
     assert "liver" in answer.stdout

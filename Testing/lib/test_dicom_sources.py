@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from demo.phantom_dicom import write_phantom_series
-from MemSeg3DLib.dicom_sources import (
+from MemSeg3DLib.export.dicom.series import (
     DicomSourceError,
     PatientGrid,
     SourceSeries,

@@ -22,15 +22,15 @@ from lib.certificates import Authority
 from orthanc import PASSWORD, USER, Orthanc, start_orthanc
 
 from demo.phantom_dicom import write_phantom_series
-from MemSeg3DLib.background import TaskCancelled
-from MemSeg3DLib.dicom_seg import write_dicom_seg
-from MemSeg3DLib.dicom_sources import SourceSeries, read_series
-from MemSeg3DLib.dicom_volume import load_series
-from MemSeg3DLib.dicomweb import DicomWebError, DicomWebServer, check, store
-from MemSeg3DLib.export import ExportFormat, ExportRequest, export
-from MemSeg3DLib.scene import add_segment, add_segmentation
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.terminology import describe
+from MemSeg3DLib.base.background import TaskCancelled
+from MemSeg3DLib.cases.dicom_volume import load_series
+from MemSeg3DLib.export.dicom.dicomweb import DicomWebError, DicomWebServer, check, store
+from MemSeg3DLib.export.dicom.segmentation import write_dicom_seg
+from MemSeg3DLib.export.dicom.series import SourceSeries, read_series
+from MemSeg3DLib.export.dicom.terminology import describe
+from MemSeg3DLib.export.exports import ExportFormat, ExportRequest, export
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 
 @pytest.fixture(scope="module")

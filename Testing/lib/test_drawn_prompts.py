@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from lib.scenes import SHAPE, bent_transform, direction_matrix, linear_transform, make_volume
 
-from MemSeg3DLib.drawing import voxels_touched
-from MemSeg3DLib.errors import PromptError
-from MemSeg3DLib.packing import extent_slices, unpack_bits
-from MemSeg3DLib.prompts import (
+from MemSeg3DLib.base.errors import PromptError
+from MemSeg3DLib.base.packing import extent_slices, unpack_bits
+from MemSeg3DLib.prompts.drawing import voxels_touched
+from MemSeg3DLib.prompts.prompts import (
     Box3DPrompt,
     ExtremePointsPrompt,
     LassoPrompt,
@@ -25,7 +25,7 @@ from MemSeg3DLib.prompts import (
     slice_axis,
     to_wire,
 )
-from MemSeg3DLib.scene import ijk_to_world, world_to_ijk
+from MemSeg3DLib.scene.nodes import ijk_to_world, world_to_ijk
 
 KNOWN = {"prompts": ["point", "box", "mask", "box3d", "scribble", "lasso", "extreme_points", "voxels"]}
 

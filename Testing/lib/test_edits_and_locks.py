@@ -11,15 +11,15 @@ import slicer
 from lib.benches import Seen, box_on, click_on, hand_edit, poll_bench, run_bench
 from lib.scenes import SHAPE, a_ball, voxels_of, write_ball
 
-from MemSeg3DLib.errors import PromptError, SceneError
-from MemSeg3DLib.hand_edits import APPROVED, EDITED
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.rounds import RoundHistory
-from MemSeg3DLib.run_state import SliceLimits
-from MemSeg3DLib.scene import volume_array
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.workbench import Workbench
-from MemSeg3DLib.write_settings import WriteSettings
+from MemSeg3DLib.base.errors import PromptError, SceneError
+from MemSeg3DLib.prompts.slice_limits import SliceLimits
+from MemSeg3DLib.rounds.hand_edits import APPROVED, EDITED
+from MemSeg3DLib.rounds.history.history import RoundHistory
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import volume_array
+from MemSeg3DLib.segments.write_settings import WriteSettings
+from MemSeg3DLib.segments.writer import SegmentWriter
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 @pytest.fixture

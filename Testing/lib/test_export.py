@@ -18,16 +18,16 @@ import slicer
 import slicer.util
 from lib.scenes import SHAPE, a_ball, direction_matrix, linear_transform, make_volume, shift_by, write_ball
 
-from MemSeg3DLib.background import TaskCancelled
-from MemSeg3DLib.errors import ExportError, SceneError
-from MemSeg3DLib.export import ExportFormat, ExportRequest, export, export_task, prepare_export
-from MemSeg3DLib.export_nifti import write_nifti
-from MemSeg3DLib.export_seg_nrrd import write_seg_nrrd
-from MemSeg3DLib.output_files import safe_name
-from MemSeg3DLib.scene import add_segment, add_segmentation, load_volume, world_to_ijk
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.terminology import read_labels
-from MemSeg3DLib.transforms import to_vtk
+from MemSeg3DLib.base.background import TaskCancelled
+from MemSeg3DLib.base.errors import ExportError, SceneError
+from MemSeg3DLib.base.output_files import safe_name
+from MemSeg3DLib.export.dicom.terminology import read_labels
+from MemSeg3DLib.export.exports import ExportFormat, ExportRequest, export, export_task, prepare_export
+from MemSeg3DLib.export.nifti import write_nifti
+from MemSeg3DLib.export.seg_nrrd import write_seg_nrrd
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, load_volume, world_to_ijk
+from MemSeg3DLib.scene.transforms import to_vtk
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -271,11 +271,11 @@ import sys; sys.path[:0] = [".", "Testing"]
 from pathlib import Path
 import numpy as np
 from lib.scenes import make_volume
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.export import ExportFormat, ExportRequest, export
-from MemSeg3DLib.grids import segmentation_grid
-from MemSeg3DLib.private_editor import PrivateEditor
-from MemSeg3DLib.scene import add_segment, add_segmentation, open_scene
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.export.exports import ExportFormat, ExportRequest, export
+from MemSeg3DLib.scene.grids import segmentation_grid
+from MemSeg3DLib.segments.private_editor import PrivateEditor
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, open_scene
 import slicer
 scene = open_scene()
 volume = make_volume(np.zeros((40, 64, 64), np.int16))

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from MemSeg3DLib.errors import PromptError
-from MemSeg3DLib.gestures import Gesture, Place, gesture_for
+from MemSeg3DLib.base.errors import PromptError
+from MemSeg3DLib.prompts.gestures import Gesture, Place, gesture_for
 
 
 def at(x: float, y: float, z: float = 0.0) -> Place:

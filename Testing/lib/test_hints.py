@@ -13,11 +13,11 @@ from lib.benches import Seen, box_on, click_on, run_bench
 from lib.scenes import voxels_of
 from lib.workers import DroppingProxy, Proxied
 
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.errors import WorkerError
-from MemSeg3DLib.hints import PAUSE_SECONDS, Hint, Hints
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
+from MemSeg3DLib.worker.hints import PAUSE_SECONDS, Hint, Hints
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from lib.killing import KilledSession
 from lib.workers import start_worker
 
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.rounds.workbench import Workbench
 
 
 @pytest.mark.timeout(900)

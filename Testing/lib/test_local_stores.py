@@ -15,16 +15,23 @@ import slicer
 from lib.scenes import make_volume
 from lib.workers import Outcome, run_to_end, worker_command
 
-from MemSeg3DLib.chosen_worker import ChosenWorker
-from MemSeg3DLib.errors import SetupError
-from MemSeg3DLib.home import Home
-from MemSeg3DLib.local_stores import folder_bytes, purge_journals, purge_logs, purge_worker_data, remove_all, stores
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.prompts import BoxPrompt
-from MemSeg3DLib.run_controller import RunController
-from MemSeg3DLib.run_state import RoundRequest
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world
-from MemSeg3DLib.worker_choice import MemoryStore, WorkerChoice
+from MemSeg3DLib.base.errors import SetupError
+from MemSeg3DLib.base.home import Home
+from MemSeg3DLib.prompts.prompts import BoxPrompt
+from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.running.states import RoundRequest
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world
+from MemSeg3DLib.worker.choice import MemoryStore, WorkerChoice
+from MemSeg3DLib.worker.chosen import ChosenWorker
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
+from MemSeg3DLib.worker.installation.stored_data import (
+    folder_bytes,
+    purge_journals,
+    purge_logs,
+    purge_worker_data,
+    remove_all,
+    stores,
+)
 
 NAME, UID, NUMBER = "GARIBALDI^ANITA", "1.2.826.0.1.3680043.8.498.77", "MRN-4711"
 

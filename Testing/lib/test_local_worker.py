@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from lib.workers import worker_command
 
-from MemSeg3DLib.errors import WorkerError
-from MemSeg3DLib.local_worker import LocalWorker, worker_environment
-from MemSeg3DLib.worker_source import Fate
+from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker, worker_environment
+from MemSeg3DLib.worker.connection.source import Fate
 
 # What a crash of Slicer is to its worker: the parent is gone, and nobody has closed anything.
 CRASHING_PARENT = """
 import os, sys
 from pathlib import Path
-from MemSeg3DLib.local_worker import LocalWorker
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 command, model, data = sys.argv[1:4]
 worker = LocalWorker.start(command=[command], model=model, data_folder=Path(data), device="cpu", threads=1)
 print(worker.process_id, flush=True)

@@ -17,18 +17,18 @@ import pytest
 from lib.scenes import voxels_of, write_ball
 from lib.workers import DroppingProxy, Outcome, Proxied, poll_until, run_to_end, start_worker
 
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.errors import WorkerError
-from MemSeg3DLib.jobs import AlignJob
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.packing import pack_bits
-from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
-from MemSeg3DLib.run_controller import RunController
-from MemSeg3DLib.run_state import RoundRequest, RunState
-from MemSeg3DLib.scene import ijk_to_world
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.worker_link import WorkerLink
-from MemSeg3DLib.worker_source import RemoteWorker
+from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.base.packing import pack_bits
+from MemSeg3DLib.prompts.prompts import BoxPrompt, PointPrompt
+from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.running.states import RoundRequest, RunState
+from MemSeg3DLib.scene.nodes import ijk_to_world
+from MemSeg3DLib.segments.writer import SegmentWriter
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
+from MemSeg3DLib.worker.connection.source import RemoteWorker
+from MemSeg3DLib.worker.jobs import AlignJob
+from MemSeg3DLib.worker.thread import WorkerLink
 
 SHAPE = (120, 24, 24)
 
@@ -234,7 +234,7 @@ def test_a_worker_that_forgets_in_mid_round_gets_that_round_again(
 def test_a_worker_that_stays_away_fails_the_run_and_leaves_the_segments_alone(
     a_worker: LocalWorker, a_long_volume: Any, a_long_segmentation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("MemSeg3DLib.followed_round.PAUSES", (0.05, 0.05))
+    monkeypatch.setattr("MemSeg3DLib.worker.followed_round.PAUSES", (0.05, 0.05))
     proxy = DroppingProxy(a_worker.url)
     with RunController(RemoteWorker(proxy.url, a_worker.token)) as controller:
         outcome = Outcome(controller)

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from lib.scenes import make_volume, voxels_of
 
-from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.journal import RecoveryJournal
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.packing import bounding_extent, extent_slices, out_of, slice_extent
-from MemSeg3DLib.round_record import RoundRecord
-from MemSeg3DLib.rounds import RoundHistory, lattice_of
-from MemSeg3DLib.scene import add_segment, add_segmentation
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.stored_rounds import ROLE
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.base.errors import RoundError
+from MemSeg3DLib.base.packing import bounding_extent, extent_slices, out_of, slice_extent
+from MemSeg3DLib.rounds.history.history import RoundHistory, lattice_of
+from MemSeg3DLib.rounds.history.in_scene import ROLE
+from MemSeg3DLib.rounds.history.journal import RecoveryJournal
+from MemSeg3DLib.rounds.history.record import RoundRecord
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation
+from MemSeg3DLib.segments.writer import SegmentWriter
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 COUNT = 200
 SHAPE = (40, 96, 96)

@@ -12,10 +12,10 @@ import pytest
 import slicer
 from lib.scenes import SHAPE, a_ball, bent_transform, direction_matrix, linear_transform, make_volume, write_ball
 
-from MemSeg3DLib.diameters import longest_diameters
-from MemSeg3DLib.measure import HEADER, SegmentMeasurement, as_table, measure, prepare_measurement
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, load_volume, volume_array
-from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world, load_volume, volume_array
+from MemSeg3DLib.segments.diameters import longest_diameters
+from MemSeg3DLib.segments.measurements import HEADER, SegmentMeasurement, as_table, measure, prepare_measurement
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 PIXEL = (np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0]))
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from MemSeg3DLib.background import TaskCancelled, TaskControl
-from MemSeg3DLib.connection import try_connection
-from MemSeg3DLib.errors import SetupError
-from MemSeg3DLib.home import Home
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.model_folder import ModelEntry, ModelFolder, describe, remote_model
-from MemSeg3DLib.packaged import Packaged
+from MemSeg3DLib.base.background import TaskCancelled, TaskControl
+from MemSeg3DLib.base.errors import SetupError
+from MemSeg3DLib.base.home import Home
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
+from MemSeg3DLib.worker.connection.trial import try_connection
+from MemSeg3DLib.worker.installation.models import ModelEntry, ModelFolder, describe, remote_model
+from MemSeg3DLib.worker.installation.packaged import Packaged
 
 
 @pytest.fixture

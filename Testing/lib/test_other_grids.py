@@ -19,10 +19,10 @@ from lib.scenes import (
     write_ball,
 )
 
-from MemSeg3DLib.scene import add_segment, add_segmentation
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.volume_masks import segment_on_volume
-from MemSeg3DLib.write_settings import WriteSettings
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation
+from MemSeg3DLib.scene.volume_masks import segment_on_volume
+from MemSeg3DLib.segments.write_settings import WriteSettings
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 BALL = a_ball(SHAPE, (6, 10, 12), 5.5)
 

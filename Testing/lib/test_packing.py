@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from MemSeg3DLib.packing import (
+from MemSeg3DLib.base.packing import (
     bounding_extent,
     extent_slices,
     intersect,

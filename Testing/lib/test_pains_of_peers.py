@@ -14,12 +14,12 @@ import pytest
 from lib.scenes import a_ball, make_volume, voxels_of
 from lib.workers import worker_command
 
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.packing import extent_slices, unpack_bits, volume_id
-from MemSeg3DLib.sample_phantom import make_sample
-from MemSeg3DLib.scene import add_segment, add_segmentation
-from MemSeg3DLib.segment_writer import SegmentWriter
+from MemSeg3DLib.base.packing import extent_slices, unpack_bits, volume_id
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation
+from MemSeg3DLib.scene.sample_phantom import make_sample
+from MemSeg3DLib.segments.writer import SegmentWriter
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 WINDOW = {"window": [-150.0, 250.0]}
 

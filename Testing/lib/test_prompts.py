@@ -10,10 +10,10 @@ import pytest
 import SimpleITK as sitk
 from lib.scenes import SHAPE, bent_transform, direction_matrix, linear_transform, make_volume
 
-from MemSeg3DLib.errors import PromptError, SceneError
-from MemSeg3DLib.packing import unpack_bits
-from MemSeg3DLib.prompts import BoxPrompt, MaskPrompt, PointPrompt, all_to_wire, nearest, to_wire
-from MemSeg3DLib.scene import ijk_to_world, load_volume, volume_array, volume_spacing, world_to_ijk
+from MemSeg3DLib.base.errors import PromptError, SceneError
+from MemSeg3DLib.base.packing import unpack_bits
+from MemSeg3DLib.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, all_to_wire, nearest, to_wire
+from MemSeg3DLib.scene.nodes import ijk_to_world, load_volume, volume_array, volume_spacing, world_to_ijk
 
 
 @pytest.mark.parametrize("case", ["mr_glioma_remind022", "mr_brain1_pyrad", "mr_cord_gm_t2s_sct"])

@@ -13,14 +13,14 @@ import slicer
 from lib.scenes import SHAPE, a_ball, voxels_of, write_ball
 from lib.test_rounds import MASKS, do_round
 
-from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.journal import RecoveryJournal
-from MemSeg3DLib.recovery import ATTRIBUTE, recover
-from MemSeg3DLib.rounds import RoundHistory
-from MemSeg3DLib.scene import add_segmentation
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.workbench import Workbench
-from MemSeg3DLib.worker_source import RemoteWorker
+from MemSeg3DLib.base.errors import RoundError
+from MemSeg3DLib.rounds.history.history import RoundHistory
+from MemSeg3DLib.rounds.history.journal import RecoveryJournal
+from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE, recover
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import add_segmentation
+from MemSeg3DLib.segments.writer import SegmentWriter
+from MemSeg3DLib.worker.connection.source import RemoteWorker
 
 BALLS = dict(zip("ABCDZ", [*MASKS, a_ball(SHAPE, (4, 8, 9), 3.0), a_ball(SHAPE, (5, 12, 9), 4.0)], strict=True))
 

@@ -11,15 +11,15 @@ import pytest
 import slicer
 from lib.scenes import SHAPE, a_ball, voxels_of, write_ball
 
-from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.journal import RecoveryJournal
-from MemSeg3DLib.recovery import journal_of, missing_rounds, recover
-from MemSeg3DLib.round_record import RoundRecord
-from MemSeg3DLib.rounds import RoundHistory, lattice_of
-from MemSeg3DLib.scene import add_segmentation
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.stored_rounds import ROLE
-from MemSeg3DLib.write_settings import WriteSettings
+from MemSeg3DLib.base.errors import RoundError
+from MemSeg3DLib.rounds.history.history import RoundHistory, lattice_of
+from MemSeg3DLib.rounds.history.in_scene import ROLE
+from MemSeg3DLib.rounds.history.journal import RecoveryJournal
+from MemSeg3DLib.rounds.history.record import RoundRecord
+from MemSeg3DLib.rounds.history.recovery import journal_of, missing_rounds, recover
+from MemSeg3DLib.scene.nodes import add_segmentation
+from MemSeg3DLib.segments.write_settings import WriteSettings
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 MASKS = [a_ball(SHAPE, (6, 10, 12), radius) for radius in (3.5, 5.5, 4.5)]
 

@@ -14,8 +14,8 @@ import SimpleITK as sitk
 from lib.scenes import SHAPE, voxels_of
 from lib.workers import Outcome, run_to_end, worker_command
 
-from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.prompts import (
+from MemSeg3DLib.base.errors import RoundError
+from MemSeg3DLib.prompts.prompts import (
     Box3DPrompt,
     BoxPrompt,
     ExtremePointsPrompt,
@@ -25,11 +25,19 @@ from MemSeg3DLib.prompts import (
     Prompt,
     ScribblePrompt,
 )
-from MemSeg3DLib.rounds_json import rounds_to_json, write_rounds
-from MemSeg3DLib.run_controller import RunController
-from MemSeg3DLib.run_state import RoundRequest, SliceLimits
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, load_volume, volume_array, volume_spacing
-from MemSeg3DLib.transforms import ijk_to_local_matrix
+from MemSeg3DLib.prompts.slice_limits import SliceLimits
+from MemSeg3DLib.rounds.history.as_json import rounds_to_json, write_rounds
+from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.running.states import RoundRequest
+from MemSeg3DLib.scene.nodes import (
+    add_segment,
+    add_segmentation,
+    ijk_to_world,
+    load_volume,
+    volume_array,
+    volume_spacing,
+)
+from MemSeg3DLib.scene.transforms import ijk_to_local_matrix
 
 SCANS = ["mr_brain1_pyrad", "mr_glioma_remind022"]
 

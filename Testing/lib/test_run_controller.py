@@ -12,13 +12,13 @@ import slicer
 from lib.scenes import SHAPE, make_volume, shift_by, users_editor, voxels_of
 from lib.workers import Outcome, poll_until, run_to_end
 
-from MemSeg3DLib.errors import PromptError, RoundError, SceneError
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.prompts import BoxPrompt, PointPrompt
-from MemSeg3DLib.rounds import RoundHistory
-from MemSeg3DLib.run_controller import RunController
-from MemSeg3DLib.run_state import RoundRequest, RunState
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, volume_array
+from MemSeg3DLib.base.errors import PromptError, RoundError, SceneError
+from MemSeg3DLib.prompts.prompts import BoxPrompt, PointPrompt
+from MemSeg3DLib.rounds.history.history import RoundHistory
+from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.running.states import RoundRequest, RunState
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world, volume_array
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 def box_on(volume: Any, segment_id: str, index: int = 7, low: int = 5, high: int = 14) -> BoxPrompt:

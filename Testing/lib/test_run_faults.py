@@ -12,17 +12,17 @@ import slicer
 from lib.scenes import users_editor, voxels_of
 from lib.workers import Outcome, run_to_end
 
-from MemSeg3DLib import jobs
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.errors import RoundError, SceneError
-from MemSeg3DLib.journal import RecoveryJournal
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.private_editor import PrivateEditor
-from MemSeg3DLib.prompts import BoxPrompt
-from MemSeg3DLib.rounds import RoundHistory
-from MemSeg3DLib.run_controller import RunController
-from MemSeg3DLib.run_state import RoundRequest
-from MemSeg3DLib.scene import ijk_to_world
+from MemSeg3DLib.base.errors import RoundError, SceneError
+from MemSeg3DLib.prompts.prompts import BoxPrompt
+from MemSeg3DLib.rounds.history.history import RoundHistory
+from MemSeg3DLib.rounds.history.journal import RecoveryJournal
+from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.running.states import RoundRequest
+from MemSeg3DLib.scene.nodes import ijk_to_world
+from MemSeg3DLib.segments.private_editor import PrivateEditor
+from MemSeg3DLib.worker import jobs
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 def a_request(volume: Any, segmentation: Any, segment: str, index: int = 7) -> RoundRequest:

@@ -10,11 +10,11 @@ import pytest
 import slicer
 from lib.scenes import SHAPE, a_ball, make_volume, voxels_of, write_ball
 
-from MemSeg3DLib.export_seg_nrrd import UnusualSegmentation, prepare_seg_nrrd, write_seg_nrrd
-from MemSeg3DLib.grids import segmentation_grid
-from MemSeg3DLib.scene import add_segment, add_segmentation
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.terminology_entry import read_tag
+from MemSeg3DLib.export.dicom.terminology_entry import read_tag
+from MemSeg3DLib.export.seg_nrrd import UnusualSegmentation, prepare_seg_nrrd, write_seg_nrrd
+from MemSeg3DLib.scene.grids import segmentation_grid
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 OWN = {"MemSeg3D_Use"}
 """What MemSeg3D says besides."""

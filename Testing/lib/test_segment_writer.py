@@ -9,10 +9,10 @@ import pytest
 import slicer
 from lib.scenes import SHAPE, a_ball, direction_matrix, make_volume, shift_by, voxels_of, write_ball
 
-from MemSeg3DLib.errors import SceneError
-from MemSeg3DLib.scene import add_segment, add_segmentation, volume_array
-from MemSeg3DLib.segment_writer import SegmentWriter
-from MemSeg3DLib.write_settings import WriteSettings
+from MemSeg3DLib.base.errors import SceneError
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, volume_array
+from MemSeg3DLib.segments.write_settings import WriteSettings
+from MemSeg3DLib.segments.writer import SegmentWriter
 
 NODE = slicer.vtkMRMLSegmentationNode
 EDITOR = slicer.vtkMRMLSegmentEditorNode

@@ -14,16 +14,16 @@ from lib.benches import Seen, box_on, click_on, poll_bench, run_bench
 from lib.scenes import SHAPE, voxels_of
 from lib.workers import start_worker
 
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.prompts import BoxPrompt, LassoPrompt
-from MemSeg3DLib.round_record import RoundRecord
-from MemSeg3DLib.scene import ijk_to_world, volume_array
-from MemSeg3DLib.session_options import MEMORIES, SessionChoice, needed_features
-from MemSeg3DLib.workbench import Workbench
-from MemSeg3DLib.worker_choice import MemoryStore
-from MemSeg3DLib.worker_sessions import align
+from MemSeg3DLib.base.errors import RoundError
+from MemSeg3DLib.prompts.prompts import BoxPrompt, LassoPrompt
+from MemSeg3DLib.rounds.history.record import RoundRecord
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import ijk_to_world, volume_array
+from MemSeg3DLib.worker.choice import MemoryStore
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
+from MemSeg3DLib.worker.session_options import MEMORIES, SessionChoice, needed_features
+from MemSeg3DLib.worker.sessions import align
 
 
 @pytest.fixture

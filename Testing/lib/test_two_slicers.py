@@ -14,20 +14,20 @@ import pytest
 from lib.benches import box_on, click_on, run_bench
 from lib.scenes import voxels_of
 
-from MemSeg3DLib.errors import RoundError
-from MemSeg3DLib.home import Home
-from MemSeg3DLib.journal import RecoveryJournal
-from MemSeg3DLib.local_stores import purge_journals
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.recovery import ATTRIBUTE
-from MemSeg3DLib.stored_rounds import ROLE
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.base.errors import RoundError
+from MemSeg3DLib.base.home import Home
+from MemSeg3DLib.rounds.history.in_scene import ROLE
+from MemSeg3DLib.rounds.history.journal import RecoveryJournal
+from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
+from MemSeg3DLib.worker.installation.stored_data import purge_journals
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER = """
 import json, sys
 from pathlib import Path
-from MemSeg3DLib.journal import RecoveryJournal
+from MemSeg3DLib.rounds.history.journal import RecoveryJournal
 journal = RecoveryJournal(Path(sys.argv[1]))
 journal.claim()
 for line in sys.stdin:

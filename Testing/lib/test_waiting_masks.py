@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from lib.benches import box_on, run_bench
 
-from MemSeg3DLib.histories import Histories
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.prompts import MaskPrompt
-from MemSeg3DLib.stored_rounds import ROLE as ROUNDS_ROLE
-from MemSeg3DLib.waiting_masks import ROLE, WaitingMasks, masks_text, store_masks
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.prompts.pending_masks import ROLE, WaitingMasks, masks_text, store_masks
+from MemSeg3DLib.prompts.prompts import MaskPrompt
+from MemSeg3DLib.rounds.history.histories import Histories
+from MemSeg3DLib.rounds.history.in_scene import ROLE as ROUNDS_ROLE
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from lib.benches import Seen, box_on, click_on, run_bench
 from lib.scenes import SHAPE, voxels_of
 
-from MemSeg3DLib.errors import PromptError, SceneError
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.prompts import PointPrompt
-from MemSeg3DLib.scene import add_segmentation
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.base.errors import PromptError, SceneError
+from MemSeg3DLib.prompts.prompts import PointPrompt
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import add_segmentation
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 @pytest.fixture

@@ -17,14 +17,21 @@ import vtk
 from lib.benches import Seen, box_on, click_on, hand_edit, poll_bench, run_bench
 from lib.scenes import SHAPE, direction_matrix, make_volume, shift_by, users_editor, voxels_of
 
-from MemSeg3DLib.journal import RecoveryJournal
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.prompts import Box3DPrompt, ExtremePointsPrompt, LassoPrompt, PointPrompt, Prompt, ScribblePrompt
-from MemSeg3DLib.recovery import ATTRIBUTE
-from MemSeg3DLib.rounds import RoundHistory
-from MemSeg3DLib.scene import add_segment, add_segmentation, ijk_to_world, volume_array, world_to_ijk
-from MemSeg3DLib.waiting_masks import ROLE
-from MemSeg3DLib.workbench import Workbench
+from MemSeg3DLib.prompts.pending_masks import ROLE
+from MemSeg3DLib.prompts.prompts import (
+    Box3DPrompt,
+    ExtremePointsPrompt,
+    LassoPrompt,
+    PointPrompt,
+    Prompt,
+    ScribblePrompt,
+)
+from MemSeg3DLib.rounds.history.history import RoundHistory
+from MemSeg3DLib.rounds.history.journal import RecoveryJournal
+from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE
+from MemSeg3DLib.rounds.workbench import Workbench
+from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world, volume_array, world_to_ijk
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 @pytest.fixture

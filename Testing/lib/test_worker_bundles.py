@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from lib.test_worker_environment import Place, follow
 
-from MemSeg3DLib.home import Home
-from MemSeg3DLib.offline_bundle import Bundle, file_hash, is_bundle
-from MemSeg3DLib.packaged import Packaged
-from MemSeg3DLib.worker_environment import EnvironmentState
-from MemSeg3DLib.worker_recipe import Machine, lock_hash
+from MemSeg3DLib.base.home import Home
+from MemSeg3DLib.worker.installation.environment import EnvironmentState
+from MemSeg3DLib.worker.installation.offline_bundle import Bundle, file_hash, is_bundle
+from MemSeg3DLib.worker.installation.packaged import Packaged
+from MemSeg3DLib.worker.installation.recipe import Machine, lock_hash
 
 
 def a_bundle(folder: Path, **changes: object) -> Path:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from lib.workers import worker_command
 
-from MemSeg3DLib.chosen_worker import ChosenWorker
-from MemSeg3DLib.errors import MemSeg3DError, SetupError, WorkerError
-from MemSeg3DLib.home import Home, user_folder
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.worker_choice import MemoryStore, WorkerChoice
-from MemSeg3DLib.worker_plan import WorkerPlan
-from MemSeg3DLib.worker_source import Fate
+from MemSeg3DLib.base.errors import MemSeg3DError, SetupError, WorkerError
+from MemSeg3DLib.base.home import Home, user_folder
+from MemSeg3DLib.worker.choice import MemoryStore, WorkerChoice
+from MemSeg3DLib.worker.chosen import ChosenWorker
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
+from MemSeg3DLib.worker.connection.plan import WorkerPlan
+from MemSeg3DLib.worker.connection.source import Fate
 
 
 @pytest.fixture

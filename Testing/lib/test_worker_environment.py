@@ -21,24 +21,24 @@ import numpy as np
 import pytest
 from lib.test_local_worker import wait_for
 
-from MemSeg3DLib.background import Task, TaskProgress
-from MemSeg3DLib.child_environment import without_secrets
-from MemSeg3DLib.chosen_worker import ChosenWorker
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.environment_maker import EnvironmentMaker
-from MemSeg3DLib.environment_stamp import Stamp
-from MemSeg3DLib.errors import MemSeg3DError
-from MemSeg3DLib.home import Home
-from MemSeg3DLib.installed_files import site_packages
-from MemSeg3DLib.local_worker import LocalWorker
-from MemSeg3DLib.packaged import Packaged
-from MemSeg3DLib.packing import volume_id, wire_voxels
-from MemSeg3DLib.uv import find_uv
-from MemSeg3DLib.worker_choice import MemoryStore, WorkerChoice
-from MemSeg3DLib.worker_command import About, verify_task
-from MemSeg3DLib.worker_environment import EnvironmentState, WorkerEnvironment
-from MemSeg3DLib.worker_recipe import Machine, Recipe
-from MemSeg3DLib.worker_source import Fate
+from MemSeg3DLib.base.background import Task, TaskProgress
+from MemSeg3DLib.base.child_environment import without_secrets
+from MemSeg3DLib.base.errors import MemSeg3DError
+from MemSeg3DLib.base.home import Home
+from MemSeg3DLib.base.packing import volume_id, wire_voxels
+from MemSeg3DLib.worker.choice import MemoryStore, WorkerChoice
+from MemSeg3DLib.worker.chosen import ChosenWorker
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.command import About, verify_task
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker
+from MemSeg3DLib.worker.connection.source import Fate
+from MemSeg3DLib.worker.installation.environment import EnvironmentState, WorkerEnvironment
+from MemSeg3DLib.worker.installation.installed_files import site_packages
+from MemSeg3DLib.worker.installation.maker import EnvironmentMaker
+from MemSeg3DLib.worker.installation.packaged import Packaged
+from MemSeg3DLib.worker.installation.recipe import Machine, Recipe
+from MemSeg3DLib.worker.installation.stamp import Stamp
+from MemSeg3DLib.worker.installation.uv import find_uv
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACING = (2.0, 1.0, 1.0)
@@ -223,7 +223,8 @@ def test_a_bundle_of_another_computer_is_used_without_a_network(
     a_place: Place, uv: Path, a_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = tmp_path / "bundle"
-    command = [sys.executable, "-m", "MemSeg3DLib.worker_bundle", str(bundle), "--torch", "cpu", "--uv", str(uv)]
+    command = [sys.executable, "-m", "MemSeg3DLib.worker.installation.bundle_command", str(bundle)]
+    command += ["--torch", "cpu", "--uv", str(uv)]
     command += ["--find-links", str(a_recipe.wheelhouse), "--python", str(a_movable_python(tmp_path / "python"))]
     model = tmp_path / "mine.safetensors"
     shutil.copyfile(Packaged().models / "memseg3d-nano.safetensors", model)
@@ -306,7 +307,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(
 def test_another_slicer_that_installs_is_waited_for(tmp_path: Path) -> None:
     place = Place(Home(tmp_path / "home"))
     code = (
-        "import sys; from pathlib import Path; from MemSeg3DLib.file_lock import held\n"
+        "import sys; from pathlib import Path; from MemSeg3DLib.base.file_lock import held\n"
         "with held(Path(sys.argv[1])) as ours:\n    print(ours, flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.client import WorkerClient
-from MemSeg3DLib.local_worker import LocalWorker, default_command
-from MemSeg3DLib.run_controller import RunController
-from MemSeg3DLib.run_state import RoundResult, RunFailure, RunStopped
-from MemSeg3DLib.worker_source import Fate
+from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.running.states import RoundResult, RunFailure, RunStopped
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.local_worker import LocalWorker, default_command
+from MemSeg3DLib.worker.connection.source import Fate
 
 TINY_MODEL = Path(__file__).resolve().parents[1] / "tiny_model.py"
 """Run by the worker's own Python: the library's tests also run where there is no torch."""

@@ -11,10 +11,10 @@ import SimpleITK as sitk
 from typer.testing import Result
 
 from memseg3d.network.loading import load_network
-from memseg3d.propagation.limits import SliceLimits
-from memseg3d.propagation.prompts import Box3DPrompt, BoxPrompt, LassoPrompt, Prompt, ScribblePrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.prompts import Box3DPrompt, BoxPrompt, LassoPrompt, Prompt, ScribblePrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import MODEL, an_oblique_image
 

@@ -14,12 +14,12 @@ from tiny_model import write_tiny_model
 from typer.testing import Result
 
 from memseg3d.network.loading import load_network
-from memseg3d.propagation.limits import limits_from_json
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompt_json import prompt_from_json, prompt_to_json
-from memseg3d.propagation.prompts import MaskPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume, volume_id
+from memseg3d.propagation.prompts.as_json import prompt_from_json, prompt_to_json
+from memseg3d.propagation.prompts.limits import limits_from_json
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import MaskPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume, volume_id
 
 from .conftest import MODEL, an_oblique_image, words
 

@@ -24,7 +24,7 @@ from memseg3d.evaluation.grow_cut import GrowCutProgram, ProgramFailed
 from memseg3d.evaluation.results import Protocol
 from memseg3d.evaluation.robot import Box, Click
 from memseg3d.evaluation.rounds import run_robot
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.volume.volume import Volume
 
 # The reference implementation calls SciPy by names that are on their way out.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")

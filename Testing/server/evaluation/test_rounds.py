@@ -18,9 +18,9 @@ from memseg3d.evaluation.rounds import run_rounds
 from memseg3d.evaluation.summary import bootstrap_interval, clicks_needed, summarise
 from memseg3d.evaluation.targets import read_case
 from memseg3d.files import UnreadableFile
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BrightnessNetwork
 

@@ -90,9 +90,7 @@ def pair(request: pytest.FixtureRequest, reference: Reference, tmp_path_factory:
         shared = {name: reference.official.state_dict()[name] for name in official.state_dict()}
         official.load_state_dict(shared, strict=True)
     ours = load_copy(official, tmp_path_factory.mktemp("official"))
-    return Pair(
-        request.param, official, ours, reference.images, reference.official_features, reference.our_features
-    )
+    return Pair(request.param, official, ours, reference.images, reference.official_features, reference.our_features)
 
 
 @pytest.fixture(params=["present", "occluded"])

@@ -131,9 +131,7 @@ def test_an_embedded_network_of_another_kind_is_refused(tmp_path: Path, config: 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("kept", [4, 9, 100, 5000, 0.5, 0.999])
-def test_a_truncated_file_is_refused(
-    sam2_state: State, checkpoint: Write, suffix: str, kept: int | float
-) -> None:
+def test_a_truncated_file_is_refused(sam2_state: State, checkpoint: Write, suffix: str, kept: int | float) -> None:
     some = dict(list(sam2_state.items())[:40])
     path = checkpoint({"model": some} if suffix == ".pt" else some, f"cut{suffix}")
     whole = path.read_bytes()

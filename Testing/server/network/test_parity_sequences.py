@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from memseg3d.propagation.policies import Sam2Policy
+from memseg3d.propagation.memory.policies import Sam2Policy
 
 from .conftest import LONG
 from .references import IMAGE_SIZE

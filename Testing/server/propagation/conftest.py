@@ -24,12 +24,12 @@ from memseg3d.network.seam import (
     NetworkInfo,
     Prompts,
 )
-from memseg3d.propagation.events import RoundDone, SliceDone
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt
-from memseg3d.propagation.run import Run
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.events import RoundDone, SliceDone
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt
+from memseg3d.propagation.rounds.run import Run
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 SIZE = 48
 CLICK = 5.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from memseg3d.propagation.agreement import AGREEING_SLICES, settles
-from memseg3d.propagation.options import Options, OptionsError
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.options import Options, OptionsError
+from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.agreement import AGREEING_SLICES, settles
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BALL, ThresholdNetwork, ball, finish
 

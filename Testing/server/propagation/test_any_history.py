@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memseg3d.propagation.covers import Cover
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import (
+from memseg3d.propagation.prompts.covered_voxels import Cover
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
     BoxPrompt,
     ExtremePointsPrompt,
@@ -23,8 +23,8 @@ from memseg3d.propagation.prompts import (
     ScribblePrompt,
     VoxelsPrompt,
 )
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BALL, ThresholdNetwork, finish
 

@@ -15,17 +15,17 @@ from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.sam2.recorded import RecordedSam2
 from memseg3d.network.seam import Conditioned, Decoded, Network, Prompts
-from memseg3d.propagation.batching import SETTING
-from memseg3d.propagation.errors import PropagationError
-from memseg3d.propagation.events import RoundDone, SliceDone
-from memseg3d.propagation.framing import Framing
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt, Prompt
-from memseg3d.propagation.regions import Extent, Region
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.slice_images import Sight, device_image, region_image
-from memseg3d.propagation.volume import Volume
-from memseg3d.propagation.window import Window
+from memseg3d.propagation.prompts.events import RoundDone, SliceDone
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt, Prompt
+from memseg3d.propagation.rounds.objects.batching import SETTING
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.sight.framing import Framing
+from memseg3d.propagation.sight.regions import Extent, Region
+from memseg3d.propagation.sight.slice_images import Sight, device_image, region_image
+from memseg3d.propagation.volume.errors import PropagationError
+from memseg3d.propagation.volume.volume import Volume
+from memseg3d.propagation.volume.window import Window
 
 from .conftest import ThresholdNetwork, ball, finish
 

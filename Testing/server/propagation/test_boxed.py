@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from memseg3d.propagation.boxed import boxed
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt, Prompt
-from memseg3d.propagation.regions import Region
-from memseg3d.propagation.slice_logits import SliceLogits
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt, Prompt
+from memseg3d.propagation.rules.box_fit import boxed
+from memseg3d.propagation.sight.regions import Region
+from memseg3d.propagation.sight.slice_logits import SliceLogits
 
 SHAPE = (40, 48)
 BOX = BoxPrompt(1, 0, (5, 10, 8), (5, 29, 39))

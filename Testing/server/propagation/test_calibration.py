@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from memseg3d.propagation.calibration import Judge, calibrated, way_to
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.quality_calibration import Judge, calibrated, way_to
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import ThresholdNetwork, finish
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from memseg3d.propagation.clicked_tissue import LARGEST_GAIN, Known, clicked_tissue
-from memseg3d.propagation.labelmaps import LabelVolume
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.masks.labelmaps import LabelVolume
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.clicked_tissue import LARGEST_GAIN, Known, clicked_tissue
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import ThresholdNetwork, ball, finish
 

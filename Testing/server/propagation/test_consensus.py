@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from memseg3d.evaluation.metrics import dice
-from memseg3d.propagation.cross_section import areas, best_slices
-from memseg3d.propagation.events import SliceDone
-from memseg3d.propagation.labelmaps import LabelVolume
-from memseg3d.propagation.limits import SliceLimits
-from memseg3d.propagation.options import Options, OptionsError
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.masks.cross_sections import areas, best_slices
+from memseg3d.propagation.masks.labelmaps import LabelVolume
+from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.options import Options, OptionsError
+from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BALL, ThresholdNetwork, ball, finish
 

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memseg3d.propagation.covers import CLICK_DISTANCE, MOST_CLICKS, Cover, grown, polygon, spread, stroke
+from memseg3d.propagation.prompts.covered_voxels import (
+    CLICK_DISTANCE,
+    MOST_CLICKS,
+    Cover,
+    grown,
+    polygon,
+    spread,
+    stroke,
+)
 
 SHAPE = (40, 50)
 COORDINATE = st.floats(-10, 60, allow_nan=False, width=32)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memseg3d.propagation.covers import Cover
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import (
+from memseg3d.propagation.prompts.covered_voxels import Cover
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
     BoxPrompt,
     ExtremePointsPrompt,
@@ -22,8 +22,8 @@ from memseg3d.propagation.prompts import (
     ScribblePrompt,
     VoxelsPrompt,
 )
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BALL, ThresholdNetwork, finish
 
@@ -313,9 +313,7 @@ def test_a_stroke_beyond_what_the_network_sees_of_a_slice_takes_nothing_from_the
 
 
 def test_strokes_that_deny_are_decoded_after_what_shows_the_object_though_drawn_first(a_small_bar: Session) -> None:
-    wall, another = (
-        scribble((4, at, 70), (18, at, 70), axis=2, positive=False, shape=SMALL.shape) for at in (70, 72)
-    )
+    wall, another = (scribble((4, at, 70), (18, at, 70), axis=2, positive=False, shape=SMALL.shape) for at in (70, 72))
     finish(a_small_bar.begin("2", [wall]))
     box = BoxPrompt(1, 0, (14, 9, 9), (14, 20, 20))
     finish(a_small_bar.begin("3", [another, box], removed=["1/0"]))

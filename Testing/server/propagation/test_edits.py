@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from memseg3d.propagation.denial import denied
-from memseg3d.propagation.edits import Edit, bounded, edit_of
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
-from memseg3d.propagation.session import Session
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.negative_clicks import denied
+from memseg3d.propagation.rules.one_sign import Edit, bounded, edit_of
 
 from .conftest import BALL, finish
 from .test_rounds import dice

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memseg3d.propagation.ending import Tissue, chance_of_end, never_ends, tissue_ends
-from memseg3d.propagation.object_run import ObjectRun
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt
-from memseg3d.propagation.run import Run
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt
+from memseg3d.propagation.rounds.objects.object_run import ObjectRun
+from memseg3d.propagation.rounds.run import Run
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.object_end import Tissue, chance_of_end, never_ends, tissue_ends
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import ThresholdNetwork
 

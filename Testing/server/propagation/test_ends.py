@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.plan import Interval, Plan, within_ends
-from memseg3d.propagation.prompts import BoxPrompt, LassoPrompt, MaskPrompt, PointPrompt, Prompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, LassoPrompt, MaskPrompt, PointPrompt, Prompt
+from memseg3d.propagation.rounds.objects.plan import Interval, Plan, within_ends
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import ThresholdNetwork, finish
 

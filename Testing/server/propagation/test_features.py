@@ -11,13 +11,13 @@ import torch
 
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.seam import Features
-from memseg3d.propagation import feature_folder
-from memseg3d.propagation.feature_folder import FeatureFolder
-from memseg3d.propagation.feature_shelf import FeatureKey, size_of
-from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.regions import Region
-from memseg3d.propagation.volume import Volume
-from memseg3d.propagation.window import Window
+from memseg3d.propagation.sight import feature_folder
+from memseg3d.propagation.sight.feature_folder import FeatureFolder
+from memseg3d.propagation.sight.feature_shelf import FeatureKey, size_of
+from memseg3d.propagation.sight.feature_store import FeatureStore
+from memseg3d.propagation.sight.regions import Region
+from memseg3d.propagation.volume.volume import Volume
+from memseg3d.propagation.volume.window import Window
 
 WINDOWS = (Window(0.0, 110.0), Window(20.0, 90.0))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from memseg3d.propagation.framing import Framing
-from memseg3d.propagation.regions import Extent, Region
+from memseg3d.propagation.sight.framing import Framing
+from memseg3d.propagation.sight.regions import Extent, Region
 
 FRAMING = Framing((200, 300), (1.0, 1.0), 128, crop=True)
 OBJECT = Extent(79.5, 99.5, 119.5, 139.5)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memseg3d.propagation.bits import pack_slabs, slabs, unpack_slabs
-from memseg3d.propagation.errors import SessionError
-from memseg3d.propagation.labelmaps import Delta, LabelVolume, pack, unpack, verify
-from memseg3d.propagation.merged import MergedLabels
-from memseg3d.propagation.scratch import IN_MEMORY, zeros
+from memseg3d.propagation.masks.labelmaps import Delta, LabelVolume, pack, unpack, verify
+from memseg3d.propagation.masks.merged_labels import MergedLabels
+from memseg3d.propagation.volume.errors import SessionError
+from memseg3d.propagation.volume.packed_bits import pack_slabs, slabs, unpack_slabs
+from memseg3d.propagation.volume.scratch_arrays import IN_MEMORY, zeros
 
 SHAPE = (11, 13, 19)
 

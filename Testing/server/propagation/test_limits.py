@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memseg3d.propagation.limits import SliceLimits, limits_from_json
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import (
+from memseg3d.propagation.prompts.limits import SliceLimits, limits_from_json
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
     BoxPrompt,
     MaskPrompt,
@@ -21,8 +21,8 @@ from memseg3d.propagation.prompts import (
     PromptError,
     ScribblePrompt,
 )
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BALL, ThresholdNetwork, finish
 

@@ -15,22 +15,22 @@ from torch import Tensor
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.seam import Decoded, Features, Network, Prompts
-from memseg3d.propagation.events import SliceDone
-from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.framing import Framing
-from memseg3d.propagation.memory import BACKWARD, FORWARD, MemoryBank, Visit
-from memseg3d.propagation.options import Options, OptionsError
-from memseg3d.propagation.policies import POLICIES, policy_named
-from memseg3d.propagation.policies.layout import Layout
-from memseg3d.propagation.policies.tree import PathwayPolicy
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
-from memseg3d.propagation.regions import Region
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.tracker import Tracker
-from memseg3d.propagation.tree_tracker import TreeTracker, tracker_named
-from memseg3d.propagation.view import View
-from memseg3d.propagation.volume import Volume
-from memseg3d.propagation.window import Window
+from memseg3d.propagation.memory.bank import BACKWARD, FORWARD, MemoryBank, Visit
+from memseg3d.propagation.memory.policies import POLICIES, policy_named
+from memseg3d.propagation.memory.policies.layout import Layout
+from memseg3d.propagation.memory.policies.tree import PathwayPolicy
+from memseg3d.propagation.memory.tracker import Tracker
+from memseg3d.propagation.memory.tree_tracker import TreeTracker, tracker_named
+from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.options import Options, OptionsError
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.sight.feature_store import FeatureStore
+from memseg3d.propagation.sight.framing import Framing
+from memseg3d.propagation.sight.regions import Region
+from memseg3d.propagation.sight.view import View
+from memseg3d.propagation.volume.volume import Volume
+from memseg3d.propagation.volume.window import Window
 
 from .conftest import finish
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from memseg3d.network.seam import Decoded, NetworkInfo
-from memseg3d.propagation.memory import BACKWARD, FORWARD
-from memseg3d.propagation.policies import POLICIES, policy_named
-from memseg3d.propagation.policies.box_filter import BoxFilter
-from memseg3d.propagation.policies.distractor import shows_distractor
-from memseg3d.propagation.policies.self_sorting import systematic_draws
-from memseg3d.propagation.policies.shapes import shape_of, with_alternatives
-from memseg3d.propagation.regions import Extent, Region
+from memseg3d.propagation.memory.bank import BACKWARD, FORWARD
+from memseg3d.propagation.memory.policies import POLICIES, policy_named
+from memseg3d.propagation.memory.policies.box_filter import BoxFilter
+from memseg3d.propagation.memory.policies.distractor import shows_distractor
+from memseg3d.propagation.memory.policies.self_sorting import systematic_draws
+from memseg3d.propagation.memory.policies.shapes import shape_of, with_alternatives
+from memseg3d.propagation.sight.regions import Extent, Region
 
 from .memory_walks import NANO, PROMPTED, SAM2, SIDE, Walk, features_like, square
 

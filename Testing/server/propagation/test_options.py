@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from memseg3d.propagation.errors import PropagationError
-from memseg3d.propagation.options import Options
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.volume.errors import PropagationError
 
 
 def test_options_survive_their_json() -> None:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memseg3d.propagation.prompt_checks import check_prompt
-from memseg3d.propagation.prompt_json import prompt_from_json, prompt_to_json
-from memseg3d.propagation.prompt_sets import by_slice, named, propagation_axis, updated
-from memseg3d.propagation.prompts import (
+from memseg3d.propagation.prompts.as_json import prompt_from_json, prompt_to_json
+from memseg3d.propagation.prompts.checks import check_prompt
+from memseg3d.propagation.prompts.prompts import (
     BoxPrompt,
     MaskPrompt,
     Point3,
@@ -18,6 +17,7 @@ from memseg3d.propagation.prompts import (
     Prompt,
     PromptError,
 )
+from memseg3d.propagation.prompts.sets import by_slice, named, propagation_axis, updated
 
 SHAPE = (10, 20, 30)
 MASK = np.zeros((20, 30), bool)

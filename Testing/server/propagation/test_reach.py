@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from memseg3d.propagation.options import Options, OptionsError
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
-from memseg3d.propagation.reach import within_reach
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.options import Options, OptionsError
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.reach import within_reach
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import ThresholdNetwork, finish
 

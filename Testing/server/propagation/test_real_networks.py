@@ -14,12 +14,12 @@ import torch
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.seam import Network, Prompts
-from memseg3d.propagation.covers import Cover
-from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.framing import Framing
-from memseg3d.propagation.memory import BACKWARD, FORWARD
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import (
+from memseg3d.propagation.memory.bank import BACKWARD, FORWARD
+from memseg3d.propagation.memory.region_tracker import RegionTracker
+from memseg3d.propagation.memory.tracker import Tracker
+from memseg3d.propagation.prompts.covered_voxels import Cover
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
     BoxPrompt,
     ExtremePointsPrompt,
@@ -30,14 +30,14 @@ from memseg3d.propagation.prompts import (
     ScribblePrompt,
     VoxelsPrompt,
 )
-from memseg3d.propagation.region_tracker import RegionTracker
-from memseg3d.propagation.regions import Extent, Region
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.slice_logits import SliceLogits
-from memseg3d.propagation.tracker import Tracker
-from memseg3d.propagation.view import View
-from memseg3d.propagation.volume import Volume
-from memseg3d.propagation.window import Window
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.sight.feature_store import FeatureStore
+from memseg3d.propagation.sight.framing import Framing
+from memseg3d.propagation.sight.regions import Extent, Region
+from memseg3d.propagation.sight.slice_logits import SliceLogits
+from memseg3d.propagation.sight.view import View
+from memseg3d.propagation.volume.volume import Volume
+from memseg3d.propagation.volume.window import Window
 
 from .conftest import BALL, finish
 
@@ -148,10 +148,10 @@ def test_a_large_ct_stays_within_the_memory_promised() -> None:
     program = """
         import json, numpy as np, torch
         from memseg3d.network.nano import NanoConfig, NanoNetwork
-        from memseg3d.propagation.options import Options
-        from memseg3d.propagation.prompts import BoxPrompt
-        from memseg3d.propagation.session import Session
-        from memseg3d.propagation.volume import Volume
+        from memseg3d.propagation.prompts.options import Options
+        from memseg3d.propagation.prompts.prompts import BoxPrompt
+        from memseg3d.propagation.rounds.session import Session
+        from memseg3d.propagation.volume.volume import Volume
 
         def anonymous():
             return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) / 1024

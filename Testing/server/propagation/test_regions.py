@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from memseg3d.propagation.regions import Extent, Region
+from memseg3d.propagation.sight.regions import Extent, Region
 
 CENTRES = st.tuples(st.floats(-20, 120), st.floats(-20, 120))
 SPACINGS = st.tuples(st.floats(0.2, 6), st.floats(0.2, 6))

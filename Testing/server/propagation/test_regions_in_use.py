@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.framing import Framing
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt
-from memseg3d.propagation.region_tracker import RegionTracker
-from memseg3d.propagation.regions import Region
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.slice_images import Sight, region_image
-from memseg3d.propagation.view import View
-from memseg3d.propagation.volume import Volume
-from memseg3d.propagation.window import Window
+from memseg3d.propagation.memory.region_tracker import RegionTracker
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.sight.feature_store import FeatureStore
+from memseg3d.propagation.sight.framing import Framing
+from memseg3d.propagation.sight.regions import Region
+from memseg3d.propagation.sight.slice_images import Sight, region_image
+from memseg3d.propagation.sight.view import View
+from memseg3d.propagation.volume.volume import Volume
+from memseg3d.propagation.volume.window import Window
 
 from .conftest import BALL, ThresholdNetwork, ball, finish
 

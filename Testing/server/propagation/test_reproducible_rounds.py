@@ -16,13 +16,13 @@ import torch
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.seam import Network
-from memseg3d.propagation.errors import SessionError
-from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.limits import SliceLimits
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, slices_of
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, slices_of
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.sight.feature_store import FeatureStore
+from memseg3d.propagation.volume.errors import SessionError
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BALL, ThresholdNetwork, finish
 

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from memseg3d.propagation.events import Progress, RoundDone, SliceDone
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptError
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.events import Progress, RoundDone, SliceDone
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptError
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BALL, ThresholdNetwork, ball, finish
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from memseg3d.propagation.errors import SessionError
-from memseg3d.propagation.events import RoundDone
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt, PromptError
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.events import RoundDone
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt, PromptError
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.errors import SessionError
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import ThresholdNetwork, finish
 

@@ -10,9 +10,9 @@ import pytest
 from memseg3d.network.loading import load_network
 from memseg3d.network.models import find_model
 from memseg3d.network.seam import Network
-from memseg3d.propagation.prompts import BoxPrompt, Point3, PointPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.prompts import BoxPrompt, Point3, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import ball, finish
 

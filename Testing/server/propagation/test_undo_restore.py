@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memseg3d.propagation.errors import SessionError
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, MaskPrompt, PointPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.errors import SessionError
+from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BALL, ThresholdNetwork, finish
 

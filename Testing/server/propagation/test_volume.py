@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memseg3d.propagation.slice_reader import SliceReader
-from memseg3d.propagation.volume import DTYPES, Volume, VolumeError, volume_id
+from memseg3d.propagation.volume.slice_reader import SliceReader
+from memseg3d.propagation.volume.volume import DTYPES, Volume, VolumeError, volume_id
 
 GOOD = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from memseg3d.propagation.volume import Volume
-from memseg3d.propagation.window import CT_SOFT_TISSUE, Window, WindowError, automatic_window, object_window
+from memseg3d.propagation.volume.volume import Volume
+from memseg3d.propagation.volume.window import CT_SOFT_TISSUE, Window, WindowError, automatic_window, object_window
 
 RANDOM = np.random.default_rng(0)
 

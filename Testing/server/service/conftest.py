@@ -20,7 +20,7 @@ from tiny_model import write_tiny_model
 
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
-from memseg3d.propagation.volume import volume_id
+from memseg3d.propagation.volume.volume import volume_id
 from memseg3d.service.app import create_app
 from memseg3d.service.folders import DataFolder
 from memseg3d.service.server import Server, bind, url_of

@@ -18,8 +18,8 @@ import torch
 
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
-from memseg3d.propagation import labelmaps
-from memseg3d.propagation.session import Session
+from memseg3d.propagation.masks import labelmaps
+from memseg3d.propagation.rounds.session import Session
 from memseg3d.service.folders import folder_bytes
 from memseg3d.service.journal import Journal, Record
 from memseg3d.service.settings import Limits

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from memseg3d.files import VolumeFile, read_volume
-from memseg3d.propagation.volume import volume_id
+from memseg3d.propagation.volume.volume import volume_id
 from memseg3d.service import volumes
 from memseg3d.service.settings import Limits
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from memseg3d.propagation.volume import volume_id
+from memseg3d.propagation.volume.volume import volume_id
 from memseg3d.service.settings import Limits
 
 from .conftest import TOKEN, Client, WorkerHere, WorkerProcess

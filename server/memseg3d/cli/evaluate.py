@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from memseg3d.evaluation.baselines import Agreement, BaselineRow
     from memseg3d.evaluation.classical import Method
     from memseg3d.evaluation.robot import Advice
-    from memseg3d.propagation.volume import Volume
+    from memseg3d.propagation.volume.volume import Volume
 
 app = typer.Typer(help="Judge a model on volumes with truth.", no_args_is_help=True)
 app.command()(memory)
@@ -85,7 +85,7 @@ def rounds(
     from memseg3d.evaluation.rounds import run_rounds
     from memseg3d.evaluation.targets import find_cases
     from memseg3d.files import UnreadableFile
-    from memseg3d.propagation.errors import PropagationError
+    from memseg3d.propagation.volume.errors import PropagationError
 
     ways = _ways(advice)
     _check_memory(policy)
@@ -183,8 +183,8 @@ def _ways(advice: list[str] | None) -> list[Advice]:
 
 
 def _check_memory(policy: str) -> None:
-    from memseg3d.propagation.errors import PropagationError
-    from memseg3d.propagation.options import Options
+    from memseg3d.propagation.prompts.options import Options
+    from memseg3d.propagation.volume.errors import PropagationError
 
     try:
         Options(memory=policy)

@@ -49,7 +49,7 @@ def memory(
     from memseg3d.evaluation.ablation import run_ablation, write_ablation
     from memseg3d.evaluation.targets import find_cases
     from memseg3d.files import UnreadableFile
-    from memseg3d.propagation.errors import PropagationError
+    from memseg3d.propagation.volume.errors import PropagationError
 
     variants = _variants(policies, banks)
     try:
@@ -71,8 +71,8 @@ def _variants(policies: list[str] | None, banks: list[str] | None) -> list[Varia
     from typing import cast, get_args
 
     from memseg3d.evaluation.ablation import Variant
-    from memseg3d.propagation.options import BankMode
-    from memseg3d.propagation.policies import POLICIES
+    from memseg3d.propagation.memory.policies import POLICIES
+    from memseg3d.propagation.prompts.options import BankMode
 
     named = _known(policies, POLICIES, "--policy")
     modes = cast("list[BankMode]", _known(banks, get_args(BankMode), "--bank"))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from memseg3d.propagation.limits import SliceLimits
-    from memseg3d.propagation.prompts import Prompt
-    from memseg3d.propagation.volume import Volume
+    from memseg3d.propagation.prompts.limits import SliceLimits
+    from memseg3d.propagation.prompts.prompts import Prompt
+    from memseg3d.propagation.volume.volume import Volume
 
 BOX_FORM = "NAME:k0,j0,i0,k1,j1,i1"
 POINT_FORM = "NAME:+k,j,i or NAME:-k,j,i"
@@ -71,8 +71,8 @@ def read_limits(
     texts: list[str], names: SegmentNames, prompts: list[Prompt], axis: int | None
 ) -> dict[int, SliceLimits]:
     """Limits by object number, along the axis of the object's propagation. Raises `typer.BadParameter`."""
-    from memseg3d.propagation.limits import SliceLimits
-    from memseg3d.propagation.prompt_sets import by_object, propagation_axis
+    from memseg3d.propagation.prompts.limits import SliceLimits
+    from memseg3d.propagation.prompts.sets import by_object, propagation_axis
 
     own = by_object({str(place): prompt for place, prompt in enumerate(prompts)})
     limits = {}
@@ -89,8 +89,8 @@ def read_limits(
 
 
 def _checked(prompt: Prompt, text: str, option: str, shape: tuple[int, int, int]) -> Prompt:
-    from memseg3d.propagation.prompt_checks import check_prompt
-    from memseg3d.propagation.prompts import PromptError
+    from memseg3d.propagation.prompts.checks import check_prompt
+    from memseg3d.propagation.prompts.prompts import PromptError
 
     try:
         check_prompt(prompt, shape)
@@ -100,7 +100,7 @@ def _checked(prompt: Prompt, text: str, option: str, shape: tuple[int, int, int]
 
 
 def _box(text: str, names: SegmentNames, axis: int | None) -> Prompt:
-    from memseg3d.propagation.prompts import Box3DPrompt, BoxPrompt
+    from memseg3d.propagation.prompts.prompts import Box3DPrompt, BoxPrompt
 
     name, numbers = _parts(text, "--box", BOX_FORM)
     values = _floats(numbers, 6, text, "--box", BOX_FORM)
@@ -118,7 +118,7 @@ def _box(text: str, names: SegmentNames, axis: int | None) -> Prompt:
 
 
 def _scribble(text: str, names: SegmentNames, texts: PromptTexts, volume: Volume) -> Prompt:
-    from memseg3d.propagation.prompts import ScribblePrompt
+    from memseg3d.propagation.prompts.prompts import ScribblePrompt
 
     number, positive, points, axis = _line(text, names, "--scribble", texts.axis)
     finest = min(volume.slice_spacing(axis))
@@ -128,7 +128,7 @@ def _scribble(text: str, names: SegmentNames, texts: PromptTexts, volume: Volume
 
 
 def _lasso(text: str, names: SegmentNames, axis: int | None, volume: Volume) -> Prompt:
-    from memseg3d.propagation.prompts import LassoPrompt
+    from memseg3d.propagation.prompts.prompts import LassoPrompt
 
     number, positive, points, on_axis = _line(text, names, "--lasso", axis)
     return LassoPrompt(number, on_axis, points, volume.shape, positive)
@@ -161,7 +161,7 @@ def _sign(text: str, numbers: str, option: str, form: str) -> bool:
 
 
 def _point(text: str, names: SegmentNames, axis: int | None, box_axes: dict[int, int]) -> Prompt:
-    from memseg3d.propagation.prompts import PointPrompt
+    from memseg3d.propagation.prompts.prompts import PointPrompt
 
     name, numbers = _parts(text, "--point", POINT_FORM)
     positive = _sign(text, numbers, "--point", POINT_FORM)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from memseg3d.files import VolumeFile
     from memseg3d.network.seam import Network
-    from memseg3d.propagation.events import Event, SliceDone, Suggestion
-    from memseg3d.propagation.labelmaps import LabelVolume
-    from memseg3d.propagation.limits import SliceLimits
-    from memseg3d.propagation.options import Options
-    from memseg3d.propagation.prompts import Prompt
-    from memseg3d.propagation.session import Session
-    from memseg3d.propagation.volume import Volume
+    from memseg3d.propagation.masks.labelmaps import LabelVolume
+    from memseg3d.propagation.prompts.events import Event, SliceDone, Suggestion
+    from memseg3d.propagation.prompts.limits import SliceLimits
+    from memseg3d.propagation.prompts.options import Options
+    from memseg3d.propagation.prompts.prompts import Prompt
+    from memseg3d.propagation.rounds.session import Session
+    from memseg3d.propagation.volume.volume import Volume
 
 HINT = "--rounds"
 FORMAT = "memseg3d-rounds"
@@ -63,7 +63,7 @@ def read_rounds(path: Path, file: VolumeFile, any_volume: bool) -> StoredRounds:
 
     Raises `typer.BadParameter`: no such document, another volume (unless any_volume), prompts that cannot be used.
     """
-    from memseg3d.propagation.errors import PropagationError
+    from memseg3d.propagation.volume.errors import PropagationError
 
     document = _document(path)
     volume, mirrored = _volume(document, file, any_volume)
@@ -95,11 +95,11 @@ class Replay:
         """Run all rounds; `follow` is told every event. Raises `typer.BadParameter` where a round cannot be run."""
         import numpy as np
 
-        from memseg3d.propagation.errors import PropagationError
-        from memseg3d.propagation.events import SliceDone
-        from memseg3d.propagation.features import FeatureStore
-        from memseg3d.propagation.labelmaps import LabelVolume
-        from memseg3d.propagation.session import Session
+        from memseg3d.propagation.masks.labelmaps import LabelVolume
+        from memseg3d.propagation.prompts.events import SliceDone
+        from memseg3d.propagation.rounds.session import Session
+        from memseg3d.propagation.sight.feature_store import FeatureStore
+        from memseg3d.propagation.volume.errors import PropagationError
 
         store, sessions = FeatureStore(self.network), dict[int, Session]()
         volume = self.stored.volume
@@ -204,7 +204,7 @@ def _volume(document: dict[str, Any], file: VolumeFile, any_volume: bool) -> tup
     """
     import numpy as np
 
-    from memseg3d.propagation.volume import Volume, volume_id
+    from memseg3d.propagation.volume.volume import Volume, volume_id
 
     for spacing in _spacings(document, file):
         for voxels, mirrored in ((file.voxels, False), (file.voxels[::-1], True)):
@@ -229,9 +229,9 @@ def _spacings(document: dict[str, Any], file: VolumeFile) -> list[tuple[float, f
 
 
 def _round(words: dict[str, Any], volume: Volume) -> StoredRound:
-    from memseg3d.propagation.limits import limits_from_json
-    from memseg3d.propagation.options import Options
-    from memseg3d.propagation.prompt_json import prompt_from_json
+    from memseg3d.propagation.prompts.as_json import prompt_from_json
+    from memseg3d.propagation.prompts.limits import limits_from_json
+    from memseg3d.propagation.prompts.options import Options
 
     return StoredRound(
         id=str(words["id"]),

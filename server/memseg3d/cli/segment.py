@@ -28,9 +28,9 @@ from memseg3d.cli.segment_output import Segmented, SegmentResults
 if TYPE_CHECKING:
     from memseg3d.files import VolumeFile
     from memseg3d.network.seam import Network
-    from memseg3d.propagation.events import Event
-    from memseg3d.propagation.options import Options
-    from memseg3d.propagation.volume import Volume
+    from memseg3d.propagation.prompts.events import Event
+    from memseg3d.propagation.prompts.options import Options
+    from memseg3d.propagation.volume.volume import Volume
 
 INPUT = "INPUT"
 Follow: TypeAlias = "Callable[[Event], None]"
@@ -120,8 +120,8 @@ def _one_round(
     volume: Volume, options: Options, texts: PromptTexts, limits: list[str], scratch: Path
 ) -> tuple[Callable[[Network, Follow], Segmented], dict[str, int]]:
     """What runs the prompts of the command line, and the numbers of its segments by name."""
-    from memseg3d.propagation.errors import PropagationError
-    from memseg3d.propagation.session import Session
+    from memseg3d.propagation.rounds.session import Session
+    from memseg3d.propagation.volume.errors import PropagationError
 
     prompts, names = read_prompts(texts, volume)
     bounds = read_limits(limits, names, prompts, texts.axis)
@@ -153,8 +153,8 @@ def _numbers_by_name(stored: StoredRounds) -> dict[str, int]:
 
 
 def _options(window: str | None, axis: int | None, memory: str, consensus: bool) -> Options:
-    from memseg3d.propagation.errors import PropagationError
-    from memseg3d.propagation.options import Options
+    from memseg3d.propagation.prompts.options import Options
+    from memseg3d.propagation.volume.errors import PropagationError
 
     edges = None
     if window is not None:
@@ -175,7 +175,7 @@ def _options(window: str | None, axis: int | None, memory: str, consensus: bool)
 
 def _open_volume(source: Path, series: str | None, scratch: Path) -> tuple[VolumeFile, Volume]:
     from memseg3d.files import UnreadableFile, read_volume
-    from memseg3d.propagation.volume import Volume, VolumeError
+    from memseg3d.propagation.volume.volume import Volume, VolumeError
 
     try:
         file = read_volume(source, series, scratch)
@@ -189,7 +189,7 @@ def _shown(job: Callable[[Follow], Segmented], results: SegmentResults) -> Segme
     from rich import progress as bars
     from rich.console import Console
 
-    from memseg3d.propagation.events import Progress, RoundDone, SliceDone
+    from memseg3d.propagation.prompts.events import Progress, RoundDone, SliceDone
 
     started = time.perf_counter()
     columns = (

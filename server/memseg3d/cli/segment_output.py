@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from memseg3d.files import Geometry
     from memseg3d.network.seam import NetworkInfo
-    from memseg3d.propagation.events import RoundDone, SliceDone, Suggestion
+    from memseg3d.propagation.prompts.events import RoundDone, SliceDone, Suggestion
 
 STEM = "segmentation"
 SLAB_VOXELS = 1 << 22

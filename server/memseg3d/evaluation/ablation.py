@@ -15,7 +15,7 @@ from memseg3d.evaluation.summary import mean, summarise
 from memseg3d.evaluation.tables import table
 from memseg3d.evaluation.targets import Target, find_cases, read_case
 from memseg3d.network.seam import Network
-from memseg3d.propagation.options import BankMode
+from memseg3d.propagation.prompts.options import BankMode
 
 Results = Mapping["Variant", Sequence[TargetResult]]
 

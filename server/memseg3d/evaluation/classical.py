@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from memseg3d.evaluation.robot import Box, Click
 from memseg3d.evaluation.segmenters import Answer
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.volume.volume import Volume
 
 DEPTH, BEYOND_CLICK = 0.6, 0.15
 """Through the slices, and beyond a click outside: in larger sides of the box."""

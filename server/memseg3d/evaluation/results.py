@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from memseg3d.evaluation.robot import Advice, Box
 from memseg3d.evaluation.targets import Target
-from memseg3d.propagation.options import Options
+from memseg3d.propagation.prompts.options import Options
 
 MOST_CORRECTIONS = 50
 

@@ -18,7 +18,7 @@ from memseg3d.evaluation.segmenters import Answer, Segmenter, SessionSegmenter
 from memseg3d.evaluation.targets import Case, Target, find_cases, read_case
 from memseg3d.files import UnreadableFile
 from memseg3d.network.seam import Network
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.volume.volume import Volume
 
 Start = Callable[[Volume], Segmenter]
 """Begins one object of a volume."""

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from memseg3d.evaluation.robot import Box, Click
 from memseg3d.network.seam import Network
-from memseg3d.propagation.events import RoundDone, SliceDone
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.prompts import BoxPrompt, PointPrompt
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.events import RoundDone, SliceDone
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
 
 OBJECT = 1
 

@@ -39,11 +39,11 @@ class NetworkInfo:
     """False where clicks on a tracked slice are better decoded from memory alone than from the slice's last logits."""
     ending: tuple[float, float, float, float] | None = None
     """Weights of grey values' distance, of predicted quality, of the share within the mask before, and the constant, of
-    the rule that says where an object ends (`propagation/ending.py`); None: no rule fits this network's quality head.
+    the rule that says where an object ends (`propagation/rules/object_end.py`); None: no rule fits its quality head.
     """
     calibration: tuple[float, float, float] | None = None
     """Weights of predicted quality's logit, of the way from the nearest prompted slice, and the constant, of the rule
-    that says what a predicted quality is worth (`propagation/calibration.py`); None: it is taken as it is.
+    that says what a predicted quality is worth (`propagation/rules/quality_calibration.py`); None: taken as it is.
     """
     sha256: str = ""
     licence: str = ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from memseg3d.network.seam import Network
-from memseg3d.propagation.feature_folder import FeatureFolder
-from memseg3d.propagation.features import FeatureStore
+from memseg3d.propagation.sight.feature_folder import FeatureFolder
+from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.service.devices import Device, computer_memory
 from memseg3d.service.folders import DataFolder
 from memseg3d.service.settings import Limits

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, FiniteFloat
 
-from memseg3d.propagation.options import DEFAULT_TOLERANCE
+from memseg3d.propagation.prompts.options import DEFAULT_TOLERANCE
 from memseg3d.service.prompt_words import PROMPTS, Axis, Extent, LimitsWords, ObjectId, PromptId, PromptWords, Request
 
 PROTOCOLS = [1]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from memseg3d.propagation.ahead import whole_slices_ahead
-from memseg3d.propagation.errors import PropagationError
-from memseg3d.propagation.session import Session
+from memseg3d.propagation.rounds.ahead import whole_slices_ahead
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.journal import JournalError
 from memseg3d.service.session_log import JOURNAL, SessionLog

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from memseg3d.network.seam import Network
-from memseg3d.propagation.errors import PropagationError
-from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.options import Options
-from memseg3d.propagation.session import Session
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.sight.feature_store import FeatureStore
+from memseg3d.propagation.volume.errors import PropagationError
+from memseg3d.propagation.volume.volume import Volume
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.history import History
 

@@ -6,8 +6,8 @@ import logging
 import time
 from typing import Protocol
 
-from memseg3d.propagation.events import Event, Progress, RoundDone, SliceDone
-from memseg3d.propagation.run import Run
+from memseg3d.propagation.prompts.events import Event, Progress, RoundDone, SliceDone
+from memseg3d.propagation.rounds.run import Run
 from memseg3d.service.errors import disk_full, is_disk_full
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.streams import RoundStream

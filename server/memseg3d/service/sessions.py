@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from memseg3d.propagation.ahead import slices_ahead, whole_slices_ahead
-from memseg3d.propagation.changed_slices import ChangedSlices
-from memseg3d.propagation.errors import PropagationError, SessionError
-from memseg3d.propagation.events import RoundDone
-from memseg3d.propagation.limits import limits_from_json
-from memseg3d.propagation.merged import MergedLabels
-from memseg3d.propagation.prompt_json import prompt_from_json
-from memseg3d.propagation.session import Session
+from memseg3d.propagation.masks.merged_labels import MergedLabels
+from memseg3d.propagation.prompts.as_json import prompt_from_json
+from memseg3d.propagation.prompts.events import RoundDone
+from memseg3d.propagation.prompts.limits import limits_from_json
+from memseg3d.propagation.rounds.ahead import slices_ahead, whole_slices_ahead
+from memseg3d.propagation.rounds.records.changed_slices import ChangedSlices
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.errors import PropagationError, SessionError
 from memseg3d.service.errors import ServiceError, disk_full
 from memseg3d.service.history import RESTARTS
 from memseg3d.service.journal import Record

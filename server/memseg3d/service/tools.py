@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memseg3d.network.seam import Network
-from memseg3d.propagation.features import FeatureStore
-from memseg3d.propagation.volume import Volume
+from memseg3d.propagation.sight.feature_store import FeatureStore
+from memseg3d.propagation.volume.volume import Volume
 from memseg3d.service.ahead import Ahead
 from memseg3d.service.compute import ComputeThread
 from memseg3d.service.metrics import Metrics

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 from anyio import to_thread
 
 from memseg3d.files import Geometry, UnreadableFile, read_volume
-from memseg3d.propagation.volume import Volume, VolumeError
+from memseg3d.propagation.volume.volume import Volume, VolumeError
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.folders import DataFolder
 from memseg3d.service.journal import sync_folder

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from memseg3d.propagation.events import ObjectSummary, Progress, RoundDone, SliceDone, Suggestion
-from memseg3d.propagation.labelmaps import pack
+from memseg3d.propagation.masks.labelmaps import pack
+from memseg3d.propagation.prompts.events import ObjectSummary, Progress, RoundDone, SliceDone, Suggestion
 
 Line = dict[str, Any]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from memseg3d.propagation.window import Window, object_window
+from memseg3d.propagation.volume.window import Window, object_window
 from memseg3d.training.synthetic.appearance import render
 from memseg3d.training.synthetic.fields import Stack, gaussian_blur
 from memseg3d.training.synthetic.library import make_world

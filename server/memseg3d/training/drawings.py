@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from memseg3d.propagation.parts import PULLED_IN
+from memseg3d.propagation.sight.slice_prompts import PULLED_IN
 
 SPOTS = 6
 """Clicks of a stroke at most."""

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from memseg3d.files import write_slabs
-from memseg3d.propagation.merged import MergedLabels
+from memseg3d.propagation.masks.merged_labels import MergedLabels
 from memseg3d.service.errors import disk_full, is_disk_full
 from memseg3d.service.routes.common import TheWorker, computed, errors
 from memseg3d.service.volumes import VolumeEntry

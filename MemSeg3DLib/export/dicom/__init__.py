@@ -1,0 +1,1 @@
+"""DICOM-SEG and the series that it belongs to, coded names, and how files reach a PACS."""

@@ -1,0 +1,213 @@
+"""Slicer's .seg.nrrd, written from copies on any thread: names, colours, terminology, tags and overlaps are kept."""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+
+from MemSeg3DLib.base.errors import ExportError
+from MemSeg3DLib.base.output_files import RESEARCH_USE, FileSet
+from MemSeg3DLib.scene.grids import BINARY, content_stamp, filled_box, labelmap_of, read_segment, segmentation_grid
+from MemSeg3DLib.scene.transforms import LPS_FROM_RAS
+from MemSeg3DLib.scene.volume_masks import CroppedMask, chosen_ids, cropped, layers_of
+
+SUFFIX = ".seg.nrrd"
+# What the header says of where a segment lies in the file: our own to say.
+_PLACE = ("Extent", "LabelValue", "Layer", "ReferenceImageExtentOffset")
+
+
+@dataclass(frozen=True, eq=False)
+class SegNrrdJob:
+    """Everything that is to be written, copied out of the scene, so that `write` may run on any thread.
+
+    fields: key-value lines of the header, except where the segments lie. affine: lattice (i, j, k, 1) to LPS mm.
+    first: lattice (k, j, i) of array index 0. stamps: what the segments held.
+    """
+
+    path: Path
+    masks: tuple[CroppedMask, ...]
+    fields: dict[str, str]
+    affine: np.ndarray
+    first: tuple[int, int, int]
+    stamps: dict[str, int]
+    overwrite: bool
+
+    def write(self, on_step: Callable[[int, int], None] | None = None) -> tuple[Path, ...]:
+        """Write the file, whole or not at all; ExportError where the disk does not take it.
+
+        on_step(done, total) is called for every slice; what it raises ends the export without a trace.
+        """
+        layers = layers_of(self.masks)
+        depth = self.masks[0].shape[0]
+        with FileSet(self.overwrite) as files:
+            with files.add(self.path).open("wb") as file:
+                file.write(self._header(layers))
+                packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+                for k in range(depth):
+                    if on_step is not None:
+                        on_step(k, depth)
+                    file.write(packer.compress(self._slice(layers, k)))
+                file.write(packer.flush())
+            targets = files.targets
+        return targets
+
+    def _slice(self, layers: list[list[int]], k: int) -> bytes:
+        _, rows, columns = self.masks[0].shape
+        labels = np.zeros((rows, columns, len(layers)), dtype=self._dtype(layers))
+        for number, layer in enumerate(layers):
+            for value, index in enumerate(layer, 1):
+                box, inside = self.masks[index].box, self.masks[index].inside
+                if box is not None and box[0][0] <= k < box[0][1]:
+                    labels[slice(*box[1]), slice(*box[2]), number][inside[k - box[0][0]]] = value
+        return labels.tobytes()
+
+    @staticmethod
+    def _dtype(layers: list[list[int]]) -> np.dtype[Any]:
+        return np.dtype("u1" if max(len(layer) for layer in layers) < 256 else "<u2")
+
+    def _header(self, layers: list[list[int]]) -> bytes:
+        depth, rows, columns = self.masks[0].shape
+        many = len(layers) > 1
+        dtype = self._dtype(layers)
+        origin = self.affine @ np.array([*self.first[::-1], 1.0])
+        axes = [_vector(self.affine[:3, n]) for n in range(3)]
+        lines = [
+            "NRRD0004",
+            "# Segmentation by MemSeg3D in the format of 3D Slicer",
+            f"type: {'unsigned char' if dtype.itemsize == 1 else 'unsigned short'}",
+            f"dimension: {4 if many else 3}",
+            "space: left-posterior-superior",
+            f"sizes: {f'{len(layers)} ' if many else ''}{columns} {rows} {depth}",
+            f"space directions: {'none ' if many else ''}{' '.join(axes)}",
+            f"kinds: {'list ' if many else ''}domain domain domain",
+            *(["endian: little"] if dtype.itemsize > 1 else []),
+            "encoding: gzip",
+            f"space origin: {_vector(origin[:3])}",
+            *(f"{key}:={value}" for key, value in self._key_values(layers).items()),
+        ]
+        return ("\n".join(lines) + "\n\n").encode("utf-8")
+
+    def _key_values(self, layers: list[list[int]]) -> dict[str, str]:
+        found = dict(self.fields)
+        k, j, i = self.first
+        found["Segmentation_ReferenceImageExtentOffset"] = f"{i} {j} {k}"
+        for number, layer in enumerate(layers):
+            for value, index in enumerate(layer, 1):
+                box = self.masks[index].box
+                # VTK's extents are inclusive and in the order (i, j, k); an empty one ends before it begins.
+                extent = "0 -1 0 -1 0 -1" if box is None else " ".join(f"{a} {b - 1}" for a, b in box[::-1])
+                place = {"Extent": extent, "LabelValue": str(value), "Layer": str(number)}
+                found.update({f"Segment{index}_{key}": text for key, text in place.items()})
+        return found
+
+
+def prepare_seg_nrrd(segmentation_node: Any, path: Path, overwrite: bool = False) -> SegNrrdJob:
+    """Copy what is needed out of the scene; main thread.
+
+    Raises ExportError where the segmentation cannot be kept so without loss: segments without a labelmap, or on
+    lattices of their own.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIX):
+        raise ExportError(f"A segmentation file ends in {SUFFIX}, {path.name} does not: change its name.")
+    ids = chosen_ids(segmentation_node, None)
+    segmentation = segmentation_node.GetSegmentation()
+    grid = segmentation_grid(segmentation_node, None)
+    masks = []
+    for one in ids:
+        _check_keepable(segmentation_node, one, grid)
+        box = filled_box(segmentation_node, one, grid)
+        inside = np.zeros((0, 0, 0), bool) if box is None else read_segment(segmentation_node, one, grid, box)
+        masks.append(CroppedMask(grid.shape, None, inside) if box is None else cropped(inside, grid.shape, box))
+    parameters = str(segmentation.SerializeAllConversionParameters())
+    representations: list[str] = []
+    segmentation.GetContainedRepresentationNames(representations)
+    own = {
+        "MemSeg3D_Use": RESEARCH_USE,
+        "Segmentation_ConversionParameters": parameters,
+        # Surfaces are not in the file; whoever reads it makes those that were there.
+        "Segmentation_ContainedRepresentationNames": "".join(f"{name}|" for name in representations or (BINARY,)),
+    }
+    return SegNrrdJob(
+        path=path,
+        masks=tuple(masks),
+        fields={**_header_lines(segmentation_node, ids), **own},
+        affine=LPS_FROM_RAS @ grid.matrix,
+        first=grid.first,
+        stamps={one: content_stamp(segmentation_node, one) for one in ids},
+        overwrite=overwrite,
+    )
+
+
+def write_seg_nrrd(segmentation_node: Any, path: Path, overwrite: bool = True) -> None:
+    """Write the segmentation as Slicer's .seg.nrrd: names, colours, terminology and overlaps are kept.
+
+    Where segments have no labelmap, or lattices of their own, Slicer's own writer does it, on the main thread.
+    """
+    path = Path(path)
+    try:
+        job = prepare_seg_nrrd(segmentation_node, path, overwrite)
+    except UnusualSegmentation:
+        with FileSet(overwrite) as files:
+            _write_by_slicer(segmentation_node, files.add(path), path)
+        return
+    job.write()
+
+
+class UnusualSegmentation(ExportError):
+    """A segmentation that only Slicer's own writer keeps without loss."""
+
+
+def _check_keepable(segmentation_node: Any, segment_id: str, grid: Any) -> None:
+    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+    names: list[str] = []
+    segment.GetContainedRepresentationNames(names)
+    labelmap = labelmap_of(segmentation_node, segment_id)
+    if labelmap is None:
+        if names:
+            raise UnusualSegmentation(f"{segment.GetName()} is a surface without a labelmap: convert it first.")
+        return
+    reference = grid.image(((0, 1), (0, 1), (0, 1)))
+    if not slicer.vtkOrientedImageDataResample.DoGeometriesMatch(labelmap, reference):
+        raise UnusualSegmentation(f"{segment.GetName()} is on another grid than the segmentation: save it with Slicer.")
+
+
+def _write_by_slicer(segmentation_node: Any, temporary: Path, path: Path) -> None:
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetScene(segmentation_node.GetScene())
+    storage.SetFileName(str(temporary))
+    if not storage.WriteData(segmentation_node):
+        raise ExportError(f"{path.name} cannot be written: check the folder and its free space.")
+
+
+def _header_lines(segmentation_node: Any, ids: list[str]) -> dict[str, str]:
+    """Key-value lines that Slicer itself writes for these segments without their voxels.
+
+    Python cannot list the tags of a segment; Slicer's writer can, and so nothing that a segment carries is lost.
+    """
+    original = segmentation_node.GetSegmentation()
+    hollow = slicer.vtkMRMLSegmentationNode()
+    for one in ids:
+        segment = slicer.vtkSegment()
+        segment.DeepCopyMetadata(original.GetSegment(one))
+        hollow.GetSegmentation().AddSegment(segment, one)
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"hollow{SUFFIX}"
+        storage.SetFileName(str(path))
+        if not storage.WriteData(hollow):
+            raise ExportError("Slicer cannot describe the segments: check the free space of the temporary folder.")
+        header = path.read_bytes().split(b"\n\n", 1)[0].decode("utf-8")
+    found = dict(line.split(":=", 1) for line in header.splitlines() if ":=" in line)
+    return {key: value for key, value in found.items() if key.split("_", 1)[-1] not in _PLACE}
+
+
+def _vector(values: np.ndarray) -> str:
+    return "(" + ",".join(repr(float(value)) for value in values) + ")"

@@ -1,0 +1,33 @@
+"""The status line: one sentence that always says what the worker is doing and where it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from MemSeg3DLib.rounds.running.states import RunProgress, RunState
+
+_MEGABYTE = 1 << 20
+
+
+def status_line(state: RunState, progress: RunProgress | None, worker: Any) -> str:
+    """What is being done, how far it is, and where. worker: a WorkerSource, which may have a `describe()`."""
+    describe = getattr(worker, "describe", None)
+    where = str(describe()) if callable(describe) else str(getattr(worker, "url", ""))
+    doing = _doing(state, progress if progress is not None and progress.state is state else None)
+    return f"{doing} \u00b7 {where}" if where else doing
+
+
+def _doing(state: RunState, progress: RunProgress | None) -> str:
+    if state is RunState.IDLE:
+        return "Ready"
+    if state is RunState.PREPARING:
+        return "Preparing: the volume is checked and the worker is reached"
+    if state is RunState.UPLOADING:
+        if progress is None or not progress.total:
+            return "Uploading the volume"
+        return f"Uploading the volume: {progress.done // _MEGABYTE} of {progress.total // _MEGABYTE} MB"
+    if state is RunState.PROMPTED:
+        return "Segmenting the prompted slices"
+    if progress is None or not progress.total:
+        return "Propagating through the slices"
+    return f"Propagating: {progress.done} of {progress.total} slices"

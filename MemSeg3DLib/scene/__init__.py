@@ -1,0 +1,1 @@
+"""Nodes of a MRML scene read as numbers: volumes, grids, transforms, slice views."""

@@ -1,0 +1,1 @@
+"""Segments read and written: the writer of a run, its settings, approved slices, measurements."""

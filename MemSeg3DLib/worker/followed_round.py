@@ -1,0 +1,253 @@
+"""One round on the worker from its upload to its last line, through dropped connections and workers that die."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.source import Fate, WorkerSource
+from MemSeg3DLib.worker.jobs import (
+    Event,
+    PastRound,
+    Progress,
+    RoundClosed,
+    RoundJob,
+    SliceArrived,
+    SliceVoid,
+    Uploading,
+)
+from MemSeg3DLib.worker.session_options import check_features, needed_features
+from MemSeg3DLib.worker.sessions import carried_prompts, objects_of, open_session, session_of, standing_prompts
+
+PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between the attempts to reach a worker that does not answer."""
+
+Place = tuple[int, int, int]
+"""Label, axis and index of a slice."""
+
+UNREACHABLE = ("unreachable", "stopping")
+"""Codes of a worker that may come back."""
+
+_GONE = ("unknown_session", "unknown_round", "unknown_volume")
+
+
+class Cancelled(Exception):
+    """The user cancelled while the worker's thread was busy."""
+
+
+class Line:
+    """The worker's thread's one connection, and where events go. Used on that thread alone."""
+
+    def __init__(self, worker: WorkerSource, events: queue.SimpleQueue[Event]) -> None:
+        self.worker = worker
+        self.events = events
+        self._client: WorkerClient | None = None
+
+    def connected(self) -> WorkerClient:
+        """The client; a new one where there is none, the last connection broke, or the user has chosen another worker.
+
+        Raises WorkerError.
+        """
+        if self._client is not None and not self.worker.is_current(self._client):
+            self.disconnect()
+        if self._client is None:
+            client = self.worker.connect()
+            client.negotiate()
+            self._client = client
+        return self._client
+
+    @property
+    def client(self) -> WorkerClient | None:
+        """The client that is connected now, if there is one; other threads may look at it and clone it."""
+        return self._client
+
+    @property
+    def client_of_choice(self) -> WorkerClient | None:
+        """The same, where the user has not chosen another worker since."""
+        client = self._client
+        return client if client is not None and self.worker.is_current(client) else None
+
+    def disconnect(self) -> None:
+        """Let go of the client."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+class FollowedRound:
+    """One round from its upload to its last line."""
+
+    def __init__(self, line: Line, job: RoundJob) -> None:
+        self._line = line
+        self._job = job
+        self._removed = list(job.removed)
+        self._full = list(job.full)
+        self._session: str | None = None
+        self._is_posted = False
+        self._last_seq = 0
+        self._arrived: set[Place] = set()
+        """Slices of the computation that is being followed."""
+        self._void: set[Place] = set()
+        """Slices of those before it."""
+
+    def run(self) -> None:
+        """Follow the round to its end, whatever happens in between. Raises WorkerError or Cancelled."""
+        failures = 0
+        while True:
+            seq = self._last_seq
+            try:
+                if self._attempt():
+                    return
+                raise WorkerError("unreachable", "The worker broke the stream off.")
+            except WorkerError as error:
+                failures = 0 if self._last_seq > seq else failures + 1
+                if failures > len(PAUSES):
+                    raise
+                self._recover(error, PAUSES[max(failures - 1, 0)])
+
+    def _attempt(self) -> bool:
+        self._check()
+        self._line.events.put(Progress(self._job.id, "connecting", 0, 0))
+        client = self._line.connected()
+        if not self._is_posted:
+            self._open(client)
+        self._check()
+        assert self._session is not None
+        if self._is_posted:
+            lines = client.follow_round(self._session, self._job.id, self._last_seq)
+        else:
+            lines = self._post(client)
+            self._is_posted = True
+        return self._follow(lines)
+
+    def _post(self, client: WorkerClient) -> Iterator[dict[str, Any]]:
+        job = self._job
+        assert self._session is not None
+        return client.post_round(self._session, job.id, [*job.carried, *job.prompts], job.removed, job.limits, job.full)
+
+    def _open(self, client: WorkerClient) -> None:
+        job = self._job
+        if needed := needed_features(job.options, self._full):
+            check_features(client.info(), needed)
+        session, past = session_of(job.past, job.volume.id, job.options)
+        self._place_in(session, past)
+        upload = partial(self._upload, client)
+        self._session = open_session(
+            client, self._session or session, job.volume.id, job.options, past, upload, job.id, self._computes
+        )
+        job.session = self._session
+        job.computing = (self._session, job.id)
+
+    def _place_in(self, session: str, past: list[PastRound]) -> None:
+        """What of the job is the session's: its own prompts to remove, and what it has to be told of other sessions.
+
+        A volume whose voxels have changed has a new session, which knows none of the earlier prompts.
+        """
+        job, volume = self._job, self._job.volume.id
+        standing = standing_prompts(past)
+        job.removed = [one for one in self._removed if one in standing]
+        here = objects_of(past)
+        job.full = [one for one in self._full if one in here]
+        gone = [words for name, words in standing_prompts(job.past).items() if name in self._removed]
+        touched = {int(one["object"]) for one in [*job.prompts, *gone]} | set(self._full)
+        job.carried = carried_prompts(job.past, session, volume, touched, self._removed)
+        elsewhere = [one for one in job.past if one.volume == volume]
+        job.afresh = sorted(touched & objects_of(elsewhere) - here)
+        if job.removed or job.prompts or job.carried or job.full:
+            return
+        if elsewhere:
+            raise WorkerError("bad_prompt", "No prompt of this segment is left: draw a new one on the image.")
+        raise WorkerError("bad_prompt", "The voxels have changed since these prompts: draw a new one on the image.")
+
+    def _computes(self, session: str, round_id: str) -> None:
+        """Called while an earlier round is run again, so that a cancel ends that one."""
+        self._job.computing = (session, round_id)
+        self._check()
+
+    def _upload(self, client: WorkerClient) -> None:
+        volume = self._job.volume
+        told = -1
+
+        def sent(done: int, total: int) -> None:
+            nonlocal told
+            self._check()
+            if not self._line.worker.is_current(client):
+                # Not one voxel more goes where the user no longer wants them: the round begins anew elsewhere.
+                raise WorkerError("unreachable", "Another worker was chosen during the upload: run it again.")
+            # Pieces are many, and nobody can see more than a hundred steps of them.
+            percent = 100 * done // max(total, 1)
+            if percent != told:
+                told = percent
+                self._line.events.put(Uploading(self._job.id, done, total))
+
+        client.upload_volume(volume.id, volume.on_wire, volume.spacing, sent)
+
+    def _follow(self, lines: Iterator[dict[str, Any]]) -> bool:
+        for line in lines:
+            if line["seq"] <= self._last_seq:
+                continue
+            if self._take(line):
+                return True
+            self._last_seq = line["seq"]
+        return False
+
+    def _take(self, line: dict[str, Any]) -> bool:
+        job = self._job
+        if line["type"] == "slice":
+            arrived = SliceArrived.from_line(job.id, line)
+            self._arrived.add((arrived.label, arrived.axis, arrived.index))
+            self._line.events.put(arrived)
+        elif line["type"] == "progress":
+            self._line.events.put(Progress(job.id, line["phase"], line["done"], line["total"]))
+        elif line["type"] == "error":
+            raise Final(str(line["code"]), str(line["message"]))
+        elif line["type"] == "round":
+            assert self._session is not None
+            if line["status"] == "cancelled":
+                raise Cancelled
+            for place in sorted(self._void - self._arrived):
+                self._line.events.put(SliceVoid(job.id, *place))
+            suggested = {int(label): one for label, one in line["suggested"].items() if one is not None}
+            seconds, consensus = float(line["seconds"]), dict(line.get("consensus") or {})
+            self._line.events.put(
+                RoundClosed(job.id, self._session, job.volume.id, suggested, seconds, tuple(job.afresh), consensus)
+            )
+            return True
+        return False
+
+    def _recover(self, error: WorkerError, pause: float) -> None:
+        """Prepare the next attempt; raises the error where another one is of no use."""
+        if isinstance(error, Final):
+            raise error
+        self._check()
+        if error.code in _GONE and (self._is_posted or error.code == "unknown_session"):
+            # The worker lost what it had: everything is sent anew, under the same ids.
+            self._is_posted = False
+            self._start_over()
+        elif error.code in UNREACHABLE:
+            self._line.disconnect()
+            if self._job.cancelled.wait(pause):
+                raise Cancelled
+            # A new process computes the open round anew and may number its lines otherwise; slices may come twice.
+            if self._line.worker.revive() is not Fate.SAME:
+                self._start_over()
+        else:
+            raise error
+
+    def _start_over(self) -> None:
+        """Expect every line from the first one on; another device may change other slices than those that came."""
+        self._last_seq = 0
+        self._void |= self._arrived
+        self._arrived = set()
+
+    def _check(self) -> None:
+        if self._job.cancelled.is_set():
+            raise Cancelled
+
+
+class Final(WorkerError):
+    """The worker says that the round itself failed: trying again is the user's decision."""

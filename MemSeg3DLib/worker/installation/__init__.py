@@ -1,0 +1,1 @@
+"""The worker on this computer: its environment made by uv, its models, what is stored, offline bundles."""

@@ -1,0 +1,55 @@
+"""What comes with the extension: the worker's source and version, its locked dependencies, the embedded model."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from MemSeg3DLib.base.errors import SetupError
+
+_ROOT = Path(__file__).resolve().parents[3]
+"""The checkout, or the folder of scripted modules where CMake has put everything in the same order."""
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """The extension's own files. root: the folder that holds `server` and `Resources`."""
+
+    root: Path = _ROOT
+
+    @property
+    def source(self) -> Path:
+        """The folder to put on Python's path for `import memseg3d`."""
+        return self.root / "server"
+
+    @property
+    def lock(self) -> Path:
+        """The worker's dependencies without torch, each with its version and hashes."""
+        return self.root / "Resources" / "Worker" / "requirements.lock"
+
+    @property
+    def models(self) -> Path:
+        """The embedded model and its card."""
+        return self.root / "Resources" / "Models"
+
+    def worker_version(self) -> str:
+        """Version of the packaged worker. Raises SetupError where its source is not there."""
+        file = self.source / "memseg3d" / "__init__.py"
+        try:
+            found = re.search(r'__version__\s*=\s*"([^"]+)"', file.read_text("utf-8"))
+        except OSError as error:
+            raise SetupError(f"The worker's source is missing ({file}): install the extension again.") from error
+        if found is None:
+            raise SetupError(f"{file} tells no version: install the extension again.")
+        return found.group(1)
+
+    def table(self) -> dict[str, Any]:
+        """Python and torch versions, as `Resources/Worker/environment.json` has them."""
+        file = self.root / "Resources" / "Worker" / "environment.json"
+        try:
+            return dict(json.loads(file.read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise SetupError(f"{file} cannot be read: install the extension again.") from error

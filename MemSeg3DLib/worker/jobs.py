@@ -1,0 +1,193 @@
+"""What the main thread asks of the worker's thread, and what comes back: plain data through two queues."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.base.packing import Extent, extent_shape, unpack_bits, volume_id, wire_voxels
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSnapshot:
+    """A copy of a volume's voxels (k, j, i) that may be read off the main thread. spacing: (k, j, i) in mm."""
+
+    voxels: np.ndarray
+    spacing: tuple[float, float, float]
+
+    @cached_property
+    def on_wire(self) -> np.ndarray:
+        """The voxels as they travel. Computed once, on the worker's thread."""
+        return wire_voxels(self.voxels)
+
+    @cached_property
+    def id(self) -> str:
+        """Content id. Computed once, on the worker's thread."""
+        return volume_id(self.on_wire, self.spacing)
+
+    @property
+    def id_if_known(self) -> str | None:
+        """The content id, once it was computed."""
+        known: str | None = self.__dict__.get("id")
+        return known
+
+
+@dataclass(frozen=True)
+class PastRound:
+    """A round that the worker's session should hold already. volume: content id; limits: as they travelled.
+
+    full: objects that were computed anew from all their prompts. afresh: objects that a session with other options had
+    computed before: what this round found took the place of all that was found there.
+    """
+
+    id: str
+    session: str
+    volume: str
+    options: dict[str, Any]
+    prompts: list[dict[str, Any]]
+    removed: list[str]
+    limits: dict[str, dict[str, int]] = field(default_factory=dict, kw_only=True)
+    full: list[int] = field(default_factory=list, kw_only=True)
+    afresh: list[int] = field(default_factory=list, kw_only=True)
+
+
+@dataclass(eq=False)
+class RoundJob:
+    """One round to run. past: every applied round, oldest first; those of the same volume and options are its base.
+
+    session: the worker's session, once it is known. computing: session and round that the worker computes for this job,
+    which may be an earlier round that it had lost. removed: ids that are none of the session's are dropped from it;
+    full: objects that are none of the session's. carried: earlier prompts that a session with other options holds,
+    afresh: the objects that it holds; they are new to this session. Only the worker's thread writes these six.
+    """
+
+    id: str
+    volume: VolumeSnapshot
+    options: dict[str, Any]
+    prompts: list[dict[str, Any]]
+    removed: list[str]
+    past: list[PastRound]
+    limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    full: list[int] = field(default_factory=list)
+    carried: list[dict[str, Any]] = field(default_factory=list)
+    afresh: list[int] = field(default_factory=list)
+    session: str | None = None
+    computing: tuple[str, str] | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class AlignJob:
+    """Bring a session to these rounds, after an undo or a redo. cancelled: a later job does it, and more."""
+
+    session: str
+    past: list[PastRound]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Uploading:
+    """Bytes of voxels sent so far."""
+
+    run: str
+    sent: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the worker is. phase: connecting, queued, prompted, propagating."""
+
+    run: str
+    phase: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class SliceArrived:
+    """The whole mask of one object on one slice, boolean (k, j, i) in `extent`; both None where it is empty now."""
+
+    run: str
+    label: int
+    axis: int
+    index: int
+    extent: Extent | None
+    mask: np.ndarray | None
+    quality: float | None
+    prompted: bool
+
+    @classmethod
+    def from_line(cls, run: str, line: dict[str, Any]) -> SliceArrived:
+        """A `slice` line of the wire protocol. Raises WorkerError where it cannot be read."""
+        extent: Extent | None = None
+        mask = None
+        if line["extent"] is not None:
+            (k0, k1), (j0, j1), (i0, i1) = line["extent"]
+            extent = ((k0, k1), (j0, j1), (i0, i1))
+            try:
+                mask = unpack_bits(line["bits"], extent_shape(extent))
+            except ValueError as error:
+                raise WorkerError("bad_answer", f"The worker sent a slice that cannot be read: {error}") from error
+        quality = line.get("quality")
+        return cls(
+            run=run,
+            label=int(line["object"]),
+            axis=int(line["axis"]),
+            index=int(line["index"]),
+            extent=extent,
+            mask=mask,
+            quality=None if quality is None else float(quality),
+            prompted=bool(line.get("prompted", False)),
+        )
+
+
+@dataclass(frozen=True)
+class SliceVoid:
+    """A slice that arrived is none of this round's: it was computed anew, and that slice stays as it was before."""
+
+    run: str
+    label: int
+    axis: int
+    index: int
+
+
+@dataclass(frozen=True)
+class RoundClosed:
+    """The worker closed the round. suggested: per label {"axis", "index", "quality"}.
+
+    afresh: labels whose earlier slices, of a session with other options, count no more. consensus: what the vote of
+    three axes cost, {"slices", "seconds"}; empty without one.
+    """
+
+    run: str
+    session: str
+    volume: str
+    suggested: dict[int, dict[str, Any]]
+    seconds: float
+    afresh: tuple[int, ...] = ()
+    consensus: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RoundCancelled:
+    """The worker no longer computes the round."""
+
+    run: str
+
+
+@dataclass(frozen=True)
+class RoundFailed:
+    """The round cannot be finished."""
+
+    run: str
+    error: WorkerError
+
+
+Event = Uploading | Progress | SliceArrived | SliceVoid | RoundClosed | RoundCancelled | RoundFailed

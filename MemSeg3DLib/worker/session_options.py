@@ -1,0 +1,70 @@
+"""The session options that a user may choose: how they are kept, and what a worker has to know for them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.worker.choice import SettingsStore
+
+MEMORIES = ("default", "stm", "self_sorting", "quality", "distractor", "motion", "tree")
+"""The memory policies of the wire protocol, in the order in which they are offered."""
+
+_MEMORY, _CONSENSUS = "Advanced/Memory", "Advanced/Consensus"
+
+_WORDS = {
+    "memory": "other memories",
+    "consensus": "the vote of three axes",
+    "tolerance": "where a correction ends",
+    "full": "computing a segment anew",
+}
+
+
+@dataclass(frozen=True)
+class SessionChoice:
+    """What the user has chosen for rounds to come. memory: one of MEMORIES; consensus: the three axes vote."""
+
+    memory: str = MEMORIES[0]
+    consensus: bool = False
+
+    @classmethod
+    def read(cls, settings: SettingsStore) -> SessionChoice:
+        """As it was kept; what another version has kept and this one does not know is the default."""
+        memory = settings.get(_MEMORY, MEMORIES[0])
+        return cls(memory if memory in MEMORIES else MEMORIES[0], settings.get(_CONSENSUS, "") == "1")
+
+    def keep(self, settings: SettingsStore) -> None:
+        """Keep it for the next time."""
+        settings.set(_MEMORY, self.memory)
+        settings.set(_CONSENSUS, "1" if self.consensus else "")
+
+    def put_into(self, options: dict[str, Any]) -> None:
+        """Into session options. Defaults are left out: an older worker refuses names that it does not know."""
+        for name, value, default in (("memory", self.memory, MEMORIES[0]), ("consensus", self.consensus, False)):
+            options.pop(name, None)
+            if value != default:
+                options[name] = value
+
+
+def needed_features(options: Mapping[str, Any], full: Collection[int] = ()) -> list[str]:
+    """Features of /v1/info that a worker must have for a round with these options. full: objects computed anew."""
+    needed = []
+    if options.get("memory", MEMORIES[0]) != MEMORIES[0]:
+        needed.append("memory")
+    if options.get("consensus"):
+        needed.append("consensus")
+    if options.get("tolerance") is not None:
+        needed.append("tolerance")
+    return [*needed, "full"] if full else needed
+
+
+def check_features(told: Mapping[str, Any], needed: Collection[str]) -> None:
+    """Raise WorkerError (not_supported) where a worker lacks some. told: what its /v1/info says."""
+    missing = [name for name in needed if name not in told.get("features", ())]
+    if missing:
+        words = " and ".join(_WORDS[name] for name in missing)
+        raise WorkerError(
+            "not_supported", f"This worker is older and does not know {words}: update it, or choose the default."
+        )

@@ -1,0 +1,1 @@
+"""Labelmaps as packed bits, and the changes between them."""

@@ -1,0 +1,1 @@
+"""What is asked of a session: prompts, limits, options; and the events that answer."""

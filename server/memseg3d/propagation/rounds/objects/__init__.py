@@ -1,0 +1,1 @@
+"""One object's part of a round: planned, decoded, propagated, staged."""

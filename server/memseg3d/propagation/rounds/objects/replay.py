@@ -1,0 +1,131 @@
+"""One object computed anew from all its prompts, round by round, as if nothing had been found before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memseg3d.propagation.masks.labelmaps import LabelVolume
+from memseg3d.propagation.memory.conditioning import Memories
+from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.prompts import Prompt
+from memseg3d.propagation.prompts.sets import by_object
+from memseg3d.propagation.rounds.objects.fronts import Joint
+from memseg3d.propagation.rounds.objects.staged import StagedObject
+from memseg3d.propagation.rounds.objects.start import ObjectTools, applied
+from memseg3d.propagation.rounds.records.object_states import ObjectState, after_change, prompts_after
+from memseg3d.propagation.rounds.records.records import RoundRecord
+from memseg3d.propagation.sight.view import View
+
+
+@dataclass(frozen=True)
+class Step:
+    """A round of the past as one object took part in it. prompts: those of the object that stood after it."""
+
+    prompts: list[Prompt]
+    bounds: SliceLimits | None
+
+
+def steps_of(number: int, past: Sequence[RoundRecord], now: list[Prompt], bounds: SliceLimits | None) -> list[Step]:
+    """The rounds that changed the prompts of an object, the present one with its prompts `now` as the last."""
+    steps: list[Step] = []
+    for place, record in enumerate(past, start=1):
+        if number in record.objects:
+            own = by_object(prompts_after(past[:place])).get(number, [])
+            steps.append(Step(own, record.limits.get(number)))
+    steps.append(Step(now, bounds))
+    # Rounds that only computed the object anew changed none of its prompts.
+    return [step for before, step in zip([None, *steps], steps, strict=False) if before is None or before != step]
+
+
+class ObjectReplay:
+    """Stages the whole history of one object as an `ObjectRun` stages one round; only its end is streamed."""
+
+    def __init__(
+        self,
+        number: int,
+        tools: ObjectTools,
+        steps: Sequence[Step],
+        state: ObjectState | None,
+        labels: LabelVolume,
+        anew: LabelVolume,
+    ) -> None:
+        """state, labels: as the last round left them; the replay compares with them and computes without. anew: empty,
+        to compute in.
+        """
+        self.number = number
+        self.joint: Joint | None = None
+        self.masks: dict[int, np.ndarray] = {}
+        self.qualities: dict[int, float | None] = {}
+        self._tools = tools
+        self._steps = list(steps)
+        self._before = state
+        self._labels = labels
+        self._anew = anew
+        self._state: ObjectState | None = None
+        self._memories: Memories = {}
+        self._run = self._begun(self._steps[0])
+        self._left = len(self._steps)
+
+    @property
+    def view(self) -> View:
+        """As the last of the rounds has it."""
+        return self._run.view
+
+    @property
+    def steps_left(self) -> int:
+        """How many steps are left, as far as is known."""
+        return self._run.steps_left + self._left
+
+    def decode_prompted(self) -> Iterator[list[SliceDone]]:
+        """Nothing: no slice is final before all rounds have been computed."""
+        return iter(())
+
+    def propagate(self) -> Iterator[list[SliceDone]]:
+        """Compute round after round, a step each time; at last all slices that differ from the session's."""
+        for place, step in enumerate(self._steps):
+            if place:
+                self._run = self._begun(step)
+            self._left = len(self._steps) - place
+            self._run.joint = self.joint
+            for walk in (self._run.decode_prompted(), self._run.propagate()):
+                for _ in walk:
+                    yield []
+            delta = self._anew.delta_to(self._run.view.axis, self._run.masks)
+            self._state = after_change(self._state, applied(self._run, self._anew, delta), step.prompts, step.bounds)
+            self._memories = self._run.memories()
+        self._left = 0
+        yield list(self._differences())
+
+    def kept(self) -> dict[int, KeptSlice | None]:
+        """All conditioning slices as they were decoded now, and None for those that are none any more."""
+        assert self._state is not None
+        gone = set(self._before.kept) - set(self._state.kept) if self._before is not None else set()
+        return {**self._state.kept, **dict.fromkeys(sorted(gone))}
+
+    def memories(self) -> Memories:
+        """What the next round can make use of."""
+        return self._memories
+
+    def _begun(self, step: Step) -> StagedObject:
+        return self._tools.object_run(
+            self.number, step.prompts, self._state, self._anew, self._memories, step.bounds, tolerance=0.0
+        )
+
+    def _differences(self) -> Iterator[SliceDone]:
+        state, axis = self._state, self.view.axis
+        assert state is not None
+        before = self._before.qualities if self._before is not None and self._before.axis == axis else {}
+        self.qualities = {**dict.fromkeys(before), **state.qualities}
+        prompted = state.slices
+        old, new = (set(labels.slices_with_content(axis).tolist()) for labels in (self._labels, self._anew))
+        for index in sorted(old | new):
+            mask = self._anew.slice(axis, index)
+            if np.array_equal(mask, self._labels.slice(axis, index)):
+                continue
+            self.masks[index] = np.packbits(mask, axis=1)
+            yield SliceDone(self.number, axis, index, mask, state.qualities.get(index, 0.0), index in prompted)

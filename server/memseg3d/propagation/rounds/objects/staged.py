@@ -1,0 +1,49 @@
+"""What a running round asks of each of its objects: steps to take, and the slices that they have staged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from memseg3d.propagation.memory.conditioning import Memories
+from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.rounds.objects.fronts import Joint
+from memseg3d.propagation.sight.view import View
+
+
+class StagedObject(Protocol):
+    """One object in a running round (`ObjectRun`, `ConsensusRun`, `ObjectReplay`)."""
+
+    number: int
+    masks: dict[int, np.ndarray]
+    qualities: dict[int, float | None]
+    joint: Joint | None
+
+    @property
+    def view(self) -> View:
+        """How its slices are seen."""
+        ...
+
+    @property
+    def steps_left(self) -> int:
+        """How many steps are left at most."""
+        ...
+
+    def decode_prompted(self) -> Iterator[list[SliceDone]]:
+        """Decode prompted slices, one a step."""
+        ...
+
+    def propagate(self) -> Iterator[list[SliceDone]]:
+        """Track slices, one a step."""
+        ...
+
+    def kept(self) -> dict[int, KeptSlice | None]:
+        """What the round changes of the kept conditioning slices; None where a slice is none any more."""
+        ...
+
+    def memories(self) -> Memories:
+        """What the next round can make use of; it goes without as well."""
+        ...

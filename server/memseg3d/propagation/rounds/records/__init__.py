@@ -1,0 +1,1 @@
+"""Closed rounds as records, and what a session knows of its objects from them."""

@@ -1,0 +1,1 @@
+"""What bends a mask, or ends an object, after the network has spoken."""

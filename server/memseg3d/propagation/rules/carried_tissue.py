@@ -1,0 +1,88 @@
+"""The tissue that a round's clicks add to an object or take from it, on every slice through which it hangs together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memseg3d.propagation.masks.labelmaps import LabelVolume
+from memseg3d.propagation.prompts.covered_voxels import Cover
+from memseg3d.propagation.prompts.prompts import PointPrompt, Prompt, nearest_voxel
+from memseg3d.propagation.rules.clicked_tissue import Known, clicked_tissue
+from memseg3d.propagation.rules.one_sign import Edit
+from memseg3d.propagation.sight.view import View
+
+
+@dataclass(frozen=True, eq=False)
+class LastSeen:
+    """An object as the last round left it. mask: of a slice by its index, (rows, columns). prompted: all conditioning
+    slices of the round to come; changed: those whose prompts it changes.
+    """
+
+    labels: LabelVolume
+    mask: Callable[[int], np.ndarray]
+    prompted: Collection[int]
+    changed: Collection[int]
+
+
+@dataclass(frozen=True)
+class CarriedTissue:
+    """Voxels that the clicks speak of. Slices that the user prompted are asked about by nobody but their own clicks."""
+
+    added: Sequence[Cover] = ()
+    taken: Sequence[Cover] = ()
+
+    def on(self, mask: np.ndarray, axis: int, index: int) -> np.ndarray:
+        """The mask (rows, columns) of the slice at `index` across `axis` with it and without it."""
+        for cover in self.added:
+            mask = mask | cover.on(axis, index)
+        for cover in self.taken:
+            mask = mask & ~cover.on(axis, index)
+        return mask
+
+    def slices(self, axis: int) -> set[int]:
+        """Indices across `axis` of the slices that hold some of it."""
+        return {index for cover in (*self.added, *self.taken) for index in cover.slices(axis)}
+
+
+def carried_tissue(view: View, added: Sequence[Prompt], last: LastSeen, edit: Edit, alone: bool) -> CarriedTissue:
+    """What the new clicks of a round say beyond their own slices, where they all have one sign.
+
+    added: the round's new prompts. last: the object as the user saw it. What tissue it is made of is read off the
+    nearest slice that was prompted before, else off the clicked slice itself. alone: on the clicked slices alone, which
+    takes no time.
+    """
+    if edit is Edit.FREE:
+        return CarriedTissue()
+    joining: list[Cover] = []
+    leaving: list[Cover] = []
+    for prompt in added:
+        if not isinstance(prompt, PointPrompt):
+            continue
+        click = _voxel(prompt, view.volume.shape)
+        if click is None:
+            continue
+        at = _known_slice(last, click[view.axis])
+        if at is None:
+            continue
+        cover = clicked_tissue(
+            view.volume, last.labels, view.axis, click, prompt.positive, Known(at, last.mask(at)), alone
+        )
+        if cover is not None:
+            (joining if prompt.positive else leaving).append(cover)
+    return CarriedTissue(joining, leaving)
+
+
+def _voxel(prompt: PointPrompt, shape: tuple[int, int, int]) -> tuple[int, int, int] | None:
+    """The clicked voxel (k, j, i); None where it lies outside."""
+    k, j, i = (nearest_voxel(at) for at in prompt.position)
+    return (k, j, i) if all(0 <= at < size for at, size in zip((k, j, i), shape, strict=True)) else None
+
+
+def _known_slice(last: LastSeen, clicked: int) -> int | None:
+    """The slice nearest to the clicked one that tells what the object is made of; None where no slice does."""
+    prompted = sorted(last.prompted, key=lambda each: (abs(each - clicked), each))
+    others = [each for each in prompted if each not in last.changed]
+    return next((each for each in [*others, clicked] if last.mask(each).any()), None)

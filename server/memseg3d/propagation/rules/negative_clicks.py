@@ -1,0 +1,102 @@
+"""What negative clicks take from a slice's mask: the part that they hit, or the piece that an edge divides off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from memseg3d.propagation.prompts.covered_voxels import part_at
+
+HEART = 0.75
+"""A click at this part of a mask's greatest depth, or deeper, is at its heart."""
+REMNANT = 0.6
+"""Depth that must be left of a part, over that at a click in its heart: with less, the click means the whole part."""
+CLEAR = 0.35
+"""What lies nearer to the click than this share of the part's radius is not known to be the object's."""
+HIT = 0.7
+"""A click surely hits what lies within this share of its distance from the part's border."""
+FEWEST = 0.08
+"""Share of a part that must be known to be the object's, or the part is none of it."""
+
+_EDGE_STEPS = 20.0
+"""Steps of the watershed's integer levels in one standard deviation of grey values a pixel."""
+
+
+def denied(
+    before: np.ndarray,
+    clicks: Sequence[tuple[float, float]],
+    spacing: tuple[float, float],
+    known: np.ndarray | None = None,
+    pixels: np.ndarray | None = None,
+) -> np.ndarray:
+    """What the clicks take away: (rows, columns) bool.
+
+    before: the mask that the user saw; clicks: (row, column) of the slice; spacing: (row, column) mm. known: the
+    object's mask on the nearest slice that the user prompted, and pixels: this slice's grey values, same shape; without
+    them only a click in the heart of a part takes anything, the part. With them a watershed along the image's edges
+    divides the part between the click and what is known; where a click in the heart would leave too little, the object
+    has ended.
+    """
+    result = np.zeros(before.shape, bool)
+    for click in clicks:
+        row, column = (min(max(round(at), 0), size - 1) for at, size in zip(click, before.shape, strict=True))
+        if not before[row, column]:
+            continue
+        part = part_at(before, row, column)
+        depth = _depth(part, spacing)
+        at_heart = bool(depth[row, column] >= HEART * depth.max())
+        if known is None or pixels is None:
+            if at_heart:
+                result |= part
+            continue
+        away = _distance(before.shape, row, column, spacing)
+        radius = float(np.sqrt(part.sum() * spacing[0] * spacing[1] / np.pi))
+        kept = part & known & (away > max(CLEAR * radius, 2 * min(spacing)))
+        left = float(_depth(kept, spacing).max()) if kept.any() else 0.0
+        is_known = bool(kept.sum() >= FEWEST * part.sum())
+        if at_heart and (not is_known or left < REMNANT * depth[row, column]):
+            result |= part
+        elif is_known:
+            result |= _divided(part, kept, away <= max(1.6 * min(spacing), HIT * depth[row, column]), pixels, spacing)
+    return result
+
+
+def _distance(shape: tuple[int, ...], row: int, column: int, spacing: tuple[float, float]) -> np.ndarray:
+    """Distance of every pixel from one, in mm."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return np.asarray(np.hypot((rows - row) * spacing[0], (columns - column) * spacing[1]))
+
+
+def _depth(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """Distance of the mask's pixels from its border in mm, 0 outside."""
+    image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
+    image.SetSpacing((spacing[1], spacing[0]))
+    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
+    # Half a pixel: the map measures to the border pixels' own centres, which lie at 0.
+    inside = np.maximum(sitk.GetArrayFromImage(distance)[1:-1, 1:-1], 0) + 0.5 * min(spacing)
+    return np.where(mask, inside, 0.0)
+
+
+def _divided(
+    part: np.ndarray, kept: np.ndarray, clicked: np.ndarray, pixels: np.ndarray, spacing: tuple[float, float]
+) -> np.ndarray:
+    """The clicked side of a part, divided by a watershed on the grey values' slope."""
+    rows, columns = np.nonzero(part)
+    where = (slice(max(rows.min() - 2, 0), rows.max() + 3), slice(max(columns.min() - 2, 0), columns.max() + 3))
+    inside, values = part[where], pixels[where].astype(np.float32)
+    depth = _depth(kept[where], spacing)
+    markers = np.where(inside, 0, 3).astype(np.uint8)
+    markers[depth >= 0.5 * depth.max()] = 1
+    markers[clicked[where] & inside] = 2
+    spread = float(values[inside].std()) or 1.0
+    smooth = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(np.pad(values / spread, 4, mode="edge")), 1.0)
+    slope = sitk.GetArrayFromImage(sitk.GradientMagnitude(smooth))[4:-4, 4:-4]
+    levels = sitk.GetImageFromArray(np.minimum(_EDGE_STEPS * slope, 60_000).astype(np.uint16))
+    sides = sitk.MorphologicalWatershedFromMarkers(
+        levels, sitk.GetImageFromArray(markers), markWatershedLine=False, fullyConnected=False
+    )
+    result = np.zeros(part.shape, bool)
+    result[where] = (sitk.GetArrayFromImage(sides) == 2) & inside
+    return result
