@@ -33,7 +33,7 @@ DEMO_OPTIONS = $(if $(VOLUME),--volume "$(VOLUME)") $(if $(TRUTH),--truth "$(TRU
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test lint clean debian
+.PHONY: help demo picture house test lint clean debian
 
 help:
 	@echo "make demo    segment two organs of a CT phantom and look at out/demo/overview.png"
@@ -49,6 +49,10 @@ picture: demo
 	$(RUN) -c "from PIL import Image; image = Image.open('$(OUT)/overview.png').convert('RGB'); \
 	image.resize((1280, round(image.height * 1280 / image.width)), Image.Resampling.LANCZOS) \
 	.save('docs/images/overview.png', optimize=True)"
+
+# The house drawn and listed anew from its imports and first lines: docs/images/house.svg, docs/files.md, and figures on the terminal.
+house: $(VENV)/venv.stamp
+	$(RUN) -m Testing.house --write
 
 test: debian lint
 	$(TOOLS_REQUIRED) $(RUN) -m pytest

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from Testing.house.figures import crowded
+from Testing.house.file_table import file_table
+from Testing.house.picture import picture
+from Testing.house.rooms import LIBRARY, PROPAGATION, House
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ["MemSeg3D", "MemSeg3DLib", "MemSeg3DWeb", "Resources", "Testing", "demo", "server"]
 TEXT = {".py", ".md", ".toml", ".txt", ".json", ".ui", ".cmake", ".yml", ".yaml"}
@@ -66,19 +71,27 @@ def test_no_broad_except_hides_errors() -> None:
     assert wrong == []
 
 
-def test_the_architecture_names_every_file() -> None:
-    """One row a file under the heading of its folder, so that a reader finds the room of a thing by its name."""
-    folder, rows = "", set()
-    for line in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines():
-        if line.startswith("#"):
-            heading = re.match(r"### `([\w/]+/)`", line)
-            folder = heading.group(1) if heading else ""
-        elif row := re.match(r"\| `([\w./]+\.py)` \|", line):
-            rows.add(folder + row.group(1))
-    rooms = ("MemSeg3D/", "MemSeg3DLib/", "MemSeg3DWeb/", "demo/", "server/")
-    files = {path.relative_to(ROOT).as_posix() for path in PYTHON if path.name != "__init__.py"}
-    assert {name for name in files if name.startswith(rooms)} - rows == set(), "add a row for each in architecture.md"
-    assert rows - files == set(), "these are gone: take their rows out of architecture.md"
+@pytest.mark.parametrize("house", [LIBRARY, PROPAGATION], ids=lambda house: house.name)
+def test_no_room_is_crowded(house: House) -> None:
+    assert crowded(house) == []
+
+
+def test_the_page_of_files_is_up_to_date() -> None:
+    made = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    assert made == file_table(), "run `make house`"
+
+
+def test_the_picture_of_the_house_is_up_to_date() -> None:
+    drawn = (ROOT / "docs" / "images" / "house.svg").read_text(encoding="utf-8")
+    assert drawn == picture(), "run `make house`"
+
+
+def test_everything_that_moved_lies_where_the_page_says() -> None:
+    rows = re.findall(
+        r"^\| `([\w./]+)` \| `([\w./]+)` \|", (ROOT / "docs" / "moved.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(rows) > 150
+    assert [new for _, new in rows if not (ROOT / new).exists()] == []
 
 
 LINK = re.compile(r"\]\(([^)#\s]+)\)")

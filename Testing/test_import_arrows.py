@@ -1,27 +1,20 @@
-"""Imports go one way: every import of the repository is held against the arrows of docs/architecture.md."""
+"""Imports go one way: every import of the repository is held against Testing/house/rooms.py."""
 
 from __future__ import annotations
 
-import ast
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from Testing.house.figures import product_circles
+from Testing.house.imports import circles, imports_under, module_graph
+from Testing.house.rooms import HOUSES, LIBRARY, House
+from Testing.house.rooms import WORKER as WORKER_HOUSE
+
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = ROOT / "server" / "memseg3d"
 
-# Which folders of the worker a folder may import, besides itself. `cli` may import everything.
-WORKER_ARROWS = {
-    "network": set(),
-    "files": set(),
-    "experts": {"network"},
-    "propagation": {"experts", "network"},
-    "service": {"propagation", "experts", "network", "files"},
-    "training": {"propagation", "network", "files"},
-    "evaluation": {"propagation", "network", "files"},
-}
 SCENE = {"slicer", "slicer_core", "vtk", "vtkmodules"}
 QT = {"qt", "ctk", "PySide6", "PyQt5", "PyQt6", "PythonQt"}
 CLIENT_SIDE = {"MemSeg3DLib", "MemSeg3D", "MemSeg3DEffect", "demo"}
@@ -38,54 +31,31 @@ LIBRARY_MAY_IMPORT = {
 }
 
 
-def imported_modules(file: Path, package: str) -> Iterator[tuple[int, str]]:
-    """Line and absolute dotted name of everything `file` imports; `package` resolves its relative imports."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), filename=str(file))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, alias.name
-        elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            module = ".".join([*base, node.module] if node.module else base)
-            # `from memseg3d import files` names a folder in the second half, so both halves count.
-            for alias in node.names:
-                yield node.lineno, f"{module}.{alias.name}"
-
-
-def imports_under(folder: Path, above: Path) -> Iterator[tuple[str, str]]:
-    """("path:line", dotted name) of every import under `folder`; module names start below `above`."""
-    for file in sorted(folder.rglob("*.py")):
-        package = ".".join(file.parent.relative_to(above).parts)
-        for line, name in imported_modules(file, package):
-            yield f"{file.relative_to(above)}:{line}", name
-
-
-def wrong_worker_arrows(worker: Path) -> list[str]:
-    """Imports inside the worker that run against `WORKER_ARROWS`."""
-    wrong = []
-    for place, name in imports_under(worker, worker.parent):
-        parts, folder = name.split("."), Path(place).parts[1]
-        if parts[0] != worker.name or len(parts) == 1 or folder not in WORKER_ARROWS:
-            continue
-        if parts[1] in {*WORKER_ARROWS, "cli"} and parts[1] not in {folder, *WORKER_ARROWS[folder]}:
-            wrong.append(f"{place} imports {name}")
-    return wrong
-
-
 def imports_of(folder: Path, above: Path, forbidden: set[str]) -> list[str]:
     """Imports under `folder` whose first part is forbidden there."""
-    return [
-        f"{place} imports {name}" for place, name in imports_under(folder, above) if name.split(".")[0] in forbidden
-    ]
+    return [str(each) for each in imports_under(folder, above) if each.name.split(".")[0] in forbidden]
 
 
-def test_folders_of_the_worker_import_downwards_only() -> None:
-    assert wrong_worker_arrows(WORKER) == []
+@pytest.mark.parametrize("house", HOUSES, ids=lambda house: house.name)
+def test_rooms_import_downwards_only(house: House) -> None:
+    assert house.wrong_arrows() == []
 
 
-def test_every_folder_of_the_worker_has_its_arrows() -> None:
-    folders = {file.parent.name for file in WORKER.glob("*/__init__.py")}
-    assert folders - {"cli", "models"} <= set(WORKER_ARROWS)
+@pytest.mark.parametrize("house", HOUSES, ids=lambda house: house.name)
+def test_every_folder_is_a_room(house: House) -> None:
+    assert house.strangers() == set(), "give it a row in Testing/house/rooms.py"
+
+
+@pytest.mark.parametrize("house", HOUSES, ids=lambda house: house.name)
+def test_no_rooms_stand_in_a_circle(house: House) -> None:
+    graph: dict[str, set[str]] = {}
+    for own, used, _ in house.arrows():
+        graph.setdefault(own, set()).add(used)
+    assert circles(graph) == []
+
+
+def test_no_files_import_one_another() -> None:
+    assert product_circles() == []
 
 
 def test_the_worker_never_imports_the_scene_nor_the_client() -> None:
@@ -94,11 +64,7 @@ def test_the_worker_never_imports_the_scene_nor_the_client() -> None:
 
 def test_the_library_imports_only_what_slicer_ships() -> None:
     allowed = LIBRARY_MAY_IMPORT | set(sys.stdlib_module_names)
-    wrong = [
-        f"{place} imports {name}"
-        for place, name in imports_under(ROOT / "MemSeg3DLib", ROOT)
-        if name.split(".")[0] not in allowed
-    ]
+    wrong = [str(each) for each in imports_under(ROOT / "MemSeg3DLib", ROOT) if each.name.split(".")[0] not in allowed]
     assert wrong == []
 
 
@@ -133,7 +99,22 @@ def test_no_folder_is_called_slicer() -> None:
     ],
 )
 def test_an_arrow_that_runs_up_is_caught(tmp_path: Path, statement: str) -> None:
-    network = tmp_path / "memseg3d" / "network"
-    network.mkdir(parents=True)
-    (network / "upwards.py").write_text(f'"""An import that runs up."""\n{statement}\n', encoding="utf-8")
-    assert len(wrong_worker_arrows(tmp_path / "memseg3d")) == 1
+    for room in ("network", "service"):
+        (tmp_path / "server" / "memseg3d" / room).mkdir(parents=True)
+    file = tmp_path / "server" / "memseg3d" / "network" / "upwards.py"
+    file.write_text(f'"""An import that runs up."""\n{statement}\n', encoding="utf-8")
+    assert len(WORKER_HOUSE.wrong_arrows(tmp_path)) == 1
+
+
+def test_a_circle_of_files_is_caught(tmp_path: Path) -> None:
+    for own, other in (("one", "other"), ("other", "one")):
+        (tmp_path / "house" / own).mkdir(parents=True)
+        text = f'"""Half of a circle."""\n\ndef late():\n    from house.{other} import file\n'
+        (tmp_path / "house" / own / "file.py").write_text(text, encoding="utf-8")
+    assert circles(module_graph(tmp_path / "house", tmp_path)) == [["house.one.file", "house.other.file"]]
+
+
+def test_a_folder_without_a_row_is_caught(tmp_path: Path) -> None:
+    (tmp_path / "MemSeg3DLib" / "attic").mkdir(parents=True)
+    (tmp_path / "MemSeg3DLib" / "attic" / "box.py").write_text('"""A file in no room."""\n', encoding="utf-8")
+    assert LIBRARY.strangers(tmp_path) == {"attic"}
