@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from memseg3d.network.seam import Decoded, Features, Memory, MemoryRead, NetworkInfo
-from memseg3d.propagation.memory.policies.bank import FORWARD, MemoryBank, MemoryEntry, MemoryPolicy, Visit
+from memseg3d.propagation.memory.bank import FORWARD, MemoryBank, MemoryEntry, MemoryPolicy, Visit
 
 SIDE = 32
 SAM2 = NetworkInfo("with pointers", SIDE, SIDE, 7, 16, False)

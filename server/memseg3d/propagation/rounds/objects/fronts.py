@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from memseg3d.propagation.memory.policies.bank import BACKWARD, FORWARD
+from memseg3d.propagation.memory.bank import BACKWARD, FORWARD
 from memseg3d.propagation.memory.region_tracker import RegionTracker, TrackRequest
 from memseg3d.propagation.rounds.objects.plan import Interval
 from memseg3d.propagation.rules.agreement import HasSettled, never_settles
