@@ -21,8 +21,8 @@ from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.events import SliceDone
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, Prompt
-from memseg3d.propagation.rounds.objects.batching import SETTING
 from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rounds.walks.batching import SETTING
 from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.sight.regions import Region
 from memseg3d.propagation.sight.slice_images import Sight, slice_images

@@ -12,7 +12,7 @@ from torch import Tensor
 from memseg3d.network.nano import NanoConfig, NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.seam import Decoded, Features, Memory, MemoryRead, Network, Prompts
-from memseg3d.propagation.memory.bank import BACKWARD, FORWARD, MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.entries import BACKWARD, FORWARD, MemoryBank, MemoryEntry, Visit
 from memseg3d.propagation.memory.policies import NeighbourPolicy, Sam2Policy
 from memseg3d.propagation.memory.tracker import Tracker, TrackerError
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from memseg3d.network.seam import BOX_END, BOX_START, Features, Network, Prompts
-from memseg3d.propagation.memory.bank import MemoryPolicy
+from memseg3d.propagation.memory.bank.policy import MemoryPolicy
 from memseg3d.propagation.memory.tracker import Tracker
 
 from .references import normalised

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from memseg3d.network.seam import Decoded, Features, Memory, MemoryRead, NetworkInfo
-from memseg3d.propagation.memory.bank import FORWARD, MemoryBank, MemoryEntry, MemoryPolicy, Visit
+from memseg3d.propagation.memory.bank.entries import FORWARD, MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.policy import MemoryPolicy
 
 SIDE = 32
 SAM2 = NetworkInfo("with pointers", SIDE, SIDE, 7, 16, False)

@@ -18,8 +18,8 @@ from memseg3d.network.seam import Conditioned, Decoded, Network, Prompts
 from memseg3d.propagation.prompts.events import RoundDone, SliceDone
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt, Prompt
-from memseg3d.propagation.rounds.objects.batching import SETTING
 from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rounds.walks.batching import SETTING
 from memseg3d.propagation.sight.framing import Framing
 from memseg3d.propagation.sight.regions import Extent, Region
 from memseg3d.propagation.sight.slice_images import Sight, device_image, region_image

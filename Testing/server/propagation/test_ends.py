@@ -7,7 +7,7 @@ import pytest
 
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, LassoPrompt, MaskPrompt, PointPrompt, Prompt
-from memseg3d.propagation.rounds.objects.plan import Interval, Plan, within_ends
+from memseg3d.propagation.rounds.planning.plan import Interval, Plan, within_ends
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.volume import Volume
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.seam import Decoded, Features, Network, Prompts
-from memseg3d.propagation.memory.bank import BACKWARD, FORWARD, MemoryBank, Visit
+from memseg3d.propagation.memory.bank.entries import BACKWARD, FORWARD, MemoryBank, Visit
 from memseg3d.propagation.memory.policies import POLICIES, policy_named
 from memseg3d.propagation.memory.policies.layout import Layout
 from memseg3d.propagation.memory.policies.tree import PathwayPolicy

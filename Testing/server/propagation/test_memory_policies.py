@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from memseg3d.network.seam import Decoded, NetworkInfo
-from memseg3d.propagation.memory.bank import BACKWARD, FORWARD
+from memseg3d.propagation.memory.bank.entries import BACKWARD, FORWARD
 from memseg3d.propagation.memory.policies import POLICIES, policy_named
 from memseg3d.propagation.memory.policies.box_filter import BoxFilter
 from memseg3d.propagation.memory.policies.distractor import shows_distractor

@@ -14,7 +14,7 @@ import torch
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.seam import Network, Prompts
-from memseg3d.propagation.memory.bank import BACKWARD, FORWARD
+from memseg3d.propagation.memory.bank.entries import BACKWARD, FORWARD
 from memseg3d.propagation.memory.region_tracker import RegionTracker
 from memseg3d.propagation.memory.tracker import Tracker
 from memseg3d.propagation.prompts.covered_voxels import Cover

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from memseg3d.propagation.memory.bank import MemoryEntry
+from memseg3d.propagation.memory.bank.entries import MemoryEntry
 from memseg3d.propagation.memory.region_tracker import RegionTracker
 from memseg3d.propagation.memory.stored_slices import KeptSlice
 from memseg3d.propagation.prompts.prompts import Prompt, is_positive

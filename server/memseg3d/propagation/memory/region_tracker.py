@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Decoded, Prompts
-from memseg3d.propagation.memory.bank import MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.entries import MemoryEntry, Visit
 from memseg3d.propagation.memory.tracker import Tracker, TrackStep
 from memseg3d.propagation.memory.tree_tracker import TreeTracker, tracker_named
 from memseg3d.propagation.prompts.prompts import MaskPrompt, Prompt

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memseg3d.propagation.memory.bank import MemoryEntry
+from memseg3d.propagation.memory.bank.entries import MemoryEntry
 from memseg3d.propagation.sight.regions import Extent, Region
 from memseg3d.propagation.sight.view import View
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from memseg3d.network.seam import Decoded, Features, MemoryRead, Network, Prompts
-from memseg3d.propagation.memory.bank import FORWARD, MemoryBank, MemoryEntry, MemoryPolicy, Visit
+from memseg3d.propagation.memory.bank.entries import FORWARD, MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.policy import MemoryPolicy
 from memseg3d.propagation.memory.policies import default_policy
 from memseg3d.propagation.volume.errors import PropagationError
 

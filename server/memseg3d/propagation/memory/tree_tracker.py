@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from memseg3d.network.seam import Decoded, Features, Network
-from memseg3d.propagation.memory.bank import FORWARD, MemoryEntry, MemoryPolicy, Visit
+from memseg3d.propagation.memory.bank.entries import FORWARD, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.policy import MemoryPolicy
 from memseg3d.propagation.memory.policies import TREE, policy_named
 from memseg3d.propagation.memory.tracker import Settled, Tracker, as_decoded
 

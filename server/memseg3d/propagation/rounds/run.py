@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from memseg3d.propagation.prompts.events import Event, Phase, Progress, RoundDone, SliceDone
-from memseg3d.propagation.rounds.objects.batching import joint_steps
-from memseg3d.propagation.rounds.objects.staged import StagedObject
+from memseg3d.propagation.rounds.objects.running_object import StagedObject
+from memseg3d.propagation.rounds.walks.batching import joint_steps
 
 
 class Run:

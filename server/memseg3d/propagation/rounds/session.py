@@ -18,9 +18,9 @@ from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.prompts.sets import Slices, by_object, by_slice, check_seen, named, updated
 from memseg3d.propagation.rounds.objects.consensus import total_cost
+from memseg3d.propagation.rounds.objects.object_tools import ObjectTools, applied
 from memseg3d.propagation.rounds.objects.replay import ObjectReplay, steps_of
-from memseg3d.propagation.rounds.objects.staged import StagedObject
-from memseg3d.propagation.rounds.objects.start import ObjectTools, applied
+from memseg3d.propagation.rounds.objects.running_object import StagedObject
 from memseg3d.propagation.rounds.records.changed_slices import ChangedSlices
 from memseg3d.propagation.rounds.records.object_states import ObjectState, prompts_after, states_after
 from memseg3d.propagation.rounds.records.records import ObjectChange, RoundRecord

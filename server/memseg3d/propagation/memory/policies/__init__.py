@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from memseg3d.network.seam import NetworkInfo
-from memseg3d.propagation.memory.bank import MemoryPolicy
+from memseg3d.propagation.memory.bank.policy import MemoryPolicy
 from memseg3d.propagation.memory.policies.distractor import DistractorPolicy
 from memseg3d.propagation.memory.policies.layout import Layout
 from memseg3d.propagation.memory.policies.motion import MotionPolicy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from memseg3d.network.seam import Decoded
-from memseg3d.propagation.memory.bank import MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.entries import MemoryBank, MemoryEntry, Visit
 
 
 class BasePolicy:

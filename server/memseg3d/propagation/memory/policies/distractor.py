@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from memseg3d.network.seam import Decoded
-from memseg3d.propagation.memory.bank import MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.entries import MemoryBank, MemoryEntry, Visit
 from memseg3d.propagation.memory.policies.gated import GatedPolicy, steps_from_prompt
 from memseg3d.propagation.memory.policies.shapes import box_iou, largest_part, mask_array, other_masks, shape_of
 

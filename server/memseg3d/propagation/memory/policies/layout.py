@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from memseg3d.network.seam import MemoryRead, NetworkInfo
-from memseg3d.propagation.memory.bank import MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.entries import MemoryBank, MemoryEntry, Visit
 
 
 def nearest_slices(slices: Iterable[int], index: int, limit: int) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from memseg3d.network.seam import Decoded
-from memseg3d.propagation.memory.bank import MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.entries import MemoryBank, MemoryEntry, Visit
 from memseg3d.propagation.memory.policies.box_filter import BoxFilter
 from memseg3d.propagation.memory.policies.gated import GatedPolicy, is_trusted
 from memseg3d.propagation.memory.policies.shapes import box_iou, mask_array, shape_of, shape_of_entry, with_alternatives

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memseg3d.propagation.memory.bank import MemoryEntry
+from memseg3d.propagation.memory.bank.entries import MemoryEntry
 from memseg3d.propagation.memory.policies.gated import GatedPolicy, is_trusted
 
 LEAST = 0.65

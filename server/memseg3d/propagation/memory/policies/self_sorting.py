@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memseg3d.network.seam import Decoded, Features
-from memseg3d.propagation.memory.bank import MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.entries import MemoryBank, MemoryEntry, Visit
 from memseg3d.propagation.memory.policies.gated import GatedPolicy, is_trusted
 
 LEAST = 0.5

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from memseg3d.network.seam import Decoded
-from memseg3d.propagation.memory.bank import MemoryEntry
+from memseg3d.propagation.memory.bank.entries import MemoryEntry
 from memseg3d.propagation.sight.regions import Extent, Region
 
 DOUBTFUL = -2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memseg3d.network.seam import Decoded
-from memseg3d.propagation.memory.bank import MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.entries import MemoryBank, MemoryEntry, Visit
 from memseg3d.propagation.memory.policies.gated import GatedPolicy, steps_from_prompt
 
 EVERY = 5

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memseg3d.network.seam import Memory, MemoryRead, NetworkInfo
-from memseg3d.propagation.memory.bank import MemoryBank, MemoryEntry, MemoryPolicy, Visit
+from memseg3d.propagation.memory.bank.entries import MemoryBank, MemoryEntry, Visit
+from memseg3d.propagation.memory.bank.policy import MemoryPolicy
 from memseg3d.propagation.memory.policies.base import BasePolicy
 from memseg3d.propagation.memory.policies.layout import nearest_slices
 

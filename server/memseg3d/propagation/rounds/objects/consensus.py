@@ -20,11 +20,11 @@ from memseg3d.propagation.prompts.events import ConsensusCost, SliceDone
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import MaskPrompt, PointPrompt, Prompt, StrokePrompt, is_drawing
 from memseg3d.propagation.prompts.sets import by_slice
-from memseg3d.propagation.rounds.objects.fronts import Joint
-from memseg3d.propagation.rounds.objects.last_round import LastRound
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
-from memseg3d.propagation.rounds.objects.plan import plan_round
-from memseg3d.propagation.rounds.objects.staged import StagedObject
+from memseg3d.propagation.rounds.objects.running_object import StagedObject
+from memseg3d.propagation.rounds.planning.plan import plan_round
+from memseg3d.propagation.rounds.records.last_round import LastRound
+from memseg3d.propagation.rounds.walks.fronts import Joint
 from memseg3d.propagation.sight.framing import Framing
 from memseg3d.propagation.sight.view import View
 

@@ -21,7 +21,9 @@ from memseg3d.propagation.prompts.prompts import (
     is_positive,
     sign_of,
 )
-from memseg3d.propagation.rounds.objects.fronts import (
+from memseg3d.propagation.rounds.planning.plan import Interval, Plan
+from memseg3d.propagation.rounds.records.last_round import LastRound
+from memseg3d.propagation.rounds.walks.fronts import (
     Front,
     FrontStep,
     Joint,
@@ -29,8 +31,6 @@ from memseg3d.propagation.rounds.objects.fronts import (
     directions,
     one_after_the_other,
 )
-from memseg3d.propagation.rounds.objects.last_round import LastRound
-from memseg3d.propagation.rounds.objects.plan import Interval, Plan
 from memseg3d.propagation.rules.agreement import settles
 from memseg3d.propagation.rules.box_fit import boxed
 from memseg3d.propagation.rules.carried_tissue import CarriedTissue, LastSeen, carried_tissue

@@ -14,11 +14,11 @@ from memseg3d.propagation.prompts.events import SliceDone
 from memseg3d.propagation.prompts.limits import SliceLimits
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.prompts.sets import by_object
-from memseg3d.propagation.rounds.objects.fronts import Joint
-from memseg3d.propagation.rounds.objects.staged import StagedObject
-from memseg3d.propagation.rounds.objects.start import ObjectTools, applied
+from memseg3d.propagation.rounds.objects.object_tools import ObjectTools, applied
+from memseg3d.propagation.rounds.objects.running_object import StagedObject
 from memseg3d.propagation.rounds.records.object_states import ObjectState, after_change, prompts_after
 from memseg3d.propagation.rounds.records.records import RoundRecord
+from memseg3d.propagation.rounds.walks.fronts import Joint
 from memseg3d.propagation.sight.view import View
 
 

@@ -10,7 +10,7 @@ from memseg3d.propagation.prompts.limits import SliceLimits, confinement
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Prompt, is_drawing
 from memseg3d.propagation.prompts.sets import by_slice, held_only, within_limits
-from memseg3d.propagation.rounds.objects.plan import Plan, limited, plan_round, within_ends
+from memseg3d.propagation.rounds.planning.plan import Plan, limited, plan_round, within_ends
 from memseg3d.propagation.rounds.records.object_states import ObjectState, waiting_slices
 from memseg3d.propagation.rules.reach import within_reach
 from memseg3d.propagation.sight.other_axes import crossings, stirred

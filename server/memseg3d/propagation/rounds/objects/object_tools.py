@@ -14,10 +14,10 @@ from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.prompts.sets import Slices, lost_slices, propagation_axis
 from memseg3d.propagation.rounds.objects.consensus import ConsensusRun
-from memseg3d.propagation.rounds.objects.last_round import LastRound
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
-from memseg3d.propagation.rounds.objects.planning import plan_object
-from memseg3d.propagation.rounds.objects.staged import StagedObject
+from memseg3d.propagation.rounds.objects.running_object import StagedObject
+from memseg3d.propagation.rounds.planning.object_plan import plan_object
+from memseg3d.propagation.rounds.records.last_round import LastRound
 from memseg3d.propagation.rounds.records.object_states import ObjectState
 from memseg3d.propagation.rounds.records.records import ObjectChange
 from memseg3d.propagation.sight.feature_store import FeatureStore

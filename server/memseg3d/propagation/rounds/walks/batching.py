@@ -19,7 +19,7 @@ from memseg3d.network.joint import ReadsRows, joined_features, joined_reads, mem
 from memseg3d.network.seam import Conditioned, Features, Network
 from memseg3d.propagation.memory.region_tracker import TrackRequest
 from memseg3d.propagation.memory.tracker import TrackStep
-from memseg3d.propagation.rounds.objects.fronts import Front
+from memseg3d.propagation.rounds.walks.fronts import Front
 from memseg3d.propagation.sight.slice_images import Sight
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.volume.errors import PropagationError

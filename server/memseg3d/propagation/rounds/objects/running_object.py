@@ -10,7 +10,7 @@ import numpy as np
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import KeptSlice
 from memseg3d.propagation.prompts.events import SliceDone
-from memseg3d.propagation.rounds.objects.fronts import Joint
+from memseg3d.propagation.rounds.walks.fronts import Joint
 from memseg3d.propagation.sight.view import View
 
 

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from memseg3d.propagation.memory.bank import BACKWARD, FORWARD
+from memseg3d.propagation.memory.bank.entries import BACKWARD, FORWARD
 from memseg3d.propagation.memory.region_tracker import RegionTracker, TrackRequest
-from memseg3d.propagation.rounds.objects.plan import Interval
+from memseg3d.propagation.rounds.planning.plan import Interval
 from memseg3d.propagation.rules.agreement import HasSettled, never_settles
 from memseg3d.propagation.rules.object_end import HasEnded, never_ends
 from memseg3d.propagation.sight.regions import Extent, Region
