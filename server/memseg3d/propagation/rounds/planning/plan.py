@@ -86,6 +86,20 @@ class Plan:
         found = [each for each in self.crossings if each.place > self.told.get(index, -1)]
         return sorted(found, key=lambda each: each.place)
 
+    def beyond(self, content: Sequence[int], axis: int) -> list[int]:
+        """Of the slices across `axis` with some of the object (`content`) those where it must not be: without prompts
+        all, else what lies beyond where it is confined to.
+        """
+        if self.slices and self.confined is None:
+            return []
+        found = list(content)
+        if self.limits is not None and self.limits.axis == axis:
+            found = [index for index in found if self.limits.first <= index <= self.limits.last]
+        if not self.slices:
+            return found
+        assert self.confined is not None
+        return [index for index in found if not self.confined[0] <= index <= self.confined[1]]
+
     def correcting(self, interval: Interval) -> int | None:
         """The direction (+1 or -1) of the only front that a long way between two conditioning slices needs where one of
         them is as it was: the last round's slices stand for what would come from there. None: both ends need theirs.

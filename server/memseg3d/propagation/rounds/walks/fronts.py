@@ -82,6 +82,8 @@ class Front:
         self.remaining = len(self.path)
         self.joint: Joint | None = None
         """None: each slice is tracked on its own."""
+        self.is_correction = False
+        """True: no front comes from the far end, as the last round's slices stand for what it would find."""
 
     def request(self) -> TrackRequest | None:
         """What the next step has to track; None after the last one. Holds between two steps."""
