@@ -34,7 +34,7 @@ def way_to(distance: float, area: float) -> float:
     return math.log1p(distance / math.sqrt(area)) if area > 0 else 0.0
 
 
-class Judge:
+class QualityCalibrator:
     """Calibrates the qualities of one object's round.
 
     prompted: its prompted slices; step: mm between slices; pixel: mm^2; mask_of: an index's mask (rows, columns) once
@@ -55,7 +55,7 @@ class Judge:
         self._area = cache(lambda index: float(mask_of(index).sum()) * pixel)
 
     @classmethod
-    def of(cls, view: View, prompted: Collection[int], mask_of: Callable[[int], np.ndarray]) -> Judge:
+    def of(cls, view: View, prompted: Collection[int], mask_of: Callable[[int], np.ndarray]) -> QualityCalibrator:
         """By the rule of the network that the object is seen with."""
         area = view.framing.spacing[0] * view.framing.spacing[1]
         return cls(view.store.network.info.calibration, prompted, view.volume.spacing[view.axis], area, mask_of)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from memseg3d.propagation.memory.conditioning import Conditioning, Memories
-from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import SliceDone
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.rounds.objects.prompted_slices import PromptedSlices
@@ -16,9 +16,9 @@ from memseg3d.propagation.rounds.objects.staged_masks import StagedMasks
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
 from memseg3d.propagation.rounds.walks.blending import Blending
-from memseg3d.propagation.rounds.walks.fronts import Joint
+from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.rounds.walks.object_walks import ObjectWalks, most_steps
-from memseg3d.propagation.rules.quality_calibration import Judge
+from memseg3d.propagation.rules.quality_calibration import QualityCalibrator
 from memseg3d.propagation.sight.view import View
 
 
@@ -32,13 +32,13 @@ class ObjectRun:
     def __init__(
         self, number: int, view: View, plan: Plan, last: LastRound, memories: Memories, options: Options
     ) -> None:
-        """last: what the rounds before left, along the same axis. memories: of its kept slices, as far as they are
+        """last: what the rounds before left, along the same axis. memories: of its stored slices, as far as they are
         encoded.
         """
         self.number = number
         self.view = view
         self.plan = plan
-        self.joint: Joint | None = None
+        self.batch: FrontBatch | None = None
         """What steps this object's fronts along with those of others; None: each on its own."""
         self._last = last
         self._options = options
@@ -46,9 +46,9 @@ class ObjectRun:
         self._staged = StagedMasks(number, view, last, self._rules.allowed)
         self.masks = self._staged.packed
         self.qualities = self._staged.qualities
-        self._conditioning = Conditioning(view, last.kept, memories, options.memory)
+        self._conditioning = Conditioning(view, last.stored, memories, options.memory)
         self._prompted = PromptedSlices(view, plan, last, self._conditioning, self._rules, self._staged.mask)
-        self._calibrated = Judge.of(view, plan.slices, self._staged.mask)
+        self._calibrated = QualityCalibrator.of(view, plan.slices, self._staged.mask)
         self._beyond = plan.beyond(last.content, view.axis)
         self._walks: ObjectWalks | None = None
         self._steps_left = len(plan.decode) + most_steps(plan) if plan.slices else 1
@@ -59,8 +59,8 @@ class ObjectRun:
         walking = None if self._walks is None else self._walks.steps_left
         return self._steps_left if walking is None else walking
 
-    def kept(self) -> dict[int, KeptSlice | None]:
-        """What the round changes of the kept conditioning slices; None where a slice is none any more."""
+    def stored(self) -> dict[int, StoredSlice | None]:
+        """What the round changes of the stored conditioning slices; None where a slice is none any more."""
         return dict.fromkeys(self._last.forgotten) | self._conditioning.changes(self.plan.slices)
 
     def memories(self) -> Memories:
@@ -88,7 +88,7 @@ class ObjectRun:
         self._rules.follow_clicks(alone=False)
         tracker = self._conditioning.tracker(self.plan.slices)
         self._walks = ObjectWalks(
-            self.view, self.plan, self._last, self._options, tracker, self.joint, self._staged.mask, self._rules.drawn
+            self.view, self.plan, self._last, self._options, tracker, self.batch, self._staged.mask, self._rules.drawn
         )
         for interval in self.plan.intervals:
             if not self._walks.begin(interval):
@@ -105,7 +105,7 @@ class ObjectRun:
 
     def _unreached(self) -> Iterator[list[SliceDone]]:
         """Slices that no front has reached although a drawing across another axis, or clicked tissue, concerns them."""
-        first, last = self.plan.confined or (0, self.view.volume.shape[self.view.axis] - 1)
+        first, last = self.plan.confined_to or (0, self.view.volume.shape[self.view.axis] - 1)
         for index in sorted(self._rules.concerned() - set(self.masks)):
             mask = self._last.mask(index)
             if first <= index <= last and not np.array_equal(mask, self._rules.allowed(index, mask)):

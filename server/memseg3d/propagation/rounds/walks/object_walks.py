@@ -12,13 +12,13 @@ from memseg3d.propagation.rounds.planning.plan import Interval, Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
 from memseg3d.propagation.rounds.walks.fronts import (
     Front,
+    FrontBatch,
     FrontStep,
-    Joint,
     alternating,
     directions,
     one_after_the_other,
 )
-from memseg3d.propagation.rules.agreement import settles
+from memseg3d.propagation.rules.correction_end import settles
 from memseg3d.propagation.rules.object_end import HasEnded, never_ends, tissue_ends
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.sight.slice_logits import SliceLogits
@@ -40,11 +40,11 @@ class ObjectWalks:
         last: LastRound,
         options: Options,
         tracker: RegionTracker,
-        joint: Joint | None,
+        batch: FrontBatch | None,
         mask_of: Callable[[int], np.ndarray],
         bound: Callable[[int, np.ndarray], np.ndarray],
     ) -> None:
-        """tracker: knows the conditioning slices. joint: what steps the fronts along with those of other objects.
+        """tracker: knows the conditioning slices. batch: what steps the fronts along with those of other objects.
         mask_of: a slice's mask (rows, columns) as it stands; bound: what of a found mask may stay on a slice.
         """
         self._view = view
@@ -53,7 +53,7 @@ class ObjectWalks:
         self._tolerance = 0.0 if plan.is_afresh else options.tolerance
         self._tracker = tracker
         self._shared = tracker.clone(keep_all=True) if options.bidirectional == "shared" else None
-        self._joint = joint
+        self._joint = batch
         self._mask_of = mask_of
         self._bound = bound
         self._fronts: list[Front] = []
@@ -77,10 +77,10 @@ class ObjectWalks:
         for direction in starts if correcting is None else [correcting]:
             front = self._front(interval, direction, len(starts) == 1)
             front.is_correction = correcting is not None
-            front.joint = self._joint if front.tracker.tracker.joins else None
-            if front.joint is not None and self._shared is None:
+            front.batch = self._joint if front.tracker.tracker.can_be_batched else None
+            if front.batch is not None and self._shared is None:
                 # a front of a shared bank reads what the one before it leaves: it is joined when its turn comes
-                front.joint.follow(front)
+                front.batch.follow(front)
             self._fronts.append(front)
         return bool(starts)
 
