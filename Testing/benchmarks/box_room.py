@@ -23,9 +23,9 @@ from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt
-from memseg3d.propagation.rounds.objects import object_run
+from memseg3d.propagation.rounds.objects import slice_rules
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.box_fit import boxed
+from memseg3d.propagation.rules.box_fit import fitted_to_box
 
 ROOMS = (0.0, 0.125, 0.25)
 
@@ -44,11 +44,11 @@ def first_masks(network: Network, folder: Path, room: float) -> Iterator[tuple[f
     found: list[tuple[np.ndarray, np.ndarray]] = []
 
     def recorded(result: Any, prompts: Any, axis: int, index: int, shape: tuple[int, int]) -> np.ndarray:
-        mask = boxed(result, prompts, axis, index, shape)
+        mask = fitted_to_box(result, prompts, axis, index, shape)
         found.append((result.mask(shape), mask))
         return mask
 
-    object_run.boxed = recorded
+    slice_rules.fitted_to_box = recorded
     for target in boxed_targets(folder):
         box = with_room(target.prompt, room, target.volume.shape)
         index = target.box.index

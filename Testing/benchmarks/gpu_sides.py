@@ -25,7 +25,7 @@ from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.rounds.walks.batching import SETTING
 from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.sight.regions import Region
-from memseg3d.propagation.sight.slice_images import Sight, slice_images
+from memseg3d.propagation.sight.slice_images import SeenSlice, slice_images
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.propagation.volume.window import Window
 
@@ -114,7 +114,7 @@ def official_round(predictor: Any, volume: Volume, boxes: list[BoxPrompt]) -> Ti
         for index in range(count):
             Image.new("RGB", (SIDE, SIDE)).save(Path(folder) / f"{index}.jpg")
         state = predictor.init_state(folder)
-    sights = [Sight(volume, 0, index, whole, (Window(*WINDOW),)) for index in range(count)]
+    sights = [SeenSlice(volume, 0, index, whole, (Window(*WINDOW),)) for index in range(count)]
     state["images"] = torch.cat([normalised(slice_images([each], device).cpu()) for each in sights]).to(device)
     masks: dict[tuple[int, int], np.ndarray] = {}
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):

@@ -8,7 +8,7 @@ import pytest
 from memseg3d.propagation.prompts.options import Options, OptionsError
 from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.agreement import AGREEING_SLICES, settles
+from memseg3d.propagation.rules.correction_end import AGREEING_SLICES, settles
 from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import BALL, ThresholdNetwork, ball, finish

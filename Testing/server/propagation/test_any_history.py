@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memseg3d.propagation.prompts.covered_voxels import Cover
+from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
@@ -64,7 +64,7 @@ def prompts(draw: st.DrawFn) -> Prompt:
         return ScribblePrompt(number, axis, tuple(points), (1.0, 1.5, 2.0), VOLUME.shape, positive)
     if kind == "voxels":
         size = tuple(draw(st.integers(1, n - at)) for at, n in zip(position, VOLUME.shape, strict=True))
-        return VoxelsPrompt(number, axis, Cover(VOLUME.shape, corner, np.ones(size, bool)), draw(st.booleans()))
+        return VoxelsPrompt(number, axis, CoveredVoxels(VOLUME.shape, corner, np.ones(size, bool)), draw(st.booleans()))
     mask = np.zeros(VOLUME.slice_shape(axis), bool)
     if kind == "none":
         return MaskPrompt(number, axis, position[axis], mask)

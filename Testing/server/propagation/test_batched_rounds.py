@@ -22,7 +22,7 @@ from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.rounds.walks.batching import SETTING
 from memseg3d.propagation.sight.framing import Framing
 from memseg3d.propagation.sight.regions import Extent, Region
-from memseg3d.propagation.sight.slice_images import Sight, device_image, region_image
+from memseg3d.propagation.sight.slice_images import SeenSlice, device_image, region_image
 from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.propagation.volume.window import Window
@@ -249,7 +249,7 @@ def test_a_batched_step_waits_for_the_device_but_once(
 def test_slices_windowed_on_the_device_are_those_of_the_cpu(three_balls: Volume, axis: int) -> None:
     shape = three_balls.slice_shape(axis)
     for region in (Region.whole(shape, 64), Region.crop((10.0, 12.0), 30.0, three_balls.slice_spacing(axis), 32)):
-        sight = Sight(three_balls, axis, 9, region, (Window(0.0, 110.0), Window(50.0, 90.0)))
+        sight = SeenSlice(three_balls, axis, 9, region, (Window(0.0, 110.0), Window(50.0, 90.0)))
         found = device_image(sight, torch.device("cpu"))
         np.testing.assert_allclose(found.numpy(), region_image(sight), atol=1e-5)
 

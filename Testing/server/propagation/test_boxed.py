@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt, Prompt
-from memseg3d.propagation.rules.box_fit import boxed
+from memseg3d.propagation.rules.box_fit import fitted_to_box
 from memseg3d.propagation.sight.regions import Region
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 
@@ -32,7 +32,7 @@ def spans(mask: np.ndarray) -> tuple[float, float]:
 def test_a_mask_in_the_middle_of_its_box_is_widened_and_stays_inside() -> None:
     result = hill(4.0, 9.0, 0.2)
     assert min(spans(result.mask(SHAPE))) < 0.6
-    wider = boxed(result, [BOX], 0, 5, SHAPE)
+    wider = fitted_to_box(result, [BOX], 0, 5, SHAPE)
     assert min(spans(wider)) >= 0.8
     assert np.array_equal(wider | result.mask(SHAPE), wider)
     box = np.zeros(SHAPE, bool)
@@ -53,4 +53,4 @@ def test_a_mask_in_the_middle_of_its_box_is_widened_and_stays_inside() -> None:
     ],
 )
 def test_every_other_mask_stays(result: SliceLogits, prompts: list[Prompt]) -> None:
-    assert np.array_equal(boxed(result, prompts, 0, 5, SHAPE), result.mask(SHAPE))
+    assert np.array_equal(fitted_to_box(result, prompts, 0, 5, SHAPE), result.mask(SHAPE))

@@ -9,7 +9,7 @@ import pytest
 
 from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.quality_calibration import Judge, calibrated, way_to
+from memseg3d.propagation.rules.quality_calibration import QualityCalibrator, calibrated, way_to
 from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import ThresholdNetwork, finish
@@ -19,7 +19,7 @@ WEIGHTS = (1.5, -0.9, -0.2)
 
 def test_without_a_rule_a_quality_stands() -> None:
     assert calibrated(None, 0.7, 3.0) == 0.7
-    assert Judge(None, {3}, 1.0, 1.0, lambda _: np.ones((2, 2), bool))(9, 0.7) == 0.7
+    assert QualityCalibrator(None, {3}, 1.0, 1.0, lambda _: np.ones((2, 2), bool))(9, 0.7) == 0.7
 
 
 def test_quality_rises_with_the_prediction_and_falls_with_the_way() -> None:
@@ -37,10 +37,10 @@ def test_the_way_is_measured_by_the_size_of_the_object() -> None:
 
 def test_the_nearest_prompted_slice_that_shows_the_object_counts() -> None:
     masks = {10: np.ones((4, 4), bool), 20: np.zeros((4, 4), bool)}
-    judge = Judge(WEIGHTS, set(masks), 2.0, 0.25, masks.__getitem__)
+    judge = QualityCalibrator(WEIGHTS, set(masks), 2.0, 0.25, masks.__getitem__)
     assert judge(19, 0.7) == calibrated(WEIGHTS, 0.7, way_to(18.0, 4.0))
     assert judge(20, 0.7) == calibrated(WEIGHTS, 0.7, 0.0)
-    nobody = Judge(WEIGHTS, {20}, 2.0, 0.25, masks.__getitem__)
+    nobody = QualityCalibrator(WEIGHTS, {20}, 2.0, 0.25, masks.__getitem__)
     assert nobody(25, 0.7) == calibrated(WEIGHTS, 0.7, 0.0)
 
 

@@ -9,7 +9,7 @@ from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.clicked_tissue import LARGEST_GAIN, Known, clicked_tissue
+from memseg3d.propagation.rules.connected_tissue import LARGEST_GAIN, KnownSlice, connected_tissue
 from memseg3d.propagation.volume.volume import Volume
 
 from .conftest import ThresholdNetwork, ball, finish
@@ -68,13 +68,13 @@ def test_missed_tissue_joins_on_all_slices_at_one_click() -> None:
 def test_tissue_that_looks_the_same_is_left_to_the_network() -> None:
     volume = a_volume(beside=121.0)
     before = labels_of(OBJECT | BESIDE)
-    assert clicked_tissue(volume, before, 0, (8, 24, 42), False, Known(12, OBJECT[12])) is None
+    assert connected_tissue(volume, before, 0, (8, 24, 42), False, KnownSlice(12, OBJECT[12])) is None
 
 
 def test_a_click_that_says_nothing_new_changes_nothing() -> None:
     volume, before = a_volume(beside=170.0), labels_of(OBJECT)
-    assert clicked_tissue(volume, before, 0, (12, 24, 20), True, Known(12, OBJECT[12])) is None
-    assert clicked_tissue(volume, before, 0, (12, 24, 45), False, Known(12, OBJECT[12])) is None
+    assert connected_tissue(volume, before, 0, (12, 24, 20), True, KnownSlice(12, OBJECT[12])) is None
+    assert connected_tissue(volume, before, 0, (12, 24, 45), False, KnownSlice(12, OBJECT[12])) is None
 
 
 def test_what_would_run_away_is_not_added() -> None:
@@ -84,15 +84,15 @@ def test_what_would_run_away_is_not_added() -> None:
     everything[12][~OBJECT[12]] = 20.0
     volume = Volume(everything.astype(np.int16), (2.0, 1.0, 1.0))
     small = labels_of(ball(SHAPE, (12, 24, 20), (8, 5, 5)))
-    cover = clicked_tissue(volume, small, 0, (9, 24, 40), True, Known(12, OBJECT[12]))
+    cover = connected_tissue(volume, small, 0, (9, 24, 40), True, KnownSlice(12, OBJECT[12]))
     assert cover is None or cover.voxels.sum() <= LARGEST_GAIN * small.voxels()
 
 
 def test_a_click_on_the_rim_speaks_of_its_slice_alone() -> None:
     volume, before = a_volume(beside=170.0), labels_of(OBJECT | BESIDE)
     rim = int(np.flatnonzero((OBJECT | BESIDE)[8, 24]).max())
-    assert clicked_tissue(volume, before, 0, (8, 24, rim), False, Known(12, OBJECT[12])) is None
-    assert clicked_tissue(volume, before, 0, (8, 24, rim - 5), False, Known(12, OBJECT[12])) is not None
+    assert connected_tissue(volume, before, 0, (8, 24, rim), False, KnownSlice(12, OBJECT[12])) is None
+    assert connected_tissue(volume, before, 0, (8, 24, rim - 5), False, KnownSlice(12, OBJECT[12])) is not None
 
 
 def test_one_click_never_takes_most_of_the_object() -> None:
@@ -100,7 +100,7 @@ def test_one_click_never_takes_most_of_the_object() -> None:
     small = ball(SHAPE, (12, 24, 20), (3, 4, 4))
     grey = np.where(small, 120.0, np.where(OBJECT, 170.0, 20.0))
     volume = Volume(grey.astype(np.int16), (2.0, 1.0, 1.0))
-    assert clicked_tissue(volume, labels_of(OBJECT), 0, (12, 24, 26), False, Known(12, small[12])) is None
+    assert connected_tissue(volume, labels_of(OBJECT), 0, (12, 24, 26), False, KnownSlice(12, small[12])) is None
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -114,7 +114,7 @@ def test_the_axis_of_propagation_plays_no_part_in_what_belongs_together(axis: in
     labels.apply(labels.delta_to(axis, {n: np.packbits(plane, axis=1) for n, plane in enumerate(union)}))
     click = [8, 24, 40]
     k, j, i = (click[order.index(each)] for each in range(3))
-    cover = clicked_tissue(volume, labels, axis, (k, j, i), False, Known(12, np.take(whole, 12, axis)))
+    cover = connected_tissue(volume, labels, axis, (k, j, i), False, KnownSlice(12, np.take(whole, 12, axis)))
     assert cover is not None
     found = np.stack([cover.on(axis, n) for n in range(volume.shape[axis])], axis)
     assert share(leak, found) > 0.9

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from memseg3d.propagation.prompts.covered_voxels import (
     CLICK_DISTANCE,
     MOST_CLICKS,
-    Cover,
-    grown,
+    CoveredVoxels,
+    dilated,
     polygon,
-    spread,
+    spread_clicks,
     stroke,
 )
 
@@ -84,14 +84,14 @@ def test_a_mask_grows_by_so_many_pixels() -> None:
     pixels = np.zeros(SHAPE, bool)
     pixels[20, 25] = True
     rows, columns = np.ogrid[:40, :50]
-    assert np.array_equal(grown(pixels, 3.0), (rows - 20) ** 2 + (columns - 25) ** 2 <= 9)
+    assert np.array_equal(dilated(pixels, 3.0), (rows - 20) ** 2 + (columns - 25) ** 2 <= 9)
 
 
 @settings(max_examples=30, deadline=None)
 @given(LINE, st.floats(0.5, 8))
 def test_clicks_lie_on_the_stroke_apart_from_each_other_and_are_few(line: list, radius: float) -> None:
     covered = stroke(np.array(line, float), (radius, radius), SHAPE)
-    spots = spread(covered)
+    spots = spread_clicks(covered)
     assert bool(spots) == bool(covered.any())
     assert len(spots) <= MOST_CLICKS
     assert all(covered[spot] for spot in spots)
@@ -100,7 +100,7 @@ def test_clicks_lie_on_the_stroke_apart_from_each_other_and_are_few(line: list, 
 
 
 def test_clicks_are_spread_along_the_whole_stroke() -> None:
-    spots = spread(stroke(np.array([[20.0, 5.0], [20.0, 45.0]]), (2.0, 2.0), SHAPE))
+    spots = spread_clicks(stroke(np.array([[20.0, 5.0], [20.0, 45.0]]), (2.0, 2.0), SHAPE))
     columns = sorted(column for _, column in spots)
     assert len(spots) == MOST_CLICKS
     assert columns[0] <= 7
@@ -114,7 +114,7 @@ def test_a_cover_is_the_same_voxels_on_the_slices_of_every_axis(axis: int) -> No
     voxels = np.random.default_rng(axis).random((3, 4, 5)) < 0.3
     whole = np.zeros(shape, bool)
     whole[2:5, 3:7, 6:11] = voxels
-    cover = Cover(shape, (2, 3, 6), voxels)
+    cover = CoveredVoxels(shape, (2, 3, 6), voxels)
     others = tuple(other for other in range(3) if other != axis)
     assert cover.slices(axis) == np.flatnonzero(whole.any(axis=others)).tolist()
     for index in range(shape[axis]):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memseg3d.propagation.prompts.covered_voxels import Cover
+from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
@@ -207,11 +207,11 @@ def test_a_negative_lasso_takes_away_what_is_inside(a_segmented_ball: Session) -
     assert not (after & ~before).any()
 
 
-def tilted() -> Cover:
+def tilted() -> CoveredVoxels:
     """A plank through the ball that lies on no slice of any axis."""
     k, j, i = np.indices(SHAPE)
     plank = (np.abs(k - 12 - 0.5 * (j - 20)) <= 0.5) & (np.abs(j - 20) < 8) & (np.abs(i - 22) < 3)
-    return Cover(SHAPE, (0, 0, 0), plank)
+    return CoveredVoxels(SHAPE, (0, 0, 0), plank)
 
 
 @pytest.mark.parametrize("positive", [True, False])

@@ -7,8 +7,8 @@ import pytest
 
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.negative_clicks import denied
-from memseg3d.propagation.rules.one_sign import Edit, bounded, edit_of
+from memseg3d.propagation.rules.negative_clicks import removed_by_clicks
+from memseg3d.propagation.rules.one_sign import Edit, edit_of, within_edit
 
 from .conftest import BALL, finish
 from .test_rounds import dice
@@ -46,36 +46,36 @@ def test_the_edit_follows_the_new_prompts(added: list, withdrew: bool, edit: Edi
 
 def test_masks_stay_within_the_edit() -> None:
     before, after = np.array([[True, True, False, False]]), np.array([[True, False, True, False]])
-    assert bounded(Edit.GROW, before, after).tolist() == [[True, True, True, False]]
-    assert bounded(Edit.SHRINK, before, after).tolist() == [[True, False, False, False]]
-    assert bounded(Edit.FREE, before, after).tolist() == after.tolist()
+    assert within_edit(Edit.GROW, before, after).tolist() == [[True, True, True, False]]
+    assert within_edit(Edit.SHRINK, before, after).tolist() == [[True, False, False, False]]
+    assert within_edit(Edit.FREE, before, after).tolist() == after.tolist()
 
 
 def test_a_click_in_the_heart_denies_its_part_alone(two_parts: np.ndarray) -> None:
-    lost = denied(two_parts, [(15, 15)], (1.0, 1.0))
+    lost = removed_by_clicks(two_parts, [(15, 15)], (1.0, 1.0))
     assert lost[5:26, 5:26].all()
     assert lost.sum() == 21 * 21
 
 
 def test_a_click_near_the_border_denies_nothing(two_parts: np.ndarray) -> None:
-    assert not denied(two_parts, [(7, 15), (24, 24)], (1.0, 1.0)).any()
+    assert not removed_by_clicks(two_parts, [(7, 15), (24, 24)], (1.0, 1.0)).any()
 
 
 def test_a_click_beside_the_mask_denies_nothing(two_parts: np.ndarray) -> None:
-    assert not denied(two_parts, [(0, 0), (28, 28)], (1.0, 1.0)).any()
+    assert not removed_by_clicks(two_parts, [(0, 0), (28, 28)], (1.0, 1.0)).any()
 
 
 def test_depth_is_measured_in_millimetres(two_parts: np.ndarray) -> None:
     # With rows three times as thick, the heart is a long line along the rows' direction of the square.
     click = [(9, 15)]
-    assert not denied(two_parts, click, (1.0, 1.0)).any()
-    assert denied(two_parts, click, (3.0, 1.0)).any()
+    assert not removed_by_clicks(two_parts, click, (1.0, 1.0)).any()
+    assert removed_by_clicks(two_parts, click, (3.0, 1.0)).any()
 
 
 def test_single_pixels_can_be_denied() -> None:
     mask = np.zeros((5, 5), bool)
     mask[2, 3] = True
-    assert denied(mask, [(2.2, 2.9)], (1.0, 2.0)).tolist() == mask.tolist()
+    assert removed_by_clicks(mask, [(2.2, 2.9)], (1.0, 2.0)).tolist() == mask.tolist()
 
 
 def test_a_click_in_a_leak_takes_the_leak_and_leaves_the_object() -> None:
@@ -84,7 +84,7 @@ def test_a_click_in_a_leak_takes_the_leak_and_leaves_the_object() -> None:
     body = (rows - 30) ** 2 + (columns - 25) ** 2 <= 18**2
     leak = (rows - 30) ** 2 + (columns - 60) ** 2 <= 20**2
     pixels = np.where(leak & ~body, 40.0, 100.0) + np.random.default_rng(0).normal(0, 3, (60, 90))
-    lost = denied(body | leak, [(30, 62)], (1.0, 1.0), body, pixels)
+    lost = removed_by_clicks(body | leak, [(30, 62)], (1.0, 1.0), body, pixels)
     assert (lost & leak).sum() > 0.9 * (leak & ~body).sum()
     assert (lost & body).sum() < 0.05 * body.sum()
 
@@ -92,15 +92,15 @@ def test_a_click_in_a_leak_takes_the_leak_and_leaves_the_object() -> None:
 def test_a_click_in_the_heart_of_all_that_is_known_says_that_the_object_has_ended() -> None:
     rows, columns = np.ogrid[:60, :60]
     mask = (rows - 30) ** 2 + (columns - 30) ** 2 <= 18**2
-    lost = denied(mask, [(31, 30)], (1.0, 1.0), mask, np.zeros((60, 60)))
+    lost = removed_by_clicks(mask, [(31, 30)], (1.0, 1.0), mask, np.zeros((60, 60)))
     assert np.array_equal(lost, mask)
 
 
 def test_a_click_on_a_part_that_lies_elsewhere_takes_the_part() -> None:
     mask, known = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
     mask[5:15, 5:35] = known[25:35, 5:35] = True
-    assert np.array_equal(denied(mask, [(10, 20)], (1.0, 1.0), known, np.zeros((40, 40))), mask)
-    assert not denied(mask, [(6, 6)], (1.0, 1.0), known, np.zeros((40, 40))).any()
+    assert np.array_equal(removed_by_clicks(mask, [(10, 20)], (1.0, 1.0), known, np.zeros((40, 40))), mask)
+    assert not removed_by_clicks(mask, [(6, 6)], (1.0, 1.0), known, np.zeros((40, 40))).any()
 
 
 def test_negative_clicks_add_nothing_anywhere(a_segmented_ball: Session) -> None:

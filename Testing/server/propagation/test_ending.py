@@ -107,7 +107,7 @@ def test_what_lies_beyond_the_end_is_not_remembered(a_ball: Volume, a_box: BoxPr
 
     session = Noting(Volume(voxels, a_ball.spacing), network, options)
     for _ in session.begin("first", [a_box]):
-        for front in session.part._fronts:
+        for front in session.part._walks._fronts if session.part._walks else []:
             remembered = [*remembered, *front.tracker.tracker.bank.tracked]
     assert session.labels(1).slices_with_content(0).tolist() == list(range(5, 16))
     assert set(remembered) >= {13, 14, 15}

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.memory.policies import DEFAULT, MADE_OF
+from memseg3d.propagation.prompts.options import POLICIES, Options
 from memseg3d.propagation.volume.errors import PropagationError
 
 
@@ -35,6 +36,10 @@ def test_options_survive_their_json() -> None:
 def test_a_bad_option_is_refused_with_a_sentence(data: dict[str, Any], words: str) -> None:
     with pytest.raises(PropagationError, match=words):
         Options.from_json(data)
+
+
+def test_the_names_of_memory_policies_are_those_of_the_table() -> None:
+    assert (DEFAULT, *MADE_OF) == POLICIES, "options know names alone, and must not import what is above them"
 
 
 def test_limits_end_with_the_volume() -> None:

@@ -17,7 +17,7 @@ from memseg3d.propagation.prompts.prompts import (
     Prompt,
     PromptError,
 )
-from memseg3d.propagation.prompts.sets import by_slice, named, propagation_axis, updated
+from memseg3d.propagation.prompts.sets import by_slice, propagation_axis, updated_set, with_ids
 
 SHAPE = (10, 20, 30)
 MASK = np.zeros((20, 30), bool)
@@ -104,9 +104,9 @@ def test_json_that_is_no_prompt_is_refused_with_a_sentence(data: dict[str, Any],
 
 
 def test_a_set_gives_names_and_takes_prompts_away() -> None:
-    first = updated({}, named([PointPrompt(1, (1, 2, 3)), PointPrompt(1, (1, 2, 4), id="mine")], "r"), [], SHAPE)
+    first = updated_set({}, with_ids([PointPrompt(1, (1, 2, 3)), PointPrompt(1, (1, 2, 4), id="mine")], "r"), [], SHAPE)
     assert list(first) == ["r/0", "mine"]
-    assert list(updated(first, [], ["r/0"], SHAPE)) == ["mine"]
+    assert list(updated_set(first, [], ["r/0"], SHAPE)) == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_round_that_makes_no_sense_is_refused(added: list[Prompt], removed: li
         "there": PointPrompt(1, (1, 2, 9), False, id="there"),
     }
     with pytest.raises(PromptError, match=words):
-        updated(current, added, removed, SHAPE)
+        updated_set(current, added, removed, SHAPE)
 
 
 def test_the_newest_drawing_decides_the_axis() -> None:

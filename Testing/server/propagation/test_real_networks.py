@@ -17,7 +17,7 @@ from memseg3d.network.seam import Network, Prompts
 from memseg3d.propagation.memory.bank.entries import BACKWARD, FORWARD
 from memseg3d.propagation.memory.region_tracker import RegionTracker
 from memseg3d.propagation.memory.tracker import Tracker
-from memseg3d.propagation.prompts.covered_voxels import Cover
+from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
@@ -69,7 +69,7 @@ def play(session: Session) -> None:
         [
             ExtremePointsPrompt(4, 0, ((12, 8, 22), (12, 32, 22), (12, 20, 8), (12, 20, 36), (17, 20, 22))),
             MaskPrompt(5, 0, 15, np.zeros(BALL.shape[1:], bool)),
-            VoxelsPrompt(3, 0, Cover(BALL.shape, (10, 15, 20), np.ones((4, 3, 3), bool))),
+            VoxelsPrompt(3, 0, CoveredVoxels(BALL.shape, (10, 15, 20), np.ones((4, 3, 3), bool))),
         ],
     ]
     for place, prompts in enumerate(rounds):

@@ -13,7 +13,7 @@ from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.sight.framing import Framing
 from memseg3d.propagation.sight.regions import Region
-from memseg3d.propagation.sight.slice_images import Sight, region_image
+from memseg3d.propagation.sight.slice_images import SeenSlice, region_image
 from memseg3d.propagation.sight.view import View
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.propagation.volume.window import Window
@@ -69,7 +69,7 @@ def test_a_click_alone_finds_the_size_of_its_object(radius: int) -> None:
     slices, _ = finish(session.begin("first", [PointPrompt(1, (4.0, 60.0, 70.0))]))
     assert slices[0].index == 4
     assert dice(slices[0].mask, truth[4]) > 0.93
-    region = session._states[1].kept[4].region
+    region = session._states[1].stored[4].region
     assert 0.33 < 2 * radius / region.extent.height < 0.72
 
 
@@ -129,7 +129,7 @@ def test_one_store_serves_several_volumes(a_ball: Volume) -> None:
 
 def test_a_network_of_two_channels_sees_two_windows(a_ball: Volume) -> None:
     region = Region.whole((40, 44), 48)
-    image = region_image(Sight(a_ball, 0, 12, region, (Window(0.0, 110.0), Window(90.0, 110.0))))
+    image = region_image(SeenSlice(a_ball, 0, 12, region, (Window(0.0, 110.0), Window(90.0, 110.0))))
     assert image.shape == (2, 48, 48)
     assert image[0].min() == pytest.approx(10 / 110)
     assert image[1].min() == 0.0

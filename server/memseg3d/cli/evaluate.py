@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.evaluate_memory import memory
 from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
@@ -235,12 +235,3 @@ def _copy_pictures(out: Path, folder: Path | None) -> None:
     for name in PICTURES:
         if (out / name).is_file():
             shutil.copyfile(out / name, folder / name)
-
-
-def require_extra(baselines: bool = False) -> None:
-    """The metrics and the robot need packages that a worker does without."""
-    wanted = ["scipy", "surface_distance", *(["skimage", "pyamg"] if baselines else [])]
-    missing = [name for name in wanted if find_spec(name) is None]
-    if missing:
-        typer.echo(f"memseg3d evaluate needs {' and '.join(missing)}: pip install 'memseg3d[evaluate]'.", err=True)
-        raise typer.Exit(1)

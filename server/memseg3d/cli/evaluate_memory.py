@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
@@ -43,8 +44,6 @@ def memory(
     Writes memory.md (a table, with differences to the first variant in pairs) and memory.json. The folder that
     `evaluate hold-out` makes is a folder of cases as well.
     """
-    from memseg3d.cli.evaluate import require_extra
-
     require_extra()
     from memseg3d.evaluation.ablation import run_ablation, write_ablation
     from memseg3d.evaluation.targets import find_cases

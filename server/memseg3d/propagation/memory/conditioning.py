@@ -9,13 +9,13 @@ import numpy as np
 
 from memseg3d.propagation.memory.bank.entries import MemoryEntry
 from memseg3d.propagation.memory.region_tracker import RegionTracker
-from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.prompts import Prompt, is_positive
 from memseg3d.propagation.sight.regions import Region
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.view import View
 
-Memories = Mapping[KeptSlice, MemoryEntry]
+Memories = Mapping[StoredSlice, MemoryEntry]
 """Memories that are encoded already; without them the same ones are encoded again."""
 
 
@@ -24,11 +24,11 @@ class Conditioning:
     regions. So memory at the start of propagation depends on the rounds alone, and not on what was read in between.
     """
 
-    def __init__(self, view: View, kept: Mapping[int, KeptSlice], memories: Memories, memory: str) -> None:
-        """kept: conditioning slices of earlier rounds, by index. memory: the session's option."""
+    def __init__(self, view: View, stored: Mapping[int, StoredSlice], memories: Memories, memory: str) -> None:
+        """stored: conditioning slices of earlier rounds, by index. memory: the session's option."""
         self._view = view
         self._memory = memory
-        self._kept = dict(kept)
+        self._stored = dict(stored)
         self._memories = dict(memories)
         self._known: dict[int, MemoryEntry] = {}
         self._decoding: dict[int, RegionTracker] = {}
@@ -40,15 +40,15 @@ class Conditioning:
         return sorted(self._known)
 
     def can_recall(self, index: int) -> bool:
-        """Whether memory of the slice is kept."""
-        return index in self._kept
+        """Whether memory of the slice is stored."""
+        return index in self._stored
 
     def recall(self, index: int) -> bool:
-        """Remember a kept slice; True where this took computing."""
-        kept = self._kept[index]
-        entry = self._memories.get(kept)
-        self._known[index] = kept.remembered(index, self._view) if entry is None else entry
-        self._memories[kept] = self._known[index]
+        """Remember a stored slice; True where this took computing."""
+        stored = self._stored[index]
+        entry = self._memories.get(stored)
+        self._known[index] = stored.remembered(index, self._view) if entry is None else entry
+        self._memories[stored] = self._known[index]
         return entry is None
 
     def adopt(self, index: int, region: Region, mask: np.ndarray) -> None:
@@ -96,21 +96,23 @@ class Conditioning:
         others = [index for index in self.known if index not in order]
         return self._tracker(self._known[index] for index in (*order, *others))
 
-    def changes(self, standing: Iterable[int]) -> dict[int, KeptSlice | None]:
-        """What the round changes of the kept slices; None where a slice is no longer one of the `standing` ones."""
+    def changes(self, standing: Iterable[int]) -> dict[int, StoredSlice | None]:
+        """What the round changes of the stored slices; None where a slice is no longer one of the `standing` ones."""
         standing = set(standing)
         for index in sorted(self._fresh & standing):
-            kept = KeptSlice.of(self._known[index])
-            self._kept[index] = kept
+            stored = StoredSlice.of(self._known[index])
+            self._stored[index] = stored
             # A policy's note is not written down, so no later round may know it.
-            self._memories[kept] = replace(self._known[index], note=None)
-        changed: dict[int, KeptSlice | None] = {index: self._kept[index] for index in sorted(self._fresh & standing)}
-        return changed | dict.fromkeys(sorted(self._kept.keys() - standing))
+            self._memories[stored] = replace(self._known[index], note=None)
+        changed: dict[int, StoredSlice | None] = {
+            index: self._stored[index] for index in sorted(self._fresh & standing)
+        }
+        return changed | dict.fromkeys(sorted(self._stored.keys() - standing))
 
     def memories(self, standing: Iterable[int]) -> Memories:
         """The encoded memories of the `standing` slices, for the next round."""
-        kept = {self._kept[index] for index in standing if index in self._kept}
-        return {each: entry for each, entry in self._memories.items() if each in kept}
+        stored = {self._stored[index] for index in standing if index in self._stored}
+        return {each: entry for each, entry in self._memories.items() if each in stored}
 
     def _tracker(self, entries: Iterable[MemoryEntry]) -> RegionTracker:
         tracker = RegionTracker(self._view, memory=self._memory)

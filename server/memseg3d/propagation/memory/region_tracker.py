@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Decoded, Prompts
+from memseg3d.network.seam import Decoded
 from memseg3d.propagation.memory.bank.entries import MemoryEntry, Visit
+from memseg3d.propagation.memory.network_prompts import mask_prompt, network_prompts
 from memseg3d.propagation.memory.tracker import Tracker, TrackStep
 from memseg3d.propagation.memory.tree_tracker import TreeTracker, tracker_named
 from memseg3d.propagation.prompts.prompts import MaskPrompt, Prompt
 from memseg3d.propagation.sight.regions import Region
 from memseg3d.propagation.sight.slice_logits import SliceLogits
-from memseg3d.propagation.sight.slice_prompts import drawn_clicks, newest_box, point_clicks
 from memseg3d.propagation.sight.view import View
 
 
@@ -88,11 +88,11 @@ class RegionTracker:
             if neighbour is not None and self.tracker.bank.get(neighbour[0]) is None:
                 self._assume(*neighbour, region)
             self._align(index, region, direction)
-        network_prompts = self._network_prompts(index, prompts, region)
+        said = network_prompts(self.view, index, prompts, region)
         # The networks take a mask for the prior of the clicks that came after it.
-        given = None if prior is None or network_prompts.mask is not None else self._prior(prior, region)
-        says_something = network_prompts.count > 0 or network_prompts.mask is not None
-        told = network_prompts if says_something else None
+        given = None if prior is None or said.mask is not None else self._prior(prior, region)
+        says_something = said.count > 0 or said.mask is not None
+        told = said if says_something else None
         decoded = self.tracker.prompt(index, features, told, given, region, direction)
         if neighbour is not None and neighbour[0] in self.tracker.bank.tracked:
             self.tracker.forget([neighbour[0]])
@@ -104,7 +104,9 @@ class RegionTracker:
     def adopt(self, index: int, region: Region, mask: np.ndarray) -> None:
         """Make a conditioning slice of a finished mask (rows, columns)."""
         self.tracker.forget([index])
-        self.tracker.prompt(index, self.view.features(index, region), self._mask_prompt(mask, region), region=region)
+        self.tracker.prompt(
+            index, self.view.features(index, region), mask_prompt(self.view, mask, region), region=region
+        )
         self.tracker.remember_prompted()
 
     @torch.no_grad()
@@ -226,38 +228,6 @@ class RegionTracker:
         entry = tracker.replace_entry(index, self.view.features(index, region), moved, region)
         self._copies[index] = (moved, SliceLogits(region, logits, found.quality, present))
         return entry
-
-    def _mask_prompt(self, mask: np.ndarray, region: Region) -> Prompts:
-        shape = self.view.slice_shape
-        sampled = region.sample(mask[region.rows_and_columns(shape)], shape)
-        return Prompts(mask=torch.from_numpy(sampled)[None, None].to(self.view.store.device))
-
-    def _network_prompts(self, index: int, prompts: Sequence[Prompt], region: Region) -> Prompts:
-        """The slice's newest mask and what came after it; of several boxes the newest."""
-        axis, device = self.view.axis, self.view.store.device
-        masks = [place for place, prompt in enumerate(prompts) if isinstance(prompt, MaskPrompt)]
-        mask = None
-        if masks:
-            newest = prompts[masks[-1]]
-            assert isinstance(newest, MaskPrompt)
-            mask = self._mask_prompt(newest.mask, region).mask
-            prompts = prompts[masks[-1] + 1 :]
-        points: list[np.ndarray] = []
-        labels: list[int] = []
-        box = newest_box(prompts, axis, index)
-        if box is not None:
-            points.extend(region.box_to_network(box))
-            labels.extend((BOX_START, BOX_END))
-        # A stroke may reach beyond the region: only what the network sees of it is shown.
-        seen = [click for click in drawn_clicks(prompts, axis, index) if region.holds(click[:2])]
-        for row, column, positive in [*point_clicks(prompts, axis), *seen]:
-            points.append(region.to_network(np.array([row, column])))
-            labels.append(POSITIVE if positive else NEGATIVE)
-        if not points:
-            return Prompts(mask=mask)
-        # (row, column) here, (x, y) on the networks' side.
-        coordinates = torch.from_numpy(np.stack(points)[:, ::-1].astype(np.float32))[None]
-        return Prompts(coordinates.to(device), torch.tensor([labels], device=device), mask)
 
 
 def _chosen(decoded: Decoded, region: Region) -> SliceLogits:

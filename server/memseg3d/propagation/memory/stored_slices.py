@@ -67,7 +67,7 @@ class PackedTensor:
 
 
 @dataclass(frozen=True, eq=False)
-class KeptSlice:
+class StoredSlice:
     """A conditioning slice as its decoding left it.
 
     logits: (1, 1, h, w) over `region`. quality: (1,). object_score: (1, 1). pointer: (1, D), or None where the network
@@ -81,7 +81,7 @@ class KeptSlice:
     pointer: PackedTensor | None
 
     @classmethod
-    def of(cls, entry: MemoryEntry) -> KeptSlice:
+    def of(cls, entry: MemoryEntry) -> StoredSlice:
         """entry: of one object (batch 1), seen through a `Region`."""
         assert isinstance(entry.region, Region)
         pointer = None if entry.pointer is None else PackedTensor.of(entry.pointer)
@@ -109,8 +109,8 @@ class KeptSlice:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> KeptSlice:
-        """Raises KeyError, TypeError or ValueError where the JSON is no kept slice."""
+    def from_json(cls, data: Mapping[str, Any]) -> StoredSlice:
+        """Raises KeyError, TypeError or ValueError where the JSON is no stored slice."""
         *edges, size = data["region"]
         top, left, bottom, right = (float(edge) for edge in edges)
         logits, quality, score = (PackedTensor.from_json(data[name]) for name in ("logits", "quality", "object_score"))

@@ -152,7 +152,7 @@ class Tracker:
         return [self]
 
     @property
-    def joins(self) -> bool:
+    def can_be_batched(self) -> bool:
         """Whether steps (`step`, `choose`, `keep`) can be joined with those of other objects."""
         return True
 

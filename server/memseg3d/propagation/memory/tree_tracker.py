@@ -65,7 +65,7 @@ class TreeTracker(Tracker):
         return [pathway.tracker for pathway in self._pathways]
 
     @property
-    def joins(self) -> bool:
+    def can_be_batched(self) -> bool:
         """A tree is stepped by itself."""
         return False
 

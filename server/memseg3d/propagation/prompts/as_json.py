@@ -10,7 +10,7 @@ import numpy as np
 
 from memseg3d.propagation.masks.labelmaps import pack, unpack
 from memseg3d.propagation.prompts.checks import check_prompt
-from memseg3d.propagation.prompts.covered_voxels import Cover, Shape3
+from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels, Shape3
 from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
     BoxPrompt,
@@ -107,7 +107,7 @@ def _lasso(data: Words, shape: Shape3) -> Prompt:
 def _voxels(data: Words, shape: Shape3) -> Prompt:
     ranges = _extent(data, shape, "set of voxels")
     voxels = unpack(base64.b64decode(data["bits"], validate=True), tuple(high - low for low, high in ranges))
-    cover = Cover(shape, (ranges[0][0], ranges[1][0], ranges[2][0]), voxels)
+    cover = CoveredVoxels(shape, (ranges[0][0], ranges[1][0], ranges[2][0]), voxels)
     return VoxelsPrompt(data["object"], _axis(data), cover, _positive(data), _id(data))
 
 

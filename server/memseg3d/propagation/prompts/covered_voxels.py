@@ -18,7 +18,7 @@ _CORE = 0.6
 """Clicks lie where a covered part is at least this part of its greatest depth deep."""
 
 
-class Cover:
+class CoveredVoxels:
     """Covered voxels of a volume. corner: (k, j, i) of the first voxel of `voxels`, a boolean (k, j, i) array."""
 
     def __init__(self, shape: Shape3, corner: Shape3, voxels: np.ndarray) -> None:
@@ -45,7 +45,7 @@ class Cover:
 
     def _clicks_on(self, axis: int, index: int) -> tuple[tuple[float, float], ...]:
         top, left = (corner for other, corner in enumerate(self.corner) if other != axis)
-        spots = spread(self._part(axis, index))
+        spots = spread_clicks(self._part(axis, index))
         return tuple((float(row + top), float(column + left)) for row, column in spots)
 
     def _part(self, axis: int, index: int) -> np.ndarray:
@@ -58,7 +58,7 @@ class Cover:
         return list(zip(self.corner, self.voxels.shape, strict=True))
 
     @classmethod
-    def of_slice(cls, shape: Shape3, axis: int, index: int, pixels: np.ndarray) -> Cover:
+    def of_slice(cls, shape: Shape3, axis: int, index: int, pixels: np.ndarray) -> CoveredVoxels:
         """The covered pixels (rows, columns) of one whole slice."""
         rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
         if rows.size == 0:
@@ -111,7 +111,7 @@ def polygon(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(np.cumsum(winding, axis=1)[:, :-1] != 0)
 
 
-def grown(pixels: np.ndarray, margin: float) -> np.ndarray:
+def dilated(pixels: np.ndarray, margin: float) -> np.ndarray:
     """Pixels no further than `margin` from a covered one; boolean (rows, columns)."""
     if not pixels.any():
         return pixels
@@ -125,7 +125,7 @@ def part_at(pixels: np.ndarray, row: int, column: int) -> np.ndarray:
     return np.asarray(parts == parts[row, column])
 
 
-def spread(pixels: np.ndarray) -> list[tuple[int, int]]:
+def spread_clicks(pixels: np.ndarray) -> list[tuple[int, int]]:
     """(row, column) of a few pixels along the middle of a mask (rows, columns), as far apart as they can be."""
     if not pixels.any():
         return []

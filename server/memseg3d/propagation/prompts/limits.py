@@ -59,7 +59,7 @@ class SliceLimits:
                     "widen the limits or prompt within them."
                 )
 
-    def kept(self, before: np.ndarray, after: np.ndarray, axis: int, index: int) -> np.ndarray:
+    def within(self, before: np.ndarray, after: np.ndarray, axis: int, index: int) -> np.ndarray:
         """The mask `after` (rows, columns) of a slice across `axis` within the limits, and `before` outside them."""
         if axis == self.axis:
             return after if self.first <= index <= self.last else before
@@ -86,7 +86,7 @@ def limits_from_json(data: Mapping[str, Mapping[str, Any]]) -> dict[int, SliceLi
         raise PromptError(f"Limits are axis, first and last by object, whole numbers all; {error} is not.") from error
 
 
-def confinement(prompts: Sequence[Prompt], axis: int, count: int) -> tuple[int, int] | None:
+def box_limits(prompts: Sequence[Prompt], axis: int, count: int) -> tuple[int, int] | None:
     """First and last slice (inclusive) across `axis` between which the newest box in space lets the object lie.
 
     A margin is allowed, and what positive prompts name beyond it. None where no such box stands. prompts: the object's

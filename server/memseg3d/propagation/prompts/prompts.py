@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from memseg3d.propagation.prompts.covered_voxels import Cover, Shape3, polygon, stroke
+from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels, Shape3, polygon, stroke
 from memseg3d.propagation.volume.errors import PropagationError
 
 Point3 = tuple[float, float, float]
@@ -85,12 +85,12 @@ class ScribblePrompt:
     id: str | None = None
 
     @cached_property
-    def cover(self) -> Cover:
+    def cover(self) -> CoveredVoxels:
         """The voxels under the stroke."""
         size = in_plane(self.shape, self.axis)
         radii = in_plane(self.radii, self.axis)
         pixels = stroke(_flat(self.points, self.axis), radii, (int(size[0]), int(size[1])))
-        return Cover.of_slice(self.shape, self.axis, nearest_voxel(self.points[0][self.axis]), pixels)
+        return CoveredVoxels.of_slice(self.shape, self.axis, nearest_voxel(self.points[0][self.axis]), pixels)
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class LassoPrompt:
     id: str | None = None
 
     @cached_property
-    def cover(self) -> Cover:
+    def cover(self) -> CoveredVoxels:
         """The voxels inside the line."""
         size = in_plane(self.shape, self.axis)
         pixels = polygon(_flat(self.points, self.axis), (int(size[0]), int(size[1])))
-        return Cover.of_slice(self.shape, self.axis, nearest_voxel(self.points[0][self.axis]), pixels)
+        return CoveredVoxels.of_slice(self.shape, self.axis, nearest_voxel(self.points[0][self.axis]), pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ class VoxelsPrompt:
 
     object: int
     axis: int
-    cover: Cover
+    cover: CoveredVoxels
     positive: bool = True
     id: str | None = None
 

@@ -16,14 +16,14 @@ from memseg3d.propagation.prompts.prompts import (
     slices_of,
 )
 
-Slices = Mapping[int, Sequence[Prompt]]
+PromptsBySlice = Mapping[int, Sequence[Prompt]]
 """Prompts of each conditioning slice."""
 
 PromptSet = dict[str, Prompt]
 """Prompts by id, in the order in which they were given."""
 
 
-def named(prompts: Sequence[Prompt], round_id: str) -> list[Prompt]:
+def with_ids(prompts: Sequence[Prompt], round_id: str) -> list[Prompt]:
     """The prompts, each with an id: its own, or one made of the round's id and its place."""
     return [
         prompt if prompt.id is not None else dataclasses.replace(prompt, id=f"{round_id}/{place}")
@@ -31,14 +31,14 @@ def named(prompts: Sequence[Prompt], round_id: str) -> list[Prompt]:
     ]
 
 
-def updated(
+def updated_set(
     current: Mapping[str, Prompt],
     added: Sequence[Prompt],
     removed: Sequence[str],
     shape: tuple[int, int, int],
     may_be_empty: bool = False,
 ) -> PromptSet:
-    """The set after a round: `removed` ids go, `added` prompts (named) come. Raises `PromptError`.
+    """The set after a round: `removed` ids go, `added` prompts (with ids) come. Raises `PromptError`.
 
     may_be_empty: the round does something else as well.
     """
@@ -115,7 +115,7 @@ def within_limits(slices: Mapping[int, list[Prompt]], limits: tuple[int, int]) -
     return kept
 
 
-def held_only(slices: Mapping[int, Sequence[Prompt]], has_content: Callable[[int], bool]) -> set[int]:
+def excluding_slices(slices: Mapping[int, Sequence[Prompt]], has_content: Callable[[int], bool]) -> set[int]:
     """Slices with nothing but negative strokes where the object is not yet: these tell what to leave out there, and not
     how the object looks.
     """

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from memseg3d.propagation.prompts.events import Event, Phase, Progress, RoundDone, SliceDone
-from memseg3d.propagation.rounds.objects.running_object import StagedObject
-from memseg3d.propagation.rounds.walks.batching import joint_steps
+from memseg3d.propagation.rounds.objects.running_object import RunningObject
+from memseg3d.propagation.rounds.walks.batching import front_batch
 
 
 class Run:
@@ -22,7 +22,7 @@ class Run:
     def __init__(
         self,
         round_id: str,
-        objects: Sequence[StagedObject],
+        objects: Sequence[RunningObject],
         close: Callable[[float], RoundDone],
         summary: Callable[[float], RoundDone],
     ) -> None:
@@ -81,9 +81,9 @@ class Run:
         self.phase = "propagating"
         if self._objects:
             store = self._objects[0].view.store
-            joint = joint_steps(store.network, store.device)
+            batch = front_batch(store.network, store.device)
             for each in self._objects:
-                each.joint = joint
+                each.batch = batch
         walks = [each.propagate() for each in self._objects]
         while walks:
             for walk in list(walks):

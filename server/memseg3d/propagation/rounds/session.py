@@ -16,11 +16,11 @@ from memseg3d.propagation.prompts.events import ObjectSummary, RoundDone, Sugges
 from memseg3d.propagation.prompts.limits import SliceLimits
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Prompt
-from memseg3d.propagation.prompts.sets import Slices, by_object, by_slice, check_seen, named, updated
+from memseg3d.propagation.prompts.sets import PromptsBySlice, by_object, by_slice, check_seen, updated_set, with_ids
 from memseg3d.propagation.rounds.objects.consensus import total_cost
-from memseg3d.propagation.rounds.objects.object_tools import ObjectTools, applied
-from memseg3d.propagation.rounds.objects.replay import ObjectReplay, steps_of
-from memseg3d.propagation.rounds.objects.running_object import StagedObject
+from memseg3d.propagation.rounds.objects.object_tools import ObjectTools, applied_change
+from memseg3d.propagation.rounds.objects.replay import ObjectReplay, past_rounds
+from memseg3d.propagation.rounds.objects.running_object import RunningObject
 from memseg3d.propagation.rounds.records.changed_slices import ChangedSlices
 from memseg3d.propagation.rounds.records.object_states import ObjectState, prompts_after, states_after
 from memseg3d.propagation.rounds.records.records import ObjectChange, RoundRecord
@@ -68,7 +68,7 @@ class Session:
 
     @property
     def rounds(self) -> tuple[RoundRecord, ...]:
-        """Closed rounds, oldest first; those beyond `applied` are undone and can be redone."""
+        """Closed rounds, oldest first; those beyond `applied_change` are undone and can be redone."""
         return tuple(self._records)
 
     @property
@@ -125,9 +125,9 @@ class Session:
             raise SessionError("duplicate_round", f"Round {round_id} has been run already; give each round its own id.")
         for number in full:
             self._state(number)
-        added = named(prompts, round_id)
+        added = with_ids(prompts, round_id)
         before = prompts_after(self._records[: self._applied])
-        after = updated(before, added, removed, self.volume.shape, may_be_empty=bool(full))
+        after = updated_set(before, added, removed, self.volume.shape, may_be_empty=bool(full))
         removed_objects = {before[name].object for name in removed}
         touched = sorted({prompt.object for prompt in added} | removed_objects | set(full))
         sorted_prompts = by_object(after)
@@ -161,20 +161,20 @@ class Session:
         self._run = Run(round_id, objects, close, lambda seconds: ended("cancelled", seconds))
         return self._run
 
-    def foresee(self, prompts: Sequence[Prompt]) -> dict[int, tuple[View, Slices]]:
+    def foresee(self, prompts: Sequence[Prompt]) -> dict[int, tuple[View, PromptsBySlice]]:
         """How a round with `prompts` would see each object that they name, and the prompts of the slices that they
         touch. Computes and changes nothing. Raises `PromptError`.
         """
-        added = named(prompts, "foreseen")
-        after = updated(prompts_after(self._records[: self._applied]), added, (), self.volume.shape)
+        added = with_ids(prompts, "foreseen")
+        after = updated_set(prompts_after(self._records[: self._applied]), added, (), self.volume.shape)
         sorted_prompts, found = by_object(after), {}
         for number in sorted({prompt.object for prompt in added}):
             state = self._states.get(number)
             axis = self._tools.axis(sorted_prompts[number], state)
-            slices: Slices = by_slice(sorted_prompts[number], axis)
+            slices: PromptsBySlice = by_slice(sorted_prompts[number], axis)
             view = self._tools.view(axis, slices, state)
             touched = by_slice([prompt for prompt in added if prompt.object == number], axis)
-            seen: Slices = {index: slices[index] for index in touched}
+            seen: PromptsBySlice = {index: slices[index] for index in touched}
             found[number] = view, seen
         return found
 
@@ -195,11 +195,11 @@ class Session:
         return self._step_to(self._applied + 1)
 
     def records(self) -> list[dict[str, Any]]:
-        """Every closed round as JSON, undone ones included (see `applied`)."""
+        """Every closed round as JSON, undone ones included (see `applied_change`)."""
         return [record.to_json() for record in self._records]
 
     def restore(self, records: Sequence[Mapping[str, Any]], applied: int | None = None) -> None:
-        """Load closed rounds into a new session without computing; the first `applied` (default: all) stand.
+        """Load closed rounds into a new session without computing; the first `applied_change` (default: all) stand.
 
         Raises `SessionError` (bad_record) where a record does not fit or a checksum differs; the session then stays
         empty.
@@ -222,21 +222,21 @@ class Session:
 
     def _object_run(
         self, number: int, prompts: list[Prompt], bounds: SliceLimits | None, is_full: bool
-    ) -> StagedObject:
+    ) -> RunningObject:
         """One object's part of a round whose prompts then are `prompts`."""
         state, labels = self._states.get(number), self._labels.get(number) or self._new_labels()
         if is_full:
-            steps = steps_of(number, self._records[: self._applied], prompts, bounds)
+            steps = past_rounds(number, self._records[: self._applied], prompts, bounds)
             return ObjectReplay(number, self._tools, steps, state, labels, self._new_labels())
         return self._tools.object_run(number, prompts, state, labels, self._memories.get(number, {}), bounds)
 
-    def _commit(self, objects: Sequence[StagedObject]) -> dict[int, ObjectChange]:
+    def _commit(self, objects: Sequence[RunningObject]) -> dict[int, ObjectChange]:
         """Make the staged results the session's own."""
         found = [(each, self._labels.get(each.number) or self._new_labels()) for each in objects]
         deltas = [labels.delta_to(each.view.axis, each.masks) for each, labels in found]
         changes = {}
         for (each, labels), delta in zip(found, deltas, strict=True):
-            changes[each.number] = applied(each, labels, delta)
+            changes[each.number] = applied_change(each, labels, delta)
             self._labels[each.number] = labels
             self._memories[each.number] = each.memories()
         return changes

@@ -18,7 +18,9 @@ ENOUGH_SPAN = 0.8
 STEP, LOWEST_LOGIT = 0.5, -3.0
 
 
-def boxed(result: SliceLogits, prompts: Sequence[Prompt], axis: int, index: int, shape: tuple[int, int]) -> np.ndarray:
+def fitted_to_box(
+    result: SliceLogits, prompts: Sequence[Prompt], axis: int, index: int, shape: tuple[int, int]
+) -> np.ndarray:
     """The slice's mask, boolean (rows, columns); wider, inside the box, where it contradicts the only prompt, a box.
 
     prompts: of the slice. Where no logit above `LOWEST_LOGIT` makes it span `ENOUGH_SPAN` of both sides, it stays.

@@ -24,7 +24,7 @@ _EDGE_STEPS = 20.0
 """Steps of the watershed's integer levels in one standard deviation of grey values a pixel."""
 
 
-def denied(
+def removed_by_clicks(
     before: np.ndarray,
     clicks: Sequence[tuple[float, float]],
     spacing: tuple[float, float],

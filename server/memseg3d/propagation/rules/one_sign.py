@@ -29,7 +29,7 @@ def edit_of(added: Sequence[Prompt], withdrew: bool) -> Edit:
     return Edit.GROW if signs == {True} else Edit.SHRINK
 
 
-def bounded(edit: Edit, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def within_edit(edit: Edit, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """The slice's mask (rows, columns), bool, kept within what the edit allows."""
     if edit is Edit.GROW:
         return before | after

@@ -14,6 +14,8 @@ from functools import cache
 
 import numpy as np
 
+from memseg3d.propagation.sight.view import View
+
 Weights = tuple[float, float, float]
 """Of the prediction's logit, of the way, and the constant."""
 _CERTAIN = 1e-4
@@ -32,7 +34,7 @@ def way_to(distance: float, area: float) -> float:
     return math.log1p(distance / math.sqrt(area)) if area > 0 else 0.0
 
 
-class Judge:
+class QualityCalibrator:
     """Calibrates the qualities of one object's round.
 
     prompted: its prompted slices; step: mm between slices; pixel: mm^2; mask_of: an index's mask (rows, columns) once
@@ -51,6 +53,12 @@ class Judge:
         self._prompted = prompted
         self._step = step
         self._area = cache(lambda index: float(mask_of(index).sum()) * pixel)
+
+    @classmethod
+    def of(cls, view: View, prompted: Collection[int], mask_of: Callable[[int], np.ndarray]) -> QualityCalibrator:
+        """By the rule of the network that the object is seen with."""
+        area = view.framing.spacing[0] * view.framing.spacing[1]
+        return cls(view.store.network.info.calibration, prompted, view.volume.spacing[view.axis], area, mask_of)
 
     def __call__(self, index: int, quality: float) -> float:
         """The quality to expect of slice `index`, for which the network predicts `quality`."""

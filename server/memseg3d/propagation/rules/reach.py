@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from memseg3d.propagation.prompts.prompts import is_drawing, sign_of
-from memseg3d.propagation.prompts.sets import Slices
+from memseg3d.propagation.prompts.sets import PromptsBySlice
 from memseg3d.propagation.sight.view import prompts_extent
 from memseg3d.propagation.volume.volume import Volume
 
@@ -14,7 +14,7 @@ BY_CLICK = 0.25
 
 
 def within_reach(
-    slices: Slices, limits: tuple[int, int], axis: int, reach: float | None, volume: Volume
+    slices: PromptsBySlice, limits: tuple[int, int], axis: int, reach: float | None, volume: Volume
 ) -> tuple[int, int]:
     """The limits (first, last slice, inclusive) narrowed to `reach` larger box sides about the drawn slices.
 

@@ -10,7 +10,7 @@ from memseg3d.network.seam import Features, Network
 from memseg3d.propagation.sight.feature_folder import FeatureFolder
 from memseg3d.propagation.sight.feature_shelf import FeatureKey, Shelf
 from memseg3d.propagation.sight.regions import Region
-from memseg3d.propagation.sight.slice_images import Sight, slice_images
+from memseg3d.propagation.sight.slice_images import SeenSlice, slice_images
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.propagation.volume.window import Window
 
@@ -75,9 +75,9 @@ class FeatureStore:
         self, volume: Volume, axis: int, indices: Sequence[int], region: Region, windows: tuple[Window, ...]
     ) -> list[Features]:
         """Features (batch 1 each) of several slices; those that are not there are computed in one batch."""
-        return self.together([Sight(volume, axis, index, region, windows) for index in indices])
+        return self.together([SeenSlice(volume, axis, index, region, windows) for index in indices])
 
-    def together(self, sights: Sequence[Sight]) -> list[Features]:
+    def together(self, sights: Sequence[SeenSlice]) -> list[Features]:
         """Features (batch 1 each) of whatever is looked at; what is not there is computed in one batch."""
         keys = [FeatureKey(each.volume.key, each.axis, each.index, each.region, each.windows) for each in sights]
         found = {key: features for key in keys if (features := self._found(key)) is not None}

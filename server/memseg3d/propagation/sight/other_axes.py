@@ -21,7 +21,7 @@ from memseg3d.propagation.prompts.prompts import (
     slices_of,
 )
 from memseg3d.propagation.sight.regions import Extent
-from memseg3d.propagation.sight.slice_prompts import box_of, obeyed
+from memseg3d.propagation.sight.slice_prompts import box_of, with_drawn_voxels
 
 BOX_MARGIN = 0.1
 """The object may reach beyond a box by this part of its longer side, and by two pixels at least."""
@@ -29,7 +29,7 @@ _LEAST_MARGIN = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Crossing:
+class CrossingDrawing:
     """The drawings of one slice at `index` across `axis`: the newest that no later click has contradicted.
 
     inside, within: bool (rows, columns) of that slice: voxels that the object has, and those that it may have at most.
@@ -56,14 +56,14 @@ class Crossing:
         return [int(each) for each in np.flatnonzero(self.inside.any(axis=1 - others.index(axis)))]
 
 
-def crossings(prompts: Sequence[Prompt], axis: int, shape: Shape3) -> tuple[Crossing, ...]:
+def crossing_drawings(prompts: Sequence[Prompt], axis: int, shape: Shape3) -> tuple[CrossingDrawing, ...]:
     """The crossings of an object that is propagated along `axis`. prompts: its own, in order; shape: of the volume."""
     drawn = {slice_of for prompt in prompts if (slice_of := _drawn_slice(prompt, axis)) is not None}
     found = (_crossing(prompts, across, index, shape) for across, index in sorted(drawn))
     return tuple(each for each in found if each is not None)
 
 
-def stirred(before: Sequence[Crossing], now: Sequence[Crossing], axis: int) -> set[int]:
+def redrawn_slices(before: Sequence[CrossingDrawing], now: Sequence[CrossingDrawing], axis: int) -> set[int]:
     """Slices across `axis` on which drawings of other axes no longer say what they said."""
     old, new = ({(each.axis, each.index): each for each in found} for found in (before, now))
     result: set[int] = set()
@@ -79,7 +79,7 @@ def stirred(before: Sequence[Crossing], now: Sequence[Crossing], axis: int) -> s
 
 
 def drawn_elsewhere(prompts: Sequence[Prompt], axis: int) -> list[Prompt]:
-    """The prompts that `crossings` is made of."""
+    """The prompts that `crossing_drawings` is made of."""
     return [prompt for prompt in prompts if _drawn_slice(prompt, axis) is not None]
 
 
@@ -90,7 +90,7 @@ def _drawn_slice(prompt: Prompt, axis: int) -> tuple[int, int] | None:
     return prompt.axis, slices_of(prompt, prompt.axis)[0]
 
 
-def _crossing(prompts: Sequence[Prompt], axis: int, index: int, shape: Shape3) -> Crossing | None:
+def _crossing(prompts: Sequence[Prompt], axis: int, index: int, shape: Shape3) -> CrossingDrawing | None:
     """What stands of the slice's drawings after everything that was said of it later; None: nothing."""
     rows, columns = (size for each, size in enumerate(shape) if each != axis)
     inside, within, place = np.zeros((rows, columns), bool), np.ones((rows, columns), bool), -1
@@ -107,8 +107,8 @@ def _crossing(prompts: Sequence[Prompt], axis: int, index: int, shape: Shape3) -
                 # The click says otherwise than the drawing: what propagation finds counts again.
                 inside, within, place = np.zeros((rows, columns), bool), np.ones((rows, columns), bool), -1
         elif place >= 0:
-            inside, within = (obeyed(each, [prompt], axis, index) for each in (inside, within))
-    return Crossing(axis, index, inside, within, place) if place >= 0 else None
+            inside, within = (with_drawn_voxels(each, [prompt], axis, index) for each in (inside, within))
+    return CrossingDrawing(axis, index, inside, within, place) if place >= 0 else None
 
 
 def _allowed(prompt: Prompt, axis: int, index: int, shape: tuple[int, int]) -> np.ndarray:
@@ -117,7 +117,7 @@ def _allowed(prompt: Prompt, axis: int, index: int, shape: tuple[int, int]) -> n
     everything = np.ones(shape, bool)
     if box is None:
         return everything
-    bounded = obeyed(everything, [prompt], axis, index)
+    bounded = with_drawn_voxels(everything, [prompt], axis, index)
     if not bounded.all():
         return bounded
     margin = max(_LEAST_MARGIN, BOX_MARGIN * max(box.height, box.width))

@@ -16,7 +16,7 @@ from memseg3d.propagation.volume.window import Window
 
 
 @dataclass(frozen=True)
-class Sight:
+class SeenSlice:
     """A slice of a volume seen through a region; windows: one a channel of the network's input."""
 
     volume: Volume
@@ -26,21 +26,21 @@ class Sight:
     windows: tuple[Window, ...]
 
 
-def slice_images(sights: Sequence[Sight], device: torch.device) -> Tensor:
+def slice_images(sights: Sequence[SeenSlice], device: torch.device) -> Tensor:
     """Float32 (B, channels, S, S) in [0, 1] on the device; all of the same size and number of channels."""
     if device.type == "cpu":
         return torch.from_numpy(np.stack([region_image(sight) for sight in sights]))
     return torch.stack([device_image(sight, device) for sight in sights])
 
 
-def region_image(sight: Sight) -> np.ndarray:
+def region_image(sight: SeenSlice) -> np.ndarray:
     """Float32 (channels, S, S) in [0, 1]: the slice windowed, then resampled; 0 outside the slice."""
     shape = sight.volume.slice_shape(sight.axis)
     pixels = sight.volume.slice(sight.axis, sight.index)[sight.region.rows_and_columns(shape)]
     return np.stack([sight.region.sample(window.apply(pixels), shape) for window in sight.windows])
 
 
-def device_image(sight: Sight, device: torch.device) -> Tensor:
+def device_image(sight: SeenSlice, device: torch.device) -> Tensor:
     """`region_image` computed on the device, within rounding: at full size that takes a CPU longer than the network."""
     shape = sight.volume.slice_shape(sight.axis)
     pixels = sight.volume.slice(sight.axis, sight.index)[sight.region.rows_and_columns(shape)]

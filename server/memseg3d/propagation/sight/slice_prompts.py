@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from memseg3d.propagation.prompts.covered_voxels import grown, part_at
+from memseg3d.propagation.prompts.covered_voxels import dilated, part_at
 from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
     BoxPrompt,
@@ -93,7 +93,7 @@ def lasso_prior(prompts: Sequence[Prompt], axis: int, index: int) -> np.ndarray 
     return newest.cover.on(axis, index) if isinstance(newest, LassoPrompt) else None
 
 
-def obeyed(mask: np.ndarray, prompts: Sequence[Prompt], axis: int, index: int) -> np.ndarray:
+def with_drawn_voxels(mask: np.ndarray, prompts: Sequence[Prompt], axis: int, index: int) -> np.ndarray:
     """A decoded mask (rows, columns), bool, with what the strokes and lassos of the slice say of single voxels.
 
     What comes later counts: another stroke over the same voxels, a mask of the whole slice, and a click of the other
@@ -130,7 +130,7 @@ def obeyed(mask: np.ndarray, prompts: Sequence[Prompt], axis: int, index: int) -
 def _grown_lasso(cover: np.ndarray) -> np.ndarray:
     extent = Extent.of_mask(cover)
     assert extent is not None
-    return grown(cover, max(_LEAST_MARGIN, LASSO_MARGIN * max(extent.height, extent.width)))
+    return dilated(cover, max(_LEAST_MARGIN, LASSO_MARGIN * max(extent.height, extent.width)))
 
 
 def _corners(lower: Point3, upper: Point3, axis: int) -> Extent:

@@ -16,11 +16,11 @@ from memseg3d.propagation.memory.policies.trained import NeighbourPolicy, Sam2Po
 from memseg3d.propagation.memory.policies.tree import PathwayPolicy
 from memseg3d.propagation.prompts.options import POLICIES
 
-__all__ = ["POLICIES", "TREE", "NeighbourPolicy", "Sam2Policy", "default_policy", "policy_named"]
+__all__ = ["DEFAULT", "MADE_OF", "POLICIES", "TREE", "NeighbourPolicy", "Sam2Policy", "default_policy", "policy_named"]
 
 DEFAULT, TREE = "default", "tree"
 
-_MADE_OF: dict[str, Callable[[Layout], MemoryPolicy]] = {
+MADE_OF: dict[str, Callable[[Layout], MemoryPolicy]] = {
     "stm": StmPolicy,
     "self_sorting": SelfSortingPolicy,
     "quality": QualityPolicy,
@@ -28,12 +28,13 @@ _MADE_OF: dict[str, Callable[[Layout], MemoryPolicy]] = {
     "motion": MotionPolicy,
     TREE: PathwayPolicy,
 }
+"""Every policy but the default by its name; the names themselves are the session options' (`POLICIES`)."""
 
 
 def policy_named(name: str, info: NetworkInfo) -> MemoryPolicy:
     """The policy of that name for a network; that of one pathway where it is a tree. Raises ValueError for another."""
     if name == DEFAULT:
         return default_policy(info)
-    if name not in _MADE_OF:
+    if name not in MADE_OF:
         raise ValueError(f"There is no memory policy {name!r}; there are {', '.join(POLICIES)}.")
-    return _MADE_OF[name](Layout.of(info))
+    return MADE_OF[name](Layout.of(info))

@@ -1,1 +1,1 @@
-"""One object's part of a round, told as a story: decode what was prompted, walk, keep what changes aside until the end."""
+"""One object's part of a round: decode what was prompted, walk, keep what changes aside until the end."""

@@ -15,16 +15,16 @@ import numpy as np
 from memseg3d.propagation.masks.cross_sections import areas, best_slices
 from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.memory.conditioning import Memories
-from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import ConsensusCost, SliceDone
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import MaskPrompt, PointPrompt, Prompt, StrokePrompt, is_drawing
 from memseg3d.propagation.prompts.sets import by_slice
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
-from memseg3d.propagation.rounds.objects.running_object import StagedObject
+from memseg3d.propagation.rounds.objects.running_object import RunningObject
 from memseg3d.propagation.rounds.planning.plan import plan_round
 from memseg3d.propagation.rounds.records.last_round import LastRound
-from memseg3d.propagation.rounds.walks.fronts import Joint
+from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.sight.framing import Framing
 from memseg3d.propagation.sight.view import View
 
@@ -66,22 +66,22 @@ class ConsensusRun:
         self._walks_left = 0
 
     @property
-    def joint(self) -> Joint | None:
+    def batch(self) -> FrontBatch | None:
         """What steps this object's fronts along with those of others."""
-        return self._run.joint
+        return self._run.batch
 
-    @joint.setter
-    def joint(self, joint: Joint | None) -> None:
-        self._run.joint = joint
+    @batch.setter
+    def batch(self, batch: FrontBatch | None) -> None:
+        self._run.batch = batch
 
     @property
     def steps_left(self) -> int:
         """How many steps are left at most; those of the other axes once they are known."""
         return self._run.steps_left + self._walks_left
 
-    def kept(self) -> dict[int, KeptSlice | None]:
-        """What the round changes of the kept conditioning slices."""
-        return self._run.kept()
+    def stored(self) -> dict[int, StoredSlice | None]:
+        """What the round changes of the stored conditioning slices."""
+        return self._run.stored()
 
     def memories(self) -> Memories:
         """What the next round can make use of."""
@@ -128,7 +128,7 @@ class ConsensusRun:
 
     def _walked(self, walk: ObjectRun) -> Iterator[list[SliceDone]]:
         """All steps of the walk along another axis; what it finds is not shown before the vote."""
-        walk.joint = self.joint
+        walk.batch = self.batch
         for steps in (walk.decode_prompted(), walk.propagate()):
             for done in steps:
                 self._walks_left = walk.steps_left
@@ -171,8 +171,8 @@ class ConsensusRun:
         """Between which slices along the prompted axis the object may lie at all."""
         plan, axis = self._run.plan, self.view.axis
         first, last = self._options.limits(staged.shape[axis])
-        for narrower in (plan.confined, (plan.limits.first, plan.limits.last) if plan.limits else None):
-            on_axis = narrower is plan.confined or (plan.limits is not None and plan.limits.axis == axis)
+        for narrower in (plan.confined_to, (plan.limits.first, plan.limits.last) if plan.limits else None):
+            on_axis = narrower is plan.confined_to or (plan.limits is not None and plan.limits.axis == axis)
             if narrower is not None and on_axis:
                 first, last = max(first, narrower[0]), min(last, narrower[1])
         content = staged.slices_with_content(axis)
@@ -210,7 +210,7 @@ def _agreement(one: np.ndarray, two: np.ndarray) -> float:
     return int(np.count_nonzero(one & two)) / union if union else 0.0
 
 
-def total_cost(objects: Sequence[StagedObject]) -> ConsensusCost | None:
+def total_cost(objects: Sequence[RunningObject]) -> ConsensusCost | None:
     """Of all objects of a round together; None where none had a consensus."""
     costs = [each.cost for each in objects if isinstance(each, ConsensusRun)]
     if not costs:

@@ -12,10 +12,10 @@ from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.prompts.limits import SliceLimits
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Prompt
-from memseg3d.propagation.prompts.sets import Slices, lost_slices, propagation_axis
+from memseg3d.propagation.prompts.sets import PromptsBySlice, lost_slices, propagation_axis
 from memseg3d.propagation.rounds.objects.consensus import ConsensusRun
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
-from memseg3d.propagation.rounds.objects.running_object import StagedObject
+from memseg3d.propagation.rounds.objects.running_object import RunningObject
 from memseg3d.propagation.rounds.planning.object_plan import plan_object
 from memseg3d.propagation.rounds.records.last_round import LastRound
 from memseg3d.propagation.rounds.records.object_states import ObjectState
@@ -54,10 +54,10 @@ class ObjectTools:
         memories: Memories,
         bounds: SliceLimits | None,
         tolerance: float | None = None,
-    ) -> StagedObject:
+    ) -> RunningObject:
         """The object's part of a round after which its prompts are `prompts`.
 
-        state, labels: as the last round left them. memories: of the kept slices, as far as they are encoded. bounds:
+        state, labels: as the last round left them. memories: of the stored slices, as far as they are encoded. bounds:
         the round's limits. tolerance: None takes the session's.
         """
         axis = self.axis(prompts, state)
@@ -73,8 +73,8 @@ class ObjectTools:
         plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
         plan = replace(plan, lost=frozenset(lost))
         view = self.view(axis, plan.slices, state)
-        known = ({}, {}) if before is None else (before.kept, before.qualities)
-        forgotten = sorted(state.kept) if before is None and state is not None and state.axis == axis else ()
+        known = ({}, {}) if before is None else (before.stored, before.qualities)
+        forgotten = sorted(state.stored) if before is None and state is not None and state.axis == axis else ()
         last = LastRound(view, labels, *known, forgotten)
         options = self.options if tolerance is None else replace(self.options, tolerance=tolerance)
         run = ObjectRun(number, view, plan, last, memories, options)
@@ -82,7 +82,7 @@ class ObjectTools:
             return run
         return ConsensusRun(run, prompts, labels, options, self.folder, is_afresh=before is None)
 
-    def view(self, axis: int, slices: Slices, state: ObjectState | None) -> View:
+    def view(self, axis: int, slices: PromptsBySlice, state: ObjectState | None) -> View:
         """How an object is seen across `axis`; its prompted `slices` tell its window where `state` does not."""
         info = self.network.info
         crop = self.options.region == "crop" or (self.options.region == "auto" and info.prefers_crop)
@@ -95,7 +95,7 @@ class ObjectTools:
             own, told = self._object_window(axis, slices, framing)
         return View(self.volume, axis, framing, (self.window, own), self.store, told)
 
-    def _object_window(self, axis: int, slices: Slices, framing: Framing) -> tuple[Window, tuple[str, ...]]:
+    def _object_window(self, axis: int, slices: PromptsBySlice, framing: Framing) -> tuple[Window, tuple[str, ...]]:
         """The object's own window, and the ids of the prompts that tell it: else the session's, and none."""
         for index, prompts in slices.items():
             region, _ = first_region(framing, axis, index, prompts, None)
@@ -105,10 +105,10 @@ class ObjectTools:
         return self.window, ()
 
 
-def applied(staged: StagedObject, labels: LabelVolume, delta: Delta) -> ObjectChange:
+def applied_change(staged: RunningObject, labels: LabelVolume, delta: Delta) -> ObjectChange:
     """Apply an object's change to its labelmap; what the round's record says of it."""
     labels.apply(delta)
     own = staged.view.windows[1] if len(staged.view.windows) > 1 else None
     summary = labels.voxels(), labels.checksum()
     told = staged.view.window_from
-    return ObjectChange(staged.view.axis, delta, staged.qualities, *summary, own, told, staged.kept())
+    return ObjectChange(staged.view.axis, delta, staged.qualities, *summary, own, told, staged.stored())

@@ -9,35 +9,37 @@ import numpy as np
 
 from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.memory.conditioning import Memories
-from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import SliceDone
 from memseg3d.propagation.prompts.limits import SliceLimits
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.prompts.sets import by_object
-from memseg3d.propagation.rounds.objects.object_tools import ObjectTools, applied
-from memseg3d.propagation.rounds.objects.running_object import StagedObject
+from memseg3d.propagation.rounds.objects.object_tools import ObjectTools, applied_change
+from memseg3d.propagation.rounds.objects.running_object import RunningObject
 from memseg3d.propagation.rounds.records.object_states import ObjectState, after_change, prompts_after
 from memseg3d.propagation.rounds.records.records import RoundRecord
-from memseg3d.propagation.rounds.walks.fronts import Joint
+from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.sight.view import View
 
 
 @dataclass(frozen=True)
-class Step:
+class PastRound:
     """A round of the past as one object took part in it. prompts: those of the object that stood after it."""
 
     prompts: list[Prompt]
     bounds: SliceLimits | None
 
 
-def steps_of(number: int, past: Sequence[RoundRecord], now: list[Prompt], bounds: SliceLimits | None) -> list[Step]:
+def past_rounds(
+    number: int, past: Sequence[RoundRecord], now: list[Prompt], bounds: SliceLimits | None
+) -> list[PastRound]:
     """The rounds that changed the prompts of an object, the present one with its prompts `now` as the last."""
-    steps: list[Step] = []
+    steps: list[PastRound] = []
     for place, record in enumerate(past, start=1):
         if number in record.objects:
             own = by_object(prompts_after(past[:place])).get(number, [])
-            steps.append(Step(own, record.limits.get(number)))
-    steps.append(Step(now, bounds))
+            steps.append(PastRound(own, record.limits.get(number)))
+    steps.append(PastRound(now, bounds))
     # Rounds that only computed the object anew changed none of its prompts.
     return [step for before, step in zip([None, *steps], steps, strict=False) if before is None or before != step]
 
@@ -49,7 +51,7 @@ class ObjectReplay:
         self,
         number: int,
         tools: ObjectTools,
-        steps: Sequence[Step],
+        steps: Sequence[PastRound],
         state: ObjectState | None,
         labels: LabelVolume,
         anew: LabelVolume,
@@ -58,7 +60,7 @@ class ObjectReplay:
         to compute in.
         """
         self.number = number
-        self.joint: Joint | None = None
+        self.batch: FrontBatch | None = None
         self.masks: dict[int, np.ndarray] = {}
         self.qualities: dict[int, float | None] = {}
         self._tools = tools
@@ -91,27 +93,28 @@ class ObjectReplay:
             if place:
                 self._run = self._begun(step)
             self._left = len(self._steps) - place
-            self._run.joint = self.joint
+            self._run.batch = self.batch
             for walk in (self._run.decode_prompted(), self._run.propagate()):
                 for _ in walk:
                     yield []
             delta = self._anew.delta_to(self._run.view.axis, self._run.masks)
-            self._state = after_change(self._state, applied(self._run, self._anew, delta), step.prompts, step.bounds)
+            change = applied_change(self._run, self._anew, delta)
+            self._state = after_change(self._state, change, step.prompts, step.bounds)
             self._memories = self._run.memories()
         self._left = 0
         yield list(self._differences())
 
-    def kept(self) -> dict[int, KeptSlice | None]:
+    def stored(self) -> dict[int, StoredSlice | None]:
         """All conditioning slices as they were decoded now, and None for those that are none any more."""
         assert self._state is not None
-        gone = set(self._before.kept) - set(self._state.kept) if self._before is not None else set()
-        return {**self._state.kept, **dict.fromkeys(sorted(gone))}
+        gone = set(self._before.stored) - set(self._state.stored) if self._before is not None else set()
+        return {**self._state.stored, **dict.fromkeys(sorted(gone))}
 
     def memories(self) -> Memories:
         """What the next round can make use of."""
         return self._memories
 
-    def _begun(self, step: Step) -> StagedObject:
+    def _begun(self, step: PastRound) -> RunningObject:
         return self._tools.object_run(
             self.number, step.prompts, self._state, self._anew, self._memories, step.bounds, tolerance=0.0
         )

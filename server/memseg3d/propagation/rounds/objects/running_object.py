@@ -8,19 +8,19 @@ from typing import Protocol
 import numpy as np
 
 from memseg3d.propagation.memory.conditioning import Memories
-from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import SliceDone
-from memseg3d.propagation.rounds.walks.fronts import Joint
+from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.sight.view import View
 
 
-class StagedObject(Protocol):
+class RunningObject(Protocol):
     """One object in a running round (`ObjectRun`, `ConsensusRun`, `ObjectReplay`)."""
 
     number: int
     masks: dict[int, np.ndarray]
     qualities: dict[int, float | None]
-    joint: Joint | None
+    batch: FrontBatch | None
 
     @property
     def view(self) -> View:
@@ -40,8 +40,8 @@ class StagedObject(Protocol):
         """Track slices, one a step."""
         ...
 
-    def kept(self) -> dict[int, KeptSlice | None]:
-        """What the round changes of the kept conditioning slices; None where a slice is none any more."""
+    def stored(self) -> dict[int, StoredSlice | None]:
+        """What the round changes of the stored conditioning slices; None where a slice is none any more."""
         ...
 
     def memories(self) -> Memories:

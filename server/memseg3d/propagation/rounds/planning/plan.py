@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from memseg3d.propagation.prompts.limits import SliceLimits
 from memseg3d.propagation.prompts.prompts import Prompt
-from memseg3d.propagation.prompts.sets import Slices
-from memseg3d.propagation.sight.other_axes import Crossing
+from memseg3d.propagation.prompts.sets import PromptsBySlice
+from memseg3d.propagation.sight.other_axes import CrossingDrawing
 
 ENDS_SHARE = 0.05
 """A correction may move an end outward by so much of the object's length, and by a slice at least."""
@@ -53,22 +53,22 @@ class Plan:
     added: the prompts that are new to a result that stands; withdrew: True where others were taken away.
     """
 
-    slices: Slices
+    slices: PromptsBySlice
     decode: tuple[int, ...]
     intervals: tuple[Interval, ...]
     added: tuple[Prompt, ...] = ()
     withdrew: bool = False
-    confined: tuple[int, int] | None = None
+    confined_to: tuple[int, int] | None = None
     """First and last slice between which the object may lie at all; None: anywhere."""
-    session: tuple[int, int] | None = None
+    session_limits: tuple[int, int] | None = None
     """First and last slice of the session's options: beyond them not even what was drawn holds; None: all slices."""
     limits: SliceLimits | None = None
     """Outside of them the round changes no voxel."""
-    held: Slices = field(default_factory=dict)
+    exclusions: PromptsBySlice = field(default_factory=dict)
     """Strokes on slices that are not conditioning: what they leave out is left out of what propagation finds there."""
-    crossings: tuple[Crossing, ...] = ()
+    crossings: tuple[CrossingDrawing, ...] = ()
     """What is drawn on slices of the other axes."""
-    told: Mapping[int, int] = field(default_factory=dict)
+    newest_prompts: Mapping[int, int] = field(default_factory=dict)
     """Of each prompted slice the place of its newest prompt among the object's: what is drawn later counts there."""
     changed: frozenset[int] = frozenset()
     """Slices whose prompts changed, those that lost their last one included."""
@@ -81,10 +81,24 @@ class Plan:
     anchors: tuple[int, ...] = ()
     """Slices just outside the limits, with a conditioning slice beyond them: propagation goes on from their masks."""
 
-    def crossings_on(self, index: int) -> list[Crossing]:
+    def crossings_on(self, index: int) -> list[CrossingDrawing]:
         """The drawings of other axes that hold on a slice, oldest first."""
-        found = [each for each in self.crossings if each.place > self.told.get(index, -1)]
+        found = [each for each in self.crossings if each.place > self.newest_prompts.get(index, -1)]
         return sorted(found, key=lambda each: each.place)
+
+    def beyond(self, content: Sequence[int], axis: int) -> list[int]:
+        """Of the slices across `axis` with some of the object (`content`) those where it must not be: without prompts
+        all, else what lies beyond where it is confined to.
+        """
+        if self.slices and self.confined_to is None:
+            return []
+        found = list(content)
+        if self.limits is not None and self.limits.axis == axis:
+            found = [index for index in found if self.limits.first <= index <= self.limits.last]
+        if not self.slices:
+            return found
+        assert self.confined_to is not None
+        return [index for index in found if not self.confined_to[0] <= index <= self.confined_to[1]]
 
     def correcting(self, interval: Interval) -> int | None:
         """The direction (+1 or -1) of the only front that a long way between two conditioning slices needs where one of
@@ -97,23 +111,23 @@ class Plan:
 
 
 def plan_round(
-    before: Slices,
-    after: Slices,
+    before: PromptsBySlice,
+    after: PromptsBySlice,
     limits: tuple[int, int],
     afresh: bool,
     ends_moved: tuple[bool, bool] = (False, False),
-    stirred: Collection[int] = (),
+    redrawn: Collection[int] = (),
 ) -> Plan:
     """Decode the slices whose prompts changed and propagate through the intervals next to them.
 
     afresh: everything is computed (first round of the object, or another axis than before). ends_moved: at the low and
-    at the high end the object may now reach further outward than before, or less far. stirred: slices on which what is
+    at the high end the object may now reach further outward than before, or less far. redrawn: slices on which what is
     drawn across another axis no longer says what it said: they count as changed.
     """
     if afresh:
         changed = set(after)
     else:
-        changed = {index for index in {*before, *after} if _at(before, index) != _at(after, index)} | set(stirred)
+        changed = {index for index in {*before, *after} if _at(before, index) != _at(after, index)} | set(redrawn)
     decode = tuple(index for index in after if index in changed)
     intervals = tuple(
         interval
@@ -139,7 +153,7 @@ def plan_round(
     )
 
 
-def limited(plan: Plan, limits: SliceLimits, axis: int, has_content: Callable[[int], bool]) -> Plan:
+def plan_within_limits(plan: Plan, limits: SliceLimits, axis: int, has_content: Callable[[int], bool]) -> Plan:
     """The plan without what the limits forbid. has_content: whether the object has voxels on a slice across `axis`.
 
     Where they cut the way from a conditioning slice, it goes on from the mask of the last slice before the cut.
@@ -163,7 +177,7 @@ def limited(plan: Plan, limits: SliceLimits, axis: int, has_content: Callable[[i
     return replace(plan, decode=decode, intervals=tuple(intervals), limits=limits, anchors=tuple(sorted(anchors)))
 
 
-def within_ends(plan: Plan, first: int, last: int, cuts: Collection[int]) -> Plan:
+def plan_within_ends(plan: Plan, first: int, last: int, cuts: Collection[int]) -> Plan:
     """The plan of a correction, whose fronts stop soon after the ends that the last round has found.
 
     first, last: slices at which the object ended. The user has seen them: between them a correction says something
@@ -206,6 +220,6 @@ def _is_touched(interval: Interval, changed: set[int]) -> bool:
     )
 
 
-def _at(slices: Slices, index: int) -> list[Prompt]:
+def _at(slices: PromptsBySlice, index: int) -> list[Prompt]:
     """The prompts themselves, as one may have been taken away and given anew under its old id."""
     return list(slices.get(index, ()))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from memseg3d.propagation.masks.labelmaps import LabelVolume
-from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.view import View
@@ -24,15 +24,15 @@ class LastRound:
         self,
         view: View,
         labels: LabelVolume,
-        kept: Mapping[int, KeptSlice],
+        stored: Mapping[int, StoredSlice],
         qualities: Mapping[int, float],
         forgotten: Collection[int] = (),
     ) -> None:
-        """labels: the object's labelmap, not to be changed. kept: of its conditioning slices, by index on the axis.
-        qualities: predicted, of the slices that hold some of it. forgotten: slices of the axis whose memory was kept
+        """labels: the object's labelmap, not to be changed. stored: of its conditioning slices, by index on the axis.
+        qualities: predicted, of the slices that hold some of it. forgotten: slices of the axis whose memory was stored
         and does not count any more.
         """
-        self.kept = kept
+        self.stored = stored
         self.forgotten = forgotten
         self.labels = labels
         self.qualities = qualities
@@ -56,11 +56,11 @@ class LastRound:
         mask = self.mask(index)
         if not mask.any():
             return None
-        kept = self.kept.get(index)
-        if kept is not None:
-            logits = kept.logits.tensor(_HOST)[0, 0].float().numpy().astype(np.float16)
-            present = bool(kept.object_score.tensor(_HOST)[0, 0] > 0)
-            result = SliceLogits(kept.region, logits, float(kept.quality.tensor(_HOST)[0]), present)
+        stored = self.stored.get(index)
+        if stored is not None:
+            logits = stored.logits.tensor(_HOST)[0, 0].float().numpy().astype(np.float16)
+            present = bool(stored.object_score.tensor(_HOST)[0, 0] > 0)
+            result = SliceLogits(stored.region, logits, float(stored.quality.tensor(_HOST)[0]), present)
             if np.array_equal(result.mask(self._view.slice_shape), mask):
                 return result
         return SliceLogits.of_mask(mask)

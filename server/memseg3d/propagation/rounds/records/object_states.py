@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import ObjectSummary, Suggestion
 from memseg3d.propagation.prompts.limits import SliceLimits
 from memseg3d.propagation.prompts.prompts import Prompt
@@ -18,7 +18,7 @@ from memseg3d.propagation.volume.window import Window
 class ObjectState:
     """prompts: the object's own, in order; window_from: ids of those that its window was derived from, none where this
     is not known. axis: its propagation axis. qualities: of the slices with foreground across
-    it. kept: what memory holds of its conditioning slices across it. cuts: where limits of rounds have cut it.
+    it. stored: what memory holds of its conditioning slices across it. cuts: where limits of rounds have cut it.
     waiting: slices with prompts that no round has decoded yet, as its limits left them out.
     """
 
@@ -28,7 +28,7 @@ class ObjectState:
     window_from: tuple[str, ...] = ()
     prompts: list[Prompt] = field(default_factory=list)
     qualities: dict[int, float] = field(default_factory=dict)
-    kept: dict[int, KeptSlice] = field(default_factory=dict)
+    stored: dict[int, StoredSlice] = field(default_factory=dict)
     cuts: frozenset[int] = frozenset()
     waiting: frozenset[int] = frozenset()
 
@@ -76,7 +76,7 @@ def after_change(
     """The state that a round's change of an object leaves. prompts: the object's own, in order; limits: the round's."""
     same_axis = before is not None and before.axis == change.axis
     qualities = dict(before.qualities) if before is not None and same_axis else {}
-    kept = dict(before.kept) if before is not None and same_axis else {}
+    stored = dict(before.stored) if before is not None and same_axis else {}
     cuts = before.cuts if before is not None and same_axis else frozenset()
     if limits is not None and limits.axis == change.axis:
         cuts |= {limits.first, limits.last}
@@ -85,14 +85,15 @@ def after_change(
             qualities.pop(index, None)
         else:
             qualities[index] = quality
-    for index, each in change.kept.items():
+    for index, each in change.stored.items():
         if each is None:
-            kept.pop(index, None)
+            stored.pop(index, None)
         else:
-            kept[index] = each
+            stored[index] = each
     summary = ObjectSummary(change.voxels, change.checksum)
     waiting = waiting_slices(before, prompts, change.axis, limits)
-    return ObjectState(change.axis, summary, change.window, change.window_from, prompts, qualities, kept, cuts, waiting)
+    own = change.window, change.window_from
+    return ObjectState(change.axis, summary, *own, prompts, qualities, stored, cuts, waiting)
 
 
 def waiting_slices(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memseg3d.propagation.masks.labelmaps import Delta
-from memseg3d.propagation.memory.stored_slices import KeptSlice
+from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.as_json import prompt_from_json, prompt_to_json
 from memseg3d.propagation.prompts.limits import SliceLimits, limits_from_json
 from memseg3d.propagation.prompts.prompts import Prompt
@@ -22,7 +22,7 @@ class ObjectChange:
     qualities: predicted quality of the slices across `axis` that were computed, None where the slice is empty now.
     voxels, checksum: of the labelmap after the round. window: the object's own window, where the network takes one.
     window_from: ids of the prompts that told it.
-    kept: what memory holds of the conditioning slices that the round decoded, None for those that are none any more.
+    stored: what memory holds of the conditioning slices that the round decoded, None for those that are none any more.
     """
 
     axis: int
@@ -32,7 +32,7 @@ class ObjectChange:
     checksum: str
     window: Window | None = None
     window_from: tuple[str, ...] = ()
-    kept: dict[int, KeptSlice | None] = field(default_factory=dict)
+    stored: dict[int, StoredSlice | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object that `from_json` reads."""
@@ -44,7 +44,7 @@ class ObjectChange:
             "checksum": self.checksum,
             "window": None if self.window is None else [self.window.low, self.window.high],
             "window_from": list(self.window_from),
-            "kept": {str(index): None if each is None else each.to_json() for index, each in self.kept.items()},
+            "kept": {str(index): None if each is None else each.to_json() for index, each in self.stored.items()},
         }
 
     @classmethod
@@ -64,8 +64,8 @@ class ObjectChange:
             # Older workers did not say: their windows stand as long as the object has prompts.
             window_from=tuple(str(name) for name in data.get("window_from", ())),
             # Older workers kept nothing: their conditioning slices are remembered from the labelmap.
-            kept={
-                int(index): None if each is None else KeptSlice.from_json(each)
+            stored={
+                int(index): None if each is None else StoredSlice.from_json(each)
                 for index, each in data.get("kept", {}).items()
             },
         )

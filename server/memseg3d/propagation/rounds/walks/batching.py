@@ -20,7 +20,7 @@ from memseg3d.network.seam import Conditioned, Features, Network
 from memseg3d.propagation.memory.region_tracker import TrackRequest
 from memseg3d.propagation.memory.tracker import TrackStep
 from memseg3d.propagation.rounds.walks.fronts import Front
-from memseg3d.propagation.sight.slice_images import Sight
+from memseg3d.propagation.sight.slice_images import SeenSlice
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.volume.errors import PropagationError
 
@@ -30,7 +30,7 @@ AHEAD = 8
 """Whole slices that a front has encoded at a time on an accelerator; a crop may be another on the next slice."""
 
 
-def joint_steps(network: Network, device: torch.device) -> JointSteps | None:
+def front_batch(network: Network, device: torch.device) -> BatchedFronts | None:
     """What steps the fronts of a round together; None where each steps on its own, as pays on a CPU.
 
     Raises PropagationError (bad_setting) for an unknown value of MEMSEG3D_BATCHING.
@@ -39,7 +39,7 @@ def joint_steps(network: Network, device: torch.device) -> JointSteps | None:
     if setting not in ("always", "never", "auto"):
         raise PropagationError("bad_setting", f"{SETTING} must be always, never or auto; it is {setting!r}.")
     wanted = device.type != "cpu" if setting == "auto" else setting == "always"
-    return JointSteps(network) if wanted else None
+    return BatchedFronts(network) if wanted else None
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class _Member:
     step: TrackStep
 
 
-class JointSteps:
-    """Tracks the next slices of all fronts that it follows in one batch (`fronts.Joint`)."""
+class BatchedFronts:
+    """Tracks the next slices of all fronts that it follows in one batch (`fronts.FrontBatch`)."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -63,12 +63,12 @@ class JointSteps:
 
     def follow(self, front: Front) -> None:
         """From now on track the front's next slice along with those of the others. Twice is as good as once."""
-        if front.tracker.tracker.joins and front not in self._fronts:
+        if front.tracker.tracker.can_be_batched and front not in self._fronts:
             self._fronts.append(front)
 
     def result(self, front: Front) -> SliceLogits:
         """The slice that the front requests; computed with those of all others that have none ready."""
-        if not front.tracker.tracker.joins:
+        if not front.tracker.tracker.can_be_batched:
             request = front.request()
             assert request is not None
             return front.tracker.track(request.index, request.region, request.direction, request.prior)
@@ -167,7 +167,7 @@ def _encode_together(wanted: Sequence[tuple[Front, TrackRequest]]) -> None:
         place = front.path.index(index)
         ahead = 1 if view.framing.crop or store.device.type == "cpu" else AHEAD
         for each in front.path[place : place + ahead]:
-            sight = Sight(view.volume, view.axis, each, request.region, view.windows)
+            sight = SeenSlice(view.volume, view.axis, each, request.region, view.windows)
             if not store.holds(view.volume, view.axis, each, request.region, view.windows):
                 sights.append(sight)
             elif each == index:

@@ -11,7 +11,7 @@ import numpy as np
 from memseg3d.propagation.memory.bank.entries import BACKWARD, FORWARD
 from memseg3d.propagation.memory.region_tracker import RegionTracker, TrackRequest
 from memseg3d.propagation.rounds.planning.plan import Interval
-from memseg3d.propagation.rules.agreement import HasSettled, never_settles
+from memseg3d.propagation.rules.correction_end import HasSettled, never_settles
 from memseg3d.propagation.rules.object_end import HasEnded, never_ends
 from memseg3d.propagation.sight.regions import Extent, Region
 from memseg3d.propagation.sight.slice_logits import SliceLogits
@@ -36,7 +36,7 @@ class FrontStep:
     """False: the slice comes again once it stands, where it changes or another front has a say in it."""
 
 
-class Joint(Protocol):
+class FrontBatch(Protocol):
     """Tracks the next slices of several fronts together, where a device computes a batch faster than its parts."""
 
     def follow(self, front: Front) -> None:
@@ -80,8 +80,10 @@ class Front:
         first, last = (interval.first, interval.last) if direction == FORWARD else (interval.last, interval.first)
         self.path = range(first, last + direction, direction)
         self.remaining = len(self.path)
-        self.joint: Joint | None = None
+        self.batch: FrontBatch | None = None
         """None: each slice is tracked on its own."""
+        self.is_correction = False
+        """True: no front comes from the far end, as the last round's slices stand for what it would find."""
 
     def request(self) -> TrackRequest | None:
         """What the next step has to track; None after the last one. Holds between two steps."""
@@ -93,8 +95,8 @@ class Front:
     def steps(self) -> Iterator[FrontStep]:
         """Track slice after slice; each step is one slice."""
         absent = 0
-        if self.joint is not None:
-            self.joint.follow(self)
+        if self.batch is not None:
+            self.batch.follow(self)
         for place, index in enumerate(self.path):
             result = self._tracked()
             found = result.mask(self.tracker.view.slice_shape)
@@ -130,8 +132,8 @@ class Front:
                 yield FrontStep(self, index, result, bounded, range(0))
 
     def _tracked(self) -> SliceLogits:
-        if self.joint is not None:
-            return self.joint.result(self)
+        if self.batch is not None:
+            return self.batch.result(self)
         request = self.request()
         assert request is not None
         return self.tracker.track(request.index, request.region, request.direction, request.prior)

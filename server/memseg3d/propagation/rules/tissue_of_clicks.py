@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from memseg3d.propagation.masks.labelmaps import LabelVolume
-from memseg3d.propagation.prompts.covered_voxels import Cover
+from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels
 from memseg3d.propagation.prompts.prompts import PointPrompt, Prompt, nearest_voxel
-from memseg3d.propagation.rules.clicked_tissue import Known, clicked_tissue
+from memseg3d.propagation.rules.connected_tissue import KnownSlice, connected_tissue
 from memseg3d.propagation.rules.one_sign import Edit
 from memseg3d.propagation.sight.view import View
 
@@ -28,11 +28,11 @@ class LastSeen:
 
 
 @dataclass(frozen=True)
-class CarriedTissue:
+class TissueOfClicks:
     """Voxels that the clicks speak of. Slices that the user prompted are asked about by nobody but their own clicks."""
 
-    added: Sequence[Cover] = ()
-    taken: Sequence[Cover] = ()
+    added: Sequence[CoveredVoxels] = ()
+    taken: Sequence[CoveredVoxels] = ()
 
     def on(self, mask: np.ndarray, axis: int, index: int) -> np.ndarray:
         """The mask (rows, columns) of the slice at `index` across `axis` with it and without it."""
@@ -47,7 +47,7 @@ class CarriedTissue:
         return {index for cover in (*self.added, *self.taken) for index in cover.slices(axis)}
 
 
-def carried_tissue(view: View, added: Sequence[Prompt], last: LastSeen, edit: Edit, alone: bool) -> CarriedTissue:
+def tissue_of_clicks(view: View, added: Sequence[Prompt], last: LastSeen, edit: Edit, alone: bool) -> TissueOfClicks:
     """What the new clicks of a round say beyond their own slices, where they all have one sign.
 
     added: the round's new prompts. last: the object as the user saw it. What tissue it is made of is read off the
@@ -55,9 +55,9 @@ def carried_tissue(view: View, added: Sequence[Prompt], last: LastSeen, edit: Ed
     takes no time.
     """
     if edit is Edit.FREE:
-        return CarriedTissue()
-    joining: list[Cover] = []
-    leaving: list[Cover] = []
+        return TissueOfClicks()
+    joining: list[CoveredVoxels] = []
+    leaving: list[CoveredVoxels] = []
     for prompt in added:
         if not isinstance(prompt, PointPrompt):
             continue
@@ -67,12 +67,12 @@ def carried_tissue(view: View, added: Sequence[Prompt], last: LastSeen, edit: Ed
         at = _known_slice(last, click[view.axis])
         if at is None:
             continue
-        cover = clicked_tissue(
-            view.volume, last.labels, view.axis, click, prompt.positive, Known(at, last.mask(at)), alone
+        cover = connected_tissue(
+            view.volume, last.labels, view.axis, click, prompt.positive, KnownSlice(at, last.mask(at)), alone
         )
         if cover is not None:
             (joining if prompt.positive else leaving).append(cover)
-    return CarriedTissue(joining, leaving)
+    return TissueOfClicks(joining, leaving)
 
 
 def _voxel(prompt: PointPrompt, shape: tuple[int, int, int]) -> tuple[int, int, int] | None:

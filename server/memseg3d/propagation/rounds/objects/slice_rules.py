@@ -1,0 +1,80 @@
+"""What may stay of a found mask on each slice of one object: what its prompts say of single voxels bends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane
+from memseg3d.propagation.rounds.planning.plan import Plan
+from memseg3d.propagation.rounds.records.last_round import LastRound
+from memseg3d.propagation.rules.box_fit import fitted_to_box
+from memseg3d.propagation.rules.negative_clicks import removed_by_clicks
+from memseg3d.propagation.rules.one_sign import edit_of, within_edit
+from memseg3d.propagation.rules.tissue_of_clicks import LastSeen, TissueOfClicks, tissue_of_clicks
+from memseg3d.propagation.sight.slice_logits import SliceLogits
+from memseg3d.propagation.sight.slice_prompts import with_drawn_voxels
+from memseg3d.propagation.sight.view import View
+
+
+class SliceRules:
+    """The rules of one object's round. Masks are boolean (rows, columns); each method gives one of its own."""
+
+    def __init__(self, view: View, plan: Plan, last: LastRound) -> None:
+        self._view = view
+        self._plan = plan
+        self._last = last
+        self._edit = edit_of(plan.added, plan.withdrew)
+        self._tissue = TissueOfClicks()
+
+    def follow_clicks(self, alone: bool) -> None:
+        """From now on masks have the tissue that the round's clicks speak of, or lack it. alone: on the clicked slices
+        alone, which takes no time; else through all slices.
+        """
+        seen = LastSeen(self._last.labels, self._last.mask, self._plan.slices, self._plan.changed)
+        self._tissue = tissue_of_clicks(self._view, self._plan.added, seen, self._edit, alone)
+
+    def decoded(self, index: int, result: SliceLogits, known_near: Callable[[int], np.ndarray | None]) -> np.ndarray:
+        """The mask of a decoded slice as its box and its new clicks ask. known_near: the object's mask on the nearest
+        other conditioning slice that shows it.
+        """
+        shape, axis, prompts = self._view.slice_shape, self._view.axis, self._plan.slices[index]
+        before = self._last.mask(index)
+        mask = within_edit(self._edit, before, fitted_to_box(result, prompts, axis, index, shape))
+        points = [prompt for prompt in prompts if isinstance(prompt, PointPrompt)]
+        if len(points) == len(prompts) and not any(point.positive for point in points):
+            clicks = [in_plane(point.position, axis) for point in points if point in self._plan.added]
+            if clicks:
+                pixels = np.asarray(self._view.volume.slice(axis, index))
+                mask &= ~removed_by_clicks(before, clicks, self._view.framing.spacing, known_near(index), pixels)
+        mask = with_drawn_voxels(self._tissue.on(mask, axis, index), prompts, axis, index)
+        confined = self._plan.confined_to
+        if confined is not None and not confined[0] <= index <= confined[1]:
+            # Only what takes away stands here; a click beside the object would leave the rest of it.
+            mask = np.zeros(shape, bool)
+        return mask
+
+    def drawn(self, index: int, mask: np.ndarray) -> np.ndarray:
+        """The mask of any slice with what its strokes, drawings of other axes and clicked tissue say of its voxels."""
+        session = self._plan.session_limits
+        if session is not None and not session[0] <= index <= session[1]:
+            return np.zeros_like(mask)
+        if index not in self._plan.slices:
+            mask = self._tissue.on(mask, self._view.axis, index)
+        for crossing in self._plan.crossings_on(index):
+            mask = crossing.on(mask, self._view.axis, index)
+        prompts = self._plan.exclusions.get(index)
+        return mask if prompts is None else with_drawn_voxels(mask, prompts, self._view.axis, index)
+
+    def allowed(self, index: int, mask: np.ndarray) -> np.ndarray:
+        """The mask that the round may leave on a slice: `drawn`, and within the round's edit and its limits."""
+        before = self._last.mask(index)
+        mask = within_edit(self._edit, before, self.drawn(index, mask))
+        return mask if self._plan.limits is None else self._plan.limits.within(before, mask, self._view.axis, index)
+
+    def concerned(self) -> set[int]:
+        """Slices that a drawing across another axis or clicked tissue says something about, whatever is found there."""
+        axis = self._view.axis
+        drawn = {index for each in self._plan.crossings for index in each.indices(axis)}
+        return drawn | (self._tissue.slices(axis) - set(self._plan.slices))
