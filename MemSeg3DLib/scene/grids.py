@@ -128,7 +128,7 @@ def read_segment(segmentation_node: Any, segment_id: str, grid: Grid, box: Exten
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
+class PlacedSlice:
     """A slice of the volume on the grid. box: array indices; owned: voxels of the slice; mask: the object on it."""
 
     box: Extent
@@ -160,7 +160,7 @@ class VolumeOnGrid:
 
     def place(
         self, axis: int, index: int, extent: Extent | None, mask: np.ndarray | None, filled: Extent | None
-    ) -> Placed | None:
+    ) -> PlacedSlice | None:
         """The slice `index` across `axis` on the grid; None where it falls outside.
 
         extent, mask: the object on it, in voxels of the volume (both None: empty). filled: box of the grid outside of
@@ -215,7 +215,7 @@ class VolumeOnGrid:
 
     def _shift(
         self, axis: int, index: int, extent: Extent | None, mask: np.ndarray | None, filled: Extent | None
-    ) -> Placed | None:
+    ) -> PlacedSlice | None:
         assert self._offset is not None
         whole = intersect(moved(slice_extent(self.shape, axis, index), *self._offset), self.grid.whole)
         parts = [filled, None if extent is None else moved(extent, *self._offset)]
@@ -230,9 +230,9 @@ class VolumeOnGrid:
             shared = intersect(target, box)
             if shared is not None:
                 full[extent_slices(within(shared, box))] = mask[extent_slices(within(shared, target))]
-        return Placed(box, np.ones(full.shape, dtype=bool), full)
+        return PlacedSlice(box, np.ones(full.shape, dtype=bool), full)
 
-    def _pull(self, box: Extent, axis: int, index: int, extent: Extent | None, mask: np.ndarray | None) -> Placed:
+    def _pull(self, box: Extent, axis: int, index: int, extent: Extent | None, mask: np.ndarray | None) -> PlacedSlice:
         owned = np.zeros(extent_shape(box), dtype=bool)
         inside = np.zeros(extent_shape(box), dtype=bool)
         (k0, k1), (j0, j1), (i0, i1) = box
@@ -250,7 +250,7 @@ class VolumeOnGrid:
             at = source[hit] - low
             values[hit] = mask[at[:, 0], at[:, 1], at[:, 2]]
             inside[k - k0] = values.reshape(j1 - j0, i1 - i0)
-        return Placed(box, owned, inside)
+        return PlacedSlice(box, owned, inside)
 
     def _box_of(self, extent: Extent) -> Extent | None:
         """Box of the grid that holds every grid voxel whose centre may lie in these voxels of the volume."""

@@ -72,14 +72,16 @@ class DicomWebServer:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredInstances:
     """What the PACS took: SOP instance UIDs, and a sentence for each warning that it gave."""
 
     instances: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def store(server: DicomWebServer, files: Sequence[Path], on_sent: Callable[[int, int], None] | None = None) -> Stored:
+def store(
+    server: DicomWebServer, files: Sequence[Path], on_sent: Callable[[int, int], None] | None = None
+) -> StoredInstances:
     """Send DICOM files in one request.
 
     on_sent(sent, total) is called with bytes while they go; what it raises ends the upload. Raises DicomWebError where
@@ -102,7 +104,7 @@ def store(server: DicomWebServer, files: Sequence[Path], on_sent: Callable[[int,
     failures = _failures(report or {})
     if failures or answer.status_code == 409:
         raise _not_stored(server, instances, failures)
-    return Stored(tuple(instances), (*_warnings(report or {}), *_unconfirmed(server, instances, report or {})))
+    return StoredInstances(tuple(instances), (*_warnings(report or {}), *_unconfirmed(server, instances, report or {})))
 
 
 def check(server: DicomWebServer) -> None:
