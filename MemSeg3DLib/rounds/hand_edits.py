@@ -12,7 +12,8 @@ from MemSeg3DLib.base.packing import Extent, extent_shape, extent_slices, inters
 from MemSeg3DLib.prompts.prompts import MaskPrompt
 from MemSeg3DLib.rounds.history.contents import difference
 from MemSeg3DLib.rounds.history.history import RoundHistory
-from MemSeg3DLib.scene.grids import Grid, VolumeOnGrid, filled_box, read_segment, segmentation_grid
+from MemSeg3DLib.scene.grids import Grid, filled_box, read_segment, segmentation_grid
+from MemSeg3DLib.scene.volume_on_grid import VolumeOnGrid
 from MemSeg3DLib.segments.changes import on_array
 
 EDITED, APPROVED, GIVEN = "edit-", "keep-", "mask-"

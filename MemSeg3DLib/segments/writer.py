@@ -10,7 +10,8 @@ import numpy as np
 from MemSeg3DLib.base.errors import SceneError
 from MemSeg3DLib.base.packing import Extent, bounding_extent, extent_slices, out_of, union
 from MemSeg3DLib.prompts.slice_limits import Locked
-from MemSeg3DLib.scene.grids import VolumeOnGrid, content_stamp, filled_box, read_segment, segmentation_grid
+from MemSeg3DLib.scene.grids import content_stamp, filled_box, read_segment, segmentation_grid
+from MemSeg3DLib.scene.volume_on_grid import VolumeOnGrid
 from MemSeg3DLib.segments.changes import SegmentChange, make_change
 from MemSeg3DLib.segments.own_writes import TargetSegment, WrittenVoxels
 from MemSeg3DLib.segments.private_editor import PrivateEditor, SurfacePause, prepare_for_writing

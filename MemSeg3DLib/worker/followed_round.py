@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from MemSeg3DLib.base.errors import WorkerError
 from MemSeg3DLib.worker.connection.client import WorkerClient
-from MemSeg3DLib.worker.connection.source import Fate, WorkerSource
+from MemSeg3DLib.worker.connection.source import Fate
 from MemSeg3DLib.worker.jobs import (
-    Event,
     PastRound,
     Progress,
     RoundClosed,
@@ -22,6 +20,7 @@ from MemSeg3DLib.worker.jobs import (
 )
 from MemSeg3DLib.worker.session_options import check_features, needed_features
 from MemSeg3DLib.worker.sessions import carried_prompts, objects_of, open_session, session_of, standing_prompts
+from MemSeg3DLib.worker.thread_connection import ThreadConnection
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to reach a worker that does not answer."""
@@ -39,49 +38,10 @@ class Cancelled(Exception):
     """The user cancelled while the worker's thread was busy."""
 
 
-class WorkerConnection:
-    """The worker's thread's one connection, and where events go. Used on that thread alone."""
-
-    def __init__(self, worker: WorkerSource, events: queue.SimpleQueue[Event]) -> None:
-        self.worker = worker
-        self.events = events
-        self._client: WorkerClient | None = None
-
-    def connected(self) -> WorkerClient:
-        """The client; a new one where there is none, the last connection broke, or the user has chosen another worker.
-
-        Raises WorkerError.
-        """
-        if self._client is not None and not self.worker.is_current(self._client):
-            self.disconnect()
-        if self._client is None:
-            client = self.worker.connect()
-            client.negotiate()
-            self._client = client
-        return self._client
-
-    @property
-    def client(self) -> WorkerClient | None:
-        """The client that is connected now, if there is one; other threads may look at it and clone it."""
-        return self._client
-
-    @property
-    def client_of_choice(self) -> WorkerClient | None:
-        """The same, where the user has not chosen another worker since."""
-        client = self._client
-        return client if client is not None and self.worker.is_current(client) else None
-
-    def disconnect(self) -> None:
-        """Let go of the client."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-
 class FollowedRound:
     """One round from its upload to its last line."""
 
-    def __init__(self, connection: WorkerConnection, job: RoundJob) -> None:
+    def __init__(self, connection: ThreadConnection, job: RoundJob) -> None:
         self._connection = connection
         self._job = job
         self._removed = list(job.removed)

@@ -9,10 +9,11 @@ import threading
 
 from MemSeg3DLib.base.errors import WorkerError
 from MemSeg3DLib.worker.connection.source import WorkerSource
-from MemSeg3DLib.worker.followed_round import UNREACHABLE, Cancelled, FollowedRound, WorkerConnection
+from MemSeg3DLib.worker.followed_round import UNREACHABLE, Cancelled, FollowedRound
 from MemSeg3DLib.worker.hints import Hint, Hints
 from MemSeg3DLib.worker.jobs import AlignJob, Event, RoundCancelled, RoundFailed, RoundJob
 from MemSeg3DLib.worker.sessions import align
+from MemSeg3DLib.worker.thread_connection import ThreadConnection
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class WorkerThread:
     def __init__(self, worker: WorkerSource) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._worker = worker
-        self._connection = WorkerConnection(worker, self.events)
+        self._connection = ThreadConnection(worker, self.events)
         self._hints = Hints(lambda: self._connection.client_of_choice)
         self._jobs: queue.SimpleQueue[RoundJob | AlignJob | None] = queue.SimpleQueue()
         self._aligning: list[AlignJob] = []

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         make_bundle(options)
     except SetupError as error:
-        print(f"worker_bundle: {error}", file=sys.stderr)
+        print(f"bundle_command: {error}", file=sys.stderr)
         return 2
     print(f"{options.out} is whole: copy it, and choose it in the section Worker (offline bundle).")
     return 0
