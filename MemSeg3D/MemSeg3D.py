@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import slicer
@@ -16,10 +14,9 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-_FOLDER = Path(__file__).resolve().parent
-# In a checkout the library lies beside this folder; an installed extension has it beside this file.
-if not (_FOLDER / "MemSeg3DLib").is_dir() and str(_FOLDER.parent) not in sys.path:
-    sys.path.append(str(_FOLDER.parent))
+from MemSeg3DLoader.library import load_library
+
+load_library()
 
 from MemSeg3DFirstSteps.self_test import MemSeg3DTest  # noqa: E402
 from MemSeg3DPanel.panel import Panel  # noqa: E402

@@ -1,12 +1,15 @@
 """The hidden module that registers the effect MemSeg3D with Slicer's Segment Editor, and the sample volume."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
+
+from MemSeg3DLoader.library import load_library
+
+load_library()
 
 HERE = Path(__file__).resolve().parent
 
@@ -28,7 +31,6 @@ class SegmentEditorMemSeg3D(ScriptedLoadableModule):
 
     def registerEditorEffect(self) -> None:
         """Make the effect known to every Segment Editor, those of other modules included."""
-        make_library_importable()
         import qSlicerSegmentationsEditorEffectsPythonQt as effects
 
         instance = effects.qSlicerSegmentEditorScriptedEffect(None)
@@ -37,15 +39,6 @@ class SegmentEditorMemSeg3D(ScriptedLoadableModule):
 
     def registerSampleData(self) -> None:
         """Offer the made-up CT in the Sample Data module."""
-        make_library_importable()
         from MemSeg3DFirstSteps.sample_data import register
 
         register()
-
-
-def make_library_importable() -> None:
-    """Installed, MemSeg3DLib lies beside this file; in a checkout it lies one folder higher."""
-    folder = HERE if (HERE / "MemSeg3DLib").is_dir() else HERE.parent
-    for path in (str(HERE), str(folder)):
-        if path not in sys.path:
-            sys.path.append(path)

@@ -139,7 +139,7 @@ SLICER_BUNDLES = {
     "MemSeg3D": {"qt", "ctk", "vtk", "slicer", "numpy", "SegmentEditorEffects"},
     "MemSeg3DLib": {"numpy", "vtk", "slicer", "SimpleITK", "requests", "highdicom", "pydicom"},
 }
-OURS = {"MemSeg3DLib", "MemSeg3DPanel", "MemSeg3DEffectParts", "MemSeg3DFirstSteps"}
+OURS = {"MemSeg3DLib", "MemSeg3DPanel", "MemSeg3DEffectParts", "MemSeg3DFirstSteps", "MemSeg3DLoader"}
 
 
 def imports_at_file_scope(file: Path) -> Iterator[str]:
@@ -208,36 +208,77 @@ def an_installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_installation_holds_all_that_runs(an_installation: Path) -> None:
-    parts = {"MemSeg3D": "", "MemSeg3DLib": "MemSeg3DLib/", "server/memseg3d": "server/memseg3d/"}
+    parts = {"MemSeg3D": "", "MemSeg3DLib": "MemSeg3DLib/", "server/memseg3d": "MemSeg3DWorker/memseg3d/"}
     for folder, place in parts.items():
         missing = {path for path in in_tree(folder, ".py") if not (an_installation / place / path).is_file()}
         assert missing == set(), f"of {folder}"
-    models = {path.name for path in (ROOT / "Resources" / "Models").glob("*") if path.is_file()}
-    assert models <= {path.name for path in (an_installation / "Resources" / "Models").iterdir()}
+    for data in ("Resources/Models", "Resources/Worker"):
+        files = {path.name for path in (ROOT / data).glob("*") if path.is_file()}
+        assert files, data
+        assert files <= {path.name for path in (an_installation / "MemSeg3DWorker" / data).iterdir()}
     assert not list(an_installation.rglob("__pycache__"))
 
 
 def test_the_build_tree_holds_the_worker_too(an_installation: Path) -> None:
     build = an_installation.parents[3] / "build" / "lib" / "Slicer-5.12" / "qt-scripted-modules"
-    assert (build / "server" / "memseg3d" / "__init__.py").is_file()
-    assert (build / "Resources" / "Models" / "memseg3d-nano.safetensors").is_file()
+    worker = build / "MemSeg3DWorker"
+    assert (worker / "memseg3d" / "__init__.py").is_file()
+    assert (worker / "Resources" / "Models" / "memseg3d-nano.safetensors").is_file()
+    assert (worker / "Resources" / "Worker" / "environment.json").is_file()
 
 
-def test_an_installed_library_finds_worker_and_model(an_installation: Path) -> None:
-    """Run with the installed files alone: the checkout is not on its path."""
-    code = (
-        "from MemSeg3DLib.worker.installation.packaged import Packaged; one = Packaged(); "
-        "print(one.worker_version()); print(one.table()['uv']); print(sorted(p.name for p in one.models.iterdir()))"
-    )
+def test_an_installation_puts_nothing_generic_where_slicer_imports_from(an_installation: Path) -> None:
+    """Every folder there is a package for all extensions; `Resources` is every module's own, for icons and forms."""
+    names = {path.name.partition(".")[0] for path in an_installation.iterdir()}
+    assert {name for name in names if not name.startswith(("MemSeg3D", "SegmentEditorMemSeg3D"))} == {"Resources"}
+    assert {path.name for path in (an_installation / "Resources").iterdir()} == {"Icons", "UI"}
+
+
+def run_installed(an_installation: Path, folder: str, code: str) -> str:
+    """What a program prints that has one folder of the installed files on its path, and not the checkout."""
+    place = str(an_installation / folder)
     run = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(an_installation)!r}); {code}"],
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {place!r}); {code}"],
         cwd=an_installation,
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert "memseg3d-nano.safetensors" in run.stdout
+    return run.stdout
+
+
+def test_an_installed_library_finds_worker_and_model(an_installation: Path) -> None:
+    told = run_installed(
+        an_installation,
+        "",
+        "from MemSeg3DLib.worker.installation.packaged import Packaged; one = Packaged(); "
+        "print(one.source); print(one.worker_version()); print(one.table()['uv']); print(one.lock.is_file()); "
+        "print(sorted(p.name for p in one.models.iterdir()))",
+    ).splitlines()
+    assert Path(told[0]) == an_installation / "MemSeg3DWorker"
+    assert told[3] == "True"
+    assert "memseg3d-nano.safetensors" in told[4]
+
+
+def test_an_installed_module_loads_the_library_beside_it(an_installation: Path) -> None:
+    code = (
+        "from MemSeg3DLoader.library import load_library; load_library(); "
+        "import MemSeg3DLib; print(MemSeg3DLib.__file__)"
+    )
+    told = run_installed(an_installation, "", code)
+    assert Path(told.strip()) == an_installation / "MemSeg3DLib" / "__init__.py"
+
+
+def test_an_installed_worker_finds_the_embedded_model(an_installation: Path) -> None:
+    """With nothing given: neither --models nor an environment variable names the folder."""
+    code = (
+        "import os; os.environ.pop('MEMSEG3D_MODELS', None); import memseg3d.network.models as models; "
+        "print(models.__file__); print(models.find_model())"
+    )
+    module, model = run_installed(an_installation, "MemSeg3DWorker", code).splitlines()
+    assert Path(module).is_relative_to(an_installation)
+    assert Path(model) == an_installation / "MemSeg3DWorker" / "Resources" / "Models" / "memseg3d-nano.safetensors"
 
 
 def test_the_modules_and_their_test_are_declared(an_installation: Path) -> None:

@@ -18,7 +18,7 @@ from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
 from slicer.i18n import tr as _
 
 from MemSeg3DEffectParts.options_frame import OptionsFrame
-from MemSeg3DEffectParts.pointer import Desk, Pointer, Target
+from MemSeg3DEffectParts.pointer import Pointer, PointerCallbacks, Target
 from MemSeg3DLib.base.errors import MemSeg3DError
 from MemSeg3DLib.prompts.prompts import Prompt
 from MemSeg3DLib.rounds.messages import Level
@@ -46,7 +46,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._observed: tuple[Any, int] | None = None
         self._last_segment: str | None = None
         self._obstacle: Obstacle | None = None
-        desk = Desk(
+        callbacks = PointerCallbacks(
             tool=self._tool,
             is_negative=self._is_negative,
             limits=lambda segment_id: self._bench().limits(segment_id),
@@ -55,7 +55,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             say=self._say,
             obstacle=self._show_obstacle,
         )
-        self._pointer = Pointer(scriptedEffect, desk)
+        self._pointer = Pointer(scriptedEffect, callbacks)
 
     def clone(self) -> Any:
         """A new effect for one more Segment Editor."""

@@ -38,7 +38,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Desk:
+class PointerCallbacks:
     """What the pointer asks of its effect.
 
     tool, is_negative: as the user has chosen them. limits: of a segment. add: hands a prompt over. hint: tells one
@@ -61,11 +61,11 @@ class Pointer:
     Usage: every event goes through `handle`, every change of a view through `view_changed`; `drop` ends a drawing.
     """
 
-    def __init__(self, effect: Any, desk: Desk) -> None:
+    def __init__(self, effect: Any, callbacks: PointerCallbacks) -> None:
         self._effect = effect
-        self._desk = desk
+        self._callbacks = callbacks
         self._sketches = Sketches(effect)
-        self._gesture: Gesture = gesture_for(desk.tool())
+        self._gesture: Gesture = gesture_for(callbacks.tool())
         self._target: Target | None = None
         self._view: Any = None
         self._positive = True
@@ -92,7 +92,7 @@ class Pointer:
                 return self._back()
         except MemSeg3DError as error:
             self.drop()
-            self._desk.say("warning", str(error))
+            self._callbacks.say("warning", str(error))
             return True
         return False
 
@@ -104,7 +104,7 @@ class Pointer:
         is_drawn_upon = self._gesture.is_held and slice_node.GetID() == self._view.mrmlSliceNode().GetID()
         if is_drawn_upon and distance_to_slice(slice_node, places[-1].world) > 1e-3:
             self.drop()
-            self._desk.say("warning", _("The slice changed while you were drawing: draw it again on one slice."))
+            self._callbacks.say("warning", _("The slice changed while you were drawing: draw it again on one slice."))
         else:
             self._sketches.redraw(self._gesture)
 
@@ -123,7 +123,7 @@ class Pointer:
         tool = self._gesture.tool
         if tool in ("point", "extreme") and not inside(target.volume, world_to_ijk(target.volume, place.world)):
             raise PromptError(_("The point lies outside the source volume: click inside the image."))
-        is_negative = tool not in UNSIGNED and self._desk.is_negative()
+        is_negative = tool not in UNSIGNED and self._callbacks.is_negative()
         self._positive = is_negative if interactor.GetAltKey() else not is_negative
         self._view = view
         self._gesture.press(place)
@@ -160,7 +160,9 @@ class Pointer:
             self._pressed_in_3d = None if is_over_handle(slicer.mrmlScene) else (x, y)
         elif event == COMMAND.LeftButtonReleaseEvent and self._pressed_in_3d is not None:
             if math.dist(self._pressed_in_3d, (x, y)) < SMALLEST_DRAG:
-                self._desk.say("warning", _("Prompts are drawn on slices: click in a slice view, not in the 3D view."))
+                self._callbacks.say(
+                    "warning", _("Prompts are drawn on slices: click in a slice view, not in the 3D view.")
+                )
             self._pressed_in_3d = None
         return False
 
@@ -169,13 +171,13 @@ class Pointer:
         node = self._effect.parameterSetNode()
         target = Target(node.GetSourceVolumeNode(), node.GetSegmentationNode(), node.GetSelectedSegmentID() or "")
         trouble = obstacle(target.volume, target.segmentation, target.segment_id)
-        self._desk.obstacle(trouble)
+        self._callbacks.obstacle(trouble)
         if trouble is not None:
             raise PromptError(trouble.text)
         answer = int(self._effect.confirmCurrentSegmentVisible())
         if answer == NOT_CONFIRMED:
             raise PromptError(_("The segment is hidden: show it with the eye beside its name, and draw again."))
-        tool = self._desk.tool()
+        tool = self._callbacks.tool()
         if target != self._target or tool != self._gesture.tool:
             self.drop()
             self._target = target
@@ -202,7 +204,7 @@ class Pointer:
         return Place((float(x), float(y)), to_world(slice_node, (x, y), page), across)
 
     def _hand_over(self, drawing: Drawing, target: Target) -> None:
-        self._desk.add(target, self._prompt(drawing, target))
+        self._callbacks.add(target, self._prompt(drawing, target))
 
     def _hint(self, target: Target) -> None:
         """Tell what a release here would give; what means nothing yet is not told."""
@@ -210,12 +212,12 @@ class Pointer:
         if drawing is None:
             return
         with contextlib.suppress(MemSeg3DError):
-            self._desk.hint(self._prompt(drawing, target))
+            self._callbacks.hint(self._prompt(drawing, target))
 
     def _prompt(self, drawing: Drawing, target: Target) -> Prompt:
         slice_node = self._view.mrmlSliceNode()
         corners = rectangle(slice_node, drawing.places[0].xy, drawing.places[-1].xy)
-        limits = self._desk.limits(target.segment_id)
+        limits = self._callbacks.limits(target.segment_id)
         return prompt_of(drawing, corners, target.volume, target.segment_id, self._positive, limits)
 
     def _sketch(self, target: Target) -> None:

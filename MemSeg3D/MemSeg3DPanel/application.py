@@ -11,7 +11,7 @@ from MemSeg3DLib.base.errors import MemSeg3DError
 from MemSeg3DLib.base.signals import Signal
 from MemSeg3DLib.rounds.workbench import Message, Workbench
 from MemSeg3DLib.worker.choice import WorkerChoice
-from MemSeg3DLib.worker.chosen import ChosenWorker
+from MemSeg3DLib.worker.chosen_worker import ChosenWorker
 from MemSeg3DLib.worker.session_options import SessionChoice
 from MemSeg3DPanel.settings_store import SlicerSettings
 

@@ -16,8 +16,8 @@ from MemSeg3DLib.prompts.as_json import drawn_from_json, drawn_to_json
 from MemSeg3DLib.prompts.pending_masks import masks_text, store_masks
 from MemSeg3DLib.prompts.store import PromptStore
 from MemSeg3DLib.rounds.history.as_json import rounds_to_json
-from MemSeg3DLib.rounds.history.in_scene import ROLE
 from MemSeg3DLib.rounds.history.record import RoundRecord
+from MemSeg3DLib.rounds.history.scene_text import ROLE
 from MemSeg3DLib.scene.grids import content_stamp
 from MemSeg3DLib.scene.nodes import volume_spacing
 

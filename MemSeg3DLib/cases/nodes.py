@@ -12,7 +12,7 @@ from MemSeg3DLib.cases.listing import Case
 from MemSeg3DLib.cases.template import CaseTemplate, apply_template
 from MemSeg3DLib.prompts.markups import SEGMENTATION_ROLE
 from MemSeg3DLib.prompts.pending_masks import ROLE as MASKS_ROLE
-from MemSeg3DLib.rounds.history.in_scene import ROLE
+from MemSeg3DLib.rounds.history.scene_text import ROLE
 from MemSeg3DLib.scene.nodes import add_segmentation, load_volume
 
 

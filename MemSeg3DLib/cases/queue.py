@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from MemSeg3DLib.cases.files import CaseFiles, CaseSave, QueueState, check_folde
 from MemSeg3DLib.cases.listing import Case
 from MemSeg3DLib.cases.nodes import OpenedCase, load_case, remove_with_parts
 from MemSeg3DLib.cases.template import CaseTemplate
+from MemSeg3DLib.cases.write_order import WriteOrder
 from MemSeg3DLib.export.exports import ExportFormat, ExportJob, ExportRequest, prepare_export
 
 
@@ -77,7 +77,7 @@ class CaseQueue:
         self._current: str | None = None
         self._opened: OpenedCase | None = None
         self._saved_stamp: tuple[object, ...] | None = None
-        self._order = _WriteOrder()
+        self._order = WriteOrder()
 
     @property
     def entries(self) -> list[CaseEntry]:
@@ -275,26 +275,3 @@ class CaseQueue:
     def _present(self, node: Any) -> Any:
         """The node, or None where the user has deleted it."""
         return node if node is not None and self._scene.IsNodePresent(node) > 0 else None
-
-
-class _WriteOrder:
-    """Saves of one queue in the order in which they were prepared: one that comes late never overwrites a newer one."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._prepared = 0
-        self._written: dict[str, int] = {}
-
-    def next(self) -> int:
-        """The place of a save that is being prepared."""
-        self._prepared += 1
-        return self._prepared
-
-    def write(self, place: int, save: CaseSave) -> str | None:
-        """Write, unless a newer save of the same case has been written; any thread. Returns what `write` remarks."""
-        with self._lock:
-            if place < self._written.get(save.files.name, 0):
-                return None
-            remark = save.write()
-            self._written[save.files.name] = place
-            return remark

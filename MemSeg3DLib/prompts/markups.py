@@ -48,7 +48,7 @@ SAME_PLACE_MM = 1e-3
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredPrompt:
     """A prompt in the scene. point: index of its control point, where it shares its node with others."""
 
     prompt: Drawn
@@ -98,7 +98,7 @@ def is_positive(prompt: Drawn) -> bool:
     return bool(getattr(prompt, "positive", True))
 
 
-def read_node(node: Any, new_id: Any) -> list[Stored]:
+def read_node(node: Any, new_id: Any) -> list[StoredPrompt]:
     """The prompts of a node as they lie now. A point that the user added there gets an id from `new_id()`."""
     kind = node.GetAttribute(KIND)
     if kind == "point":
@@ -106,17 +106,17 @@ def read_node(node: Any, new_id: Any) -> list[Stored]:
     drawn = drawn_from_json(json.loads(node.GetAttribute(VALUES)))
     count = node.GetNumberOfControlPoints()
     if kind in _BOXES:
-        return [Stored(_read_box(node, drawn), node)]
+        return [StoredPrompt(_read_box(node, drawn), node)]
     if count == 0:
         return []
     now = [_point(node, n) for n in range(count)]
     if not _same(now, points_of(drawn)):
         assert isinstance(drawn, ScribblePrompt | LassoPrompt | ExtremePointsPrompt)
         drawn = replace(drawn, points=tuple(now))
-    return [Stored(drawn, node)]
+    return [StoredPrompt(drawn, node)]
 
 
-def rename(stored: Stored, new_id: str) -> None:
+def rename(stored: StoredPrompt, new_id: str) -> None:
     """Give a prompt another id, as it lies now."""
     prompt = replace(stored.prompt, id=new_id)
     if stored.point is not None:
@@ -129,7 +129,7 @@ def _describe(node: Any, index: int, prompt_id: str, axis: int) -> None:
     node.SetNthControlPointDescription(index, f"{prompt_id} {axis}")
 
 
-def _read_points(node: Any, new_id: Any) -> list[Stored]:
+def _read_points(node: Any, new_id: Any) -> list[StoredPrompt]:
     found = []
     axis = 0
     for index in range(node.GetNumberOfControlPoints()):
@@ -143,7 +143,9 @@ def _read_points(node: Any, new_id: Any) -> list[Stored]:
             _describe(node, index, prompt_id, axis)
         x, y, z = node.GetNthControlPointPositionWorld(index)
         sign = node.GetAttribute(POSITIVE) == "1"
-        found.append(Stored(PointPrompt(node.GetAttribute(SEGMENT), (x, y, z), sign, axis, prompt_id), node, index))
+        found.append(
+            StoredPrompt(PointPrompt(node.GetAttribute(SEGMENT), (x, y, z), sign, axis, prompt_id), node, index)
+        )
     return found
 
 

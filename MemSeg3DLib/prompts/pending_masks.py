@@ -13,13 +13,13 @@ from MemSeg3DLib.prompts.prompts import MaskPrompt
 log = logging.getLogger(__name__)
 
 ROLE = "MemSeg3D.Masks"
-"""Role of the reference from a segmentation node to the text node with its waiting masks."""
+"""Role of the reference from a segmentation node to the text node with its pending masks."""
 
 _LARGEST = 2**31
 
 
-class WaitingMasks:
-    """The waiting masks of every segmentation. Main thread only; the scene holds the only copy, read once a change."""
+class PendingMasks:
+    """The pending masks of every segmentation. Main thread only; the scene holds the only copy, read once a change."""
 
     def __init__(self) -> None:
         self._read: dict[str, tuple[Any, int, list[MaskPrompt]]] = {}
@@ -69,7 +69,7 @@ def masks_from_text(text: str) -> list[MaskPrompt]:
         stored = json.loads(text)["masks"] if text else []
         return [one for words in stored if (one := _mask(words)) is not None]
     except (ValueError, KeyError, TypeError):
-        log.warning("the waiting masks of a segmentation cannot be read and are ignored")
+        log.warning("the pending masks of a segmentation cannot be read and are ignored")
         return []
 
 
@@ -81,18 +81,18 @@ def _mask(words: dict[str, Any]) -> MaskPrompt | None:
         mask = unpack_bits(words["bits"], (rows, columns))
         return MaskPrompt(str(words["segment"]), mask, int(words["index"]), int(words["axis"]), str(words["id"]))
     except (ValueError, KeyError, TypeError):
-        log.warning("a waiting mask of a segmentation cannot be read and is ignored")
+        log.warning("a pending mask of a segmentation cannot be read and is ignored")
         return None
 
 
 def masks_text(segmentation_node: Any) -> str:
-    """The waiting masks of a segmentation as the scene keeps them; empty where it has none."""
+    """The pending masks of a segmentation as the scene keeps them; empty where it has none."""
     text_node = segmentation_node.GetNodeReference(ROLE)
     return "" if text_node is None else str(text_node.GetText() or "")
 
 
 def store_masks(segmentation_node: Any, text: str) -> None:
-    """Keep the waiting masks of a segmentation in the scene; an empty text lets go of all."""
+    """Keep the pending masks of a segmentation in the scene; an empty text lets go of all."""
     text_node = segmentation_node.GetNodeReference(ROLE)
     if not text:
         if text_node is not None:

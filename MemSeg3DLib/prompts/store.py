@@ -16,7 +16,7 @@ from MemSeg3DLib.prompts.markups import (
     SEGMENT,
     SEGMENTATION_ROLE,
     VOLUME_ROLE,
-    Stored,
+    StoredPrompt,
     add_point,
     is_positive,
     is_prompt_node,
@@ -31,7 +31,7 @@ SETTLED_SECONDS = 0.4
 
 
 @dataclass
-class News:
+class PromptChanges:
     """What somebody did to the markups since the last look: ids of prompts that came to rest, or that were deleted."""
 
     moved: list[str] = field(default_factory=list)
@@ -90,9 +90,9 @@ class PromptStore:
         self._learn({prompt_id, fresh})
         return fresh
 
-    def all(self) -> list[Stored]:
+    def all(self) -> list[StoredPrompt]:
         """Every prompt of the scene, in the order of their nodes."""
-        found: list[Stored] = []
+        found: list[StoredPrompt] = []
         seen: set[str] = set()
         for node in self._nodes():
             # Read anew each time: a markups node's own time stamp does not tell of its points.
@@ -105,7 +105,7 @@ class PromptStore:
                 found.append(one)
         return found
 
-    def of(self, segmentation_node: Any, volume_node: Any = None) -> list[Stored]:
+    def of(self, segmentation_node: Any, volume_node: Any = None) -> list[StoredPrompt]:
         """The prompts of a segmentation, and of one volume where given; those of deleted segments are left out."""
         segmentation = segmentation_node.GetSegmentation()
         return [
@@ -120,12 +120,12 @@ class PromptStore:
         """False while somebody drags the prompt."""
         return prompt_id not in self._moving
 
-    def poll(self) -> News:
+    def poll(self) -> PromptChanges:
         """Look what somebody did to the markups; names, colours and visibility follow the segments. Call it often."""
         self._drop_orphans()
         for node in self._nodes():
             self._dress(node, node.GetNodeReference(SEGMENTATION_ROLE))
-        news, now = News(), self._clock()
+        news, now = PromptChanges(), self._clock()
         current = {one.prompt.id: one for one in self.all()}
         owners: set[str] = set()
         for prompt_id in [one for one in self._known if one not in current]:
@@ -157,7 +157,7 @@ class PromptStore:
                 node.RemoveObserver(tag)
         self._observed.clear()
 
-    def _rests(self, one: Stored, now: float) -> bool:
+    def _rests(self, one: StoredPrompt, now: float) -> bool:
         return one.node.GetID() not in self._held and now - self._moving[one.prompt.id] >= SETTLED_SECONDS
 
     def _learn(self, prompt_ids: set[str]) -> None:
@@ -238,7 +238,7 @@ class PromptStore:
                 self._moving[one.prompt.id] = -SETTLED_SECONDS
 
 
-def _owner(one: Stored) -> str:
+def _owner(one: StoredPrompt) -> str:
     return str(one.node.GetNodeReferenceID(SEGMENTATION_ROLE))
 
 

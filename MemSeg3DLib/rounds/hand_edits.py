@@ -12,13 +12,14 @@ from MemSeg3DLib.base.packing import Extent, extent_shape, extent_slices, inters
 from MemSeg3DLib.prompts.prompts import MaskPrompt
 from MemSeg3DLib.rounds.history.contents import difference
 from MemSeg3DLib.rounds.history.history import RoundHistory
-from MemSeg3DLib.scene.grids import Grid, VolumeOnGrid, filled_box, read_segment, segmentation_grid
+from MemSeg3DLib.scene.grids import Grid, filled_box, read_segment, segmentation_grid
+from MemSeg3DLib.scene.volume_on_grid import VolumeOnGrid
 from MemSeg3DLib.segments.changes import on_array
 
 EDITED, APPROVED, GIVEN = "edit-", "keep-", "mask-"
 """How ids of mask prompts begin: slices edited by hand, approved ones, and masks that the user gave as prompts."""
 
-Standing = Mapping[str, dict[str, Any]]
+WirePrompts = Mapping[str, dict[str, Any]]
 """Prompts that a worker's session holds, as they travelled, by id."""
 
 
@@ -45,7 +46,7 @@ class HandEdits:
         where = self._on_volume(added | removed, on_array(change.extent, self._grid))
         return self._masks(segment_id, axis, _touched(where, axis), EDITED)
 
-    def approved(self, segment_id: str, slices: Iterable[tuple[int, int]], standing: Standing) -> list[MaskPrompt]:
+    def approved(self, segment_id: str, slices: Iterable[tuple[int, int]], standing: WirePrompts) -> list[MaskPrompt]:
         """The approved slices of a segment that the session does not hold as they are now."""
         held = {
             (one["axis"], one["extent"][one["axis"]][0]): one

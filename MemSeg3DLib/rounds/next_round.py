@@ -16,7 +16,7 @@ from MemSeg3DLib.worker.sessions import standing_prompts
 
 
 @dataclass
-class Asked:
+class NextRound:
     """Prompts to send and ids, as they travelled, of those that no longer count.
 
     segments: whose slices may change. later: prompts for the round after this one, since a round propagates a segment
@@ -32,7 +32,7 @@ class Asked:
         return bool(self.prompts or self.removed)
 
 
-class Standing:
+class StandingPrompts:
     """The prompts that stand by the applied rounds on the volume of the last one, and which drawn prompt each was.
 
     With other options the worker has another session; the prompts of the earlier one are taken along when they are
@@ -102,24 +102,24 @@ def drawn_ids(records: Iterable[RoundRecord]) -> set[str]:
     return {str(one["id"]) for record in records for one in record.drawn}
 
 
-def ask(
+def compose_round(
     pending: Iterable[Prompt],
     in_scene: Collection[str],
     dropped: Collection[str],
-    standing: Standing,
+    standing: StandingPrompts,
     edits: HandEdits,
     locks: SliceLocks,
     present: Collection[str],
     options: Mapping[str, Any],
     also: str | None = None,
-) -> Asked:
+) -> NextRound:
     """Put the next round together.
 
     pending: prompts that no round holds. in_scene: ids of every drawn prompt that is still there; a prompt of the
     session that is not among them is removed, as are the masks in `dropped`. present: ids of the segments that exist.
     also: a segment whose edits count although it has no new prompt.
     """
-    asked = Asked()
+    asked = NextRound()
     outlined: dict[str, int] = {}
     for one in pending:
         if one.segment_id not in present:
@@ -148,7 +148,9 @@ def ask(
     return asked
 
 
-def _add_masks(asked: Asked, segment: str, axis: int, standing: Standing, edits: HandEdits, locks: SliceLocks) -> None:
+def _add_masks(
+    asked: NextRound, segment: str, axis: int, standing: StandingPrompts, edits: HandEdits, locks: SliceLocks
+) -> None:
     """Edited and approved slices of one segment; a newer mask of a slice takes the older one's place.
 
     Masks across another axis than the segment is propagated along would turn the propagation: they are not sent.

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from MemSeg3DLib.prompts.as_json import kind_of, points_of
-from MemSeg3DLib.prompts.markups import VOLUME_ROLE, Stored, is_positive
+from MemSeg3DLib.prompts.markups import VOLUME_ROLE, StoredPrompt, is_positive
 from MemSeg3DLib.prompts.prompts import MaskPrompt, nearest
 from MemSeg3DLib.rounds.hand_edits import GIVEN
 from MemSeg3DLib.rounds.messages import PromptEntry, PromptState
-from MemSeg3DLib.rounds.next_round import Standing
+from MemSeg3DLib.rounds.next_round import StandingPrompts
 from MemSeg3DLib.scene.nodes import world_to_ijk
 
 
 def entries(
-    stored: Iterable[Stored],
+    stored: Iterable[StoredPrompt],
     masks: Sequence[MaskPrompt],
-    standing: Standing,
+    standing: StandingPrompts,
     running: Collection[str],
     dropped: Collection[str],
 ) -> list[PromptEntry]:
@@ -41,7 +41,7 @@ def entries(
     return found
 
 
-def _drawn(one: Stored, state: PromptState) -> PromptEntry:
+def _drawn(one: StoredPrompt, state: PromptState) -> PromptEntry:
     prompt = one.prompt
     index = _slice_of(points_of(prompt), prompt.axis, one.node.GetNodeReference(VOLUME_ROLE))
     return PromptEntry(

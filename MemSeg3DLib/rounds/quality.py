@@ -36,7 +36,7 @@ class QualityCurve:
         return Suggestion(self.axis, index, value)
 
 
-class Qualities:
+class QualityCurves:
     """Predicted qualities of the segments of one segmentation: those of its rounds, and what the present run brings."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a crash or a deletion has left in the journals: for the segmentations of the scene, or for none of them."""
+"""Rounds that the scene lacks: what a crash or a deletion has left in the journals, and rounds that cannot be read."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from MemSeg3DLib.base.errors import RoundError, SceneError
+from MemSeg3DLib.base.signals import Signal
 from MemSeg3DLib.prompts.as_json import drawn_from_json
-from MemSeg3DLib.prompts.store import PromptStore
 from MemSeg3DLib.rounds.history.history import same_place
-from MemSeg3DLib.rounds.history.in_scene import ASIDE
 from MemSeg3DLib.rounds.history.journal import RecoveryJournal
 from MemSeg3DLib.rounds.history.record import RoundRecord
 from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE, missing_rounds, recover
+from MemSeg3DLib.rounds.history.scene_histories import SceneHistories
+from MemSeg3DLib.rounds.history.scene_text import ASIDE
 from MemSeg3DLib.rounds.messages import Recoverable
-from MemSeg3DLib.rounds.round_list import local_time
-from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.prompt_collection import PromptCollection
+from MemSeg3DLib.rounds.round_list import RoundList, local_time
 from MemSeg3DLib.scene.nodes import add_segmentation
+from MemSeg3DLib.scene.selection import CurrentSelection
 
 log = logging.getLogger(__name__)
 
@@ -26,29 +28,39 @@ CLOSED_DAYS, CRASHED_DAYS = 30, 90
 """How long journals are kept after their last round: of what the user closed or deleted, and of a crash."""
 
 
-class LeftRounds:
-    """The journals of a folder against the scene. Main thread only.
+class RecoverableRounds:
+    """The journals of a folder against the scene of the selection. Main thread only. changed: emitted after a change.
 
     Old journals are deleted when this is made: `CLOSED_DAYS` after the user closed or
     deleted what they are of, `CRASHED_DAYS` after a crash.
     """
 
-    def __init__(self, scene: Any, controller: RunController, store: PromptStore, folder: Path | None) -> None:
-        self._scene = scene
-        self._controller = controller
-        self._store = store
+    def __init__(
+        self,
+        selected: CurrentSelection,
+        histories: SceneHistories,
+        prompts: PromptCollection,
+        rounds: RoundList,
+        folder: Path | None,
+        changed: Signal[None],
+    ) -> None:
+        self._selected = selected
+        self._histories = histories
+        self._prompts = prompts
+        self._rounds = rounds
         self._folder = folder
+        self._changed = changed
         self._expire(time.time())
 
-    def found(self, volume_node: Any) -> list[Recoverable]:
-        """Journals with rounds that the scene lacks: those of its segmentations, and those of none, on this volume.
+    def found(self) -> list[Recoverable]:
+        """Journals with rounds that the scene lacks: of its segmentations, and of none, on the selected volume.
 
         A journal of no segmentation is offered where its rounds lie on the volume's own lattice, and where it was not
         closed: what the user closed without saving was given up by the user. What another Slicer writes is its own.
         """
-        owners = self._owners()
+        owners, volume_node = self._owners(), self._selected.volume
         found = []
-        for journal in self._journals():
+        for journal in self._all_journals():
             owner = _owner_of(journal, owners)
             if owner is None and (volume_node is None or journal.is_closed):
                 continue
@@ -56,7 +68,7 @@ class LeftRounds:
                 continue
             try:
                 if owner is not None:
-                    missing = missing_rounds(self._controller.history(owner), journal)
+                    missing = missing_rounds(self._histories.of(owner), journal)
                 else:
                     missing = [RoundRecord.from_json(one) for one in journal.rounds()]
             except RoundError as error:
@@ -72,51 +84,70 @@ class LeftRounds:
                 found.append(Recoverable(journal.path.stem, owner_id, len(segments), len(missing), when, journal.end))
         return found
 
-    def recover(self, left: Recoverable, volume_node: Any) -> tuple[Any, int]:
-        """Bring the rounds back with their prompts; the segmentation and how many there were."""
+    def recover(self, left: Recoverable) -> int:
+        """Bring these rounds back into the scene with their prompts; how many. Raises RoundError or SceneError."""
+        volume_node = self._selected.volume
         if volume_node is None:
             raise SceneError("Choose the source volume of these rounds first.")
         journal = self._journal(left)
         node = _owner_of(journal, self._owners())
         is_new = node is None
         if is_new:
-            node = add_segmentation(self._scene, volume_node, "Recovered")
+            node = add_segmentation(self._selected.scene, volume_node, "Recovered")
             # The segmentation takes the journal over: what follows is written on in it.
             node.SetAttribute(ATTRIBUTE, left.name)
-        history = self._controller.history(node)
+        history = self._histories.of(node)
         missing = missing_rounds(history, journal)
         try:
             count = recover(node, volume_node, history, journal)
         except RoundError:
             if is_new:
-                self._scene.RemoveNode(node)
+                self._selected.scene.RemoveNode(node)
             raise
         held = {one.id for one in history.applied}
         missing = [one for one in missing if one.id in held]
-        here = {one.prompt.id for one in self._store.all()}
+        here = {one.prompt.id for one in self._prompts.store.all()}
         for record in missing:
             for drawn in record.drawn:
                 if drawn["id"] not in here and not _is_removed(str(drawn["id"]), missing):
-                    self._store.add(node, volume_node, drawn_from_json(drawn))
-        return node, count
+                    self._prompts.store.add(node, volume_node, drawn_from_json(drawn))
+        self._prompts.recovered(node, {str(one["id"]) for record in history.applied for one in record.prompts})
+        self._rounds.learn(node)
+        self._changed.emit(None)
+        return count
 
     def forget(self, left: Recoverable) -> None:
         """Delete a journal; what the scene holds of its rounds is written anew, since it may be in no file yet."""
         journal = self._journal(left)
         owner = _owner_of(journal, self._owners())
-        history = None if owner is None else self._controller.history(owner)
+        history = None if owner is None else self._histories.of(owner)
         journal.delete()
         if history is not None and history.journal is journal:
             for record in history.applied:
                 journal.append({"type": "round", "round": record.to_json()})
+        self._changed.emit(None)
 
-    def in_use(self) -> list[Path]:
-        """The journals of the segmentations in the scene."""
+    @property
+    def damage(self) -> str | None:
+        """Why the rounds of the selected segmentation cannot be read; None where they can."""
+        node = self._selected.segmentation
+        return None if node is None else self._histories.damage(node)
+
+    def set_damaged_aside(self) -> Path:
+        """Go on without rounds that cannot be read; the file that holds them now. Segments stay. RoundError."""
+        node = self._selected.place().segmentation
+        path = self._histories.set_aside(node)
+        self._rounds.learn(node)
+        self._changed.emit(None)
+        return path
+
+    def journals(self) -> list[Path]:
+        """The recovery journals of the scene's segmentations: what follows is written on in them."""
         owners = self._owners()
-        return [journal.path for journal in self._journals() if _owner_of(journal, owners) is not None]
+        return [journal.path for journal in self._all_journals() if _owner_of(journal, owners) is not None]
 
     def _expire(self, now: float) -> None:
-        for journal in self._journals():
+        for journal in self._all_journals():
             days = CRASHED_DAYS if journal.end is None else CLOSED_DAYS
             try:
                 if now - journal.path.stat().st_mtime > days * 86_400:
@@ -132,19 +163,20 @@ class LeftRounds:
                 log.warning("old rounds that were set aside stay: %s", error.strerror)
 
     def _owners(self) -> dict[str, Any]:
-        count = self._scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
-        nodes = [self._scene.GetNthNodeByClass(n, "vtkMRMLSegmentationNode") for n in range(count)]
+        scene = self._selected.scene
+        count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+        nodes = [scene.GetNthNodeByClass(n, "vtkMRMLSegmentationNode") for n in range(count)]
         return {str(node.GetAttribute(ATTRIBUTE)): node for node in nodes if node.GetAttribute(ATTRIBUTE)}
 
-    def _journals(self) -> list[RecoveryJournal]:
+    def _all_journals(self) -> list[RecoveryJournal]:
         if self._folder is None or not self._folder.is_dir():
             return []
-        own = self._controller.journals()
+        own = self._histories.journals()
         found = [own.get(path) or RecoveryJournal(path) for path in self._folder.glob("*.journal")]
         return sorted(found, key=lambda journal: journal.order)
 
     def _journal(self, left: Recoverable) -> RecoveryJournal:
-        for journal in self._journals():
+        for journal in self._all_journals():
             if journal.path.stem == left.name:
                 if journal.is_elsewhere:
                     raise RoundError("Another Slicer goes on with these rounds: close that one first.")

@@ -9,7 +9,7 @@ from typing import Any
 from MemSeg3DLib.base.errors import RoundError
 from MemSeg3DLib.prompts.as_json import drawn_from_json
 from MemSeg3DLib.prompts.store import PromptStore
-from MemSeg3DLib.rounds.history.contents import Contents, difference
+from MemSeg3DLib.rounds.history.contents import SegmentContents, difference
 from MemSeg3DLib.rounds.history.record import RoundRecord
 from MemSeg3DLib.rounds.messages import RoundInfo
 from MemSeg3DLib.rounds.running.controller import RunController
@@ -35,6 +35,14 @@ class RoundList:
         records = [*history.applied, *history.undone]
         return [_info(one, n, n < len(history.applied)) for n, one in enumerate(records)]
 
+    def can_undo(self, segmentation_node: Any) -> bool:
+        """True where a round can be taken back now."""
+        return not self._controller.busy and bool(self._controller.history(segmentation_node).applied)
+
+    def can_redo(self, segmentation_node: Any) -> bool:
+        """True where an undone round can be brought back now."""
+        return not self._controller.busy and bool(self._controller.history(segmentation_node).undone)
+
     def restore(self, segmentation_node: Any, round_id: str) -> None:
         """Undo or redo until that round is the last one in the segments. Raises RoundError."""
         self._controller.go_to(segmentation_node, self._place(segmentation_node, round_id) + 1)
@@ -44,10 +52,10 @@ class RoundList:
         place = self._place(segmentation_node, round_id)
         history = self._controller.history(segmentation_node)
         records = [*history.applied, *history.undone]
-        then = Contents(records[: place + 1])
+        then = SegmentContents(records[: place + 1])
         grid = segmentation_grid(segmentation_node, None)
         found: dict[str, int] = {}
-        for segment in Contents(records).segments:
+        for segment in SegmentContents(records).segments:
             if segmentation_node.GetSegmentation().GetSegment(segment) is None:
                 continue
             change = difference(segmentation_node, segment, grid, then.of(segment))

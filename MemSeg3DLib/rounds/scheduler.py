@@ -1,4 +1,4 @@
-"""The desk where rounds are put together and started: prompts that wait, what runs next, and what became of it."""
+"""When rounds run: at once, on request, or after the present one; and what becomes of them and of their prompts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.base.errors import MemSeg3DError, PromptError
+from MemSeg3DLib.base.errors import MemSeg3DError, RoundError
 from MemSeg3DLib.base.signals import Signal
-from MemSeg3DLib.prompts.pending_masks import WaitingMasks
-from MemSeg3DLib.prompts.store import PromptStore
-from MemSeg3DLib.rounds.hand_edits import GIVEN, HandEdits
+from MemSeg3DLib.prompts.store import PromptChanges
 from MemSeg3DLib.rounds.messages import Message
-from MemSeg3DLib.rounds.next_round import Asked, Standing, ask
-from MemSeg3DLib.rounds.quality import Qualities
+from MemSeg3DLib.rounds.next_round import StandingPrompts
+from MemSeg3DLib.rounds.prompt_collection import PromptCollection
+from MemSeg3DLib.rounds.quality import QualityCurves
 from MemSeg3DLib.rounds.round_list import RoundList
 from MemSeg3DLib.rounds.running.controller import RunController
 from MemSeg3DLib.rounds.running.states import (
@@ -29,7 +28,7 @@ from MemSeg3DLib.segments.slice_locks import SliceLocks
 from MemSeg3DLib.worker.connection.source import WorkerSource
 
 
-class RunDesk:
+class RoundScheduler:
     """Starts rounds for selections and follows them. Main thread only.
 
     The prompts of a round that failed or was cancelled stay and wait: they run again with the user's next prompt or
@@ -46,15 +45,12 @@ class RunDesk:
         self.auto_run = True
         self.options: dict[str, Any] = {}
         self.save_state: Callable[[], None] | None = None
-        self.scene = scene
+        self._scene = scene
         self.controller = RunController(worker, journal_folder)
-        self.store = PromptStore(scene)
-        self.rounds = RoundList(self.controller, self.store, lambda: self.auto_run)
-        self.quality = Qualities()
-        self.masks = WaitingMasks()
-        self.dropped: set[str] = set()
-        """Masks that the user has taken back, as the worker knows them."""
-        self.due: list[Selection] = []
+        self.prompts = PromptCollection(scene, self.controller)
+        self.rounds = RoundList(self.controller, self.prompts.store, lambda: self.auto_run)
+        self.quality = QualityCurves()
+        self._due: list[Selection] = []
         """What shall run as soon as nothing else does."""
         self.progress: RunProgress | None = None
         self._running: Selection | None = None
@@ -72,31 +68,50 @@ class RunDesk:
                 self._start_quietly(place)
         self.changed.emit(None)
 
-    def remove(self, place: Selection, prompt_id: str) -> None:
-        """Take a prompt back, wherever it is by now."""
-        self.masks.remove(place.segmentation, [prompt_id])
-        self.store.remove([prompt_id])
-        if prompt_id.startswith(GIVEN):
-            self.dropped.add(prompt_id)
-        self.wish(place)
+    def run(self, place: Selection) -> str | None:
+        """Run what was collected for a place, edits by hand of its segment and removals as well; the run's id.
 
-    def give_mask(
-        self, place: Selection, source_id: str, segment_id: str, axis: int | None, index: int | None
-    ) -> list[str]:
-        """What one segment holds as mask prompts of another, on one slice or on all; their ids. Raises PromptError."""
-        history = self.controller.history(place.segmentation)
-        along = axis if axis is not None else (Standing(history).axis_of(segment_id) or 0)
-        masks = HandEdits(place.segmentation, place.volume, history).masks_of(source_id, segment_id, along, index)
-        if not any(one.mask.any() for one in masks):
-            raise PromptError("The segment is empty: paint something in it first, or choose another one.")
-        self.masks.add(place.segmentation, masks)
-        self.wish(place)
-        return [one.id for one in masks]
+        None where there is nothing to do, or where another run goes on: this one then follows it.
+        """
+        if self.controller.busy:
+            self.put_off(place)
+            return None
+        return self.start(place, also=place.segment_id)
+
+    def recompute(self, place: Selection) -> str:
+        """Compute the segment of a place anew from all its prompts, as the options now are; the run's id.
+
+        Raises RoundError where there is nothing to compute, or a run goes on.
+        """
+        segment = place.segment_id
+        standing = StandingPrompts(self.controller.history(place.segmentation))
+        if segment is None or not any(standing.segment_of(one) == segment for one in standing.wire):
+            raise RoundError("Nothing has been computed in this segment yet: draw a prompt first.")
+        if self.controller.busy:
+            raise RoundError("A round is running: wait for it, or cancel it first.")
+        run = self.start(place, also=segment, full=[segment])
+        assert run is not None, "a segment that is computed anew is something to do"
+        return run
+
+    def cancel(self) -> None:
+        """Cancel the present run and forget every other one; their prompts wait for the user."""
+        self._due.clear()
+        self.controller.cancel_all()
+
+    @property
+    def waiting(self) -> int:
+        """Runs that follow the present one."""
+        return self.controller.waiting + len(self._due)
+
+    def withdraw(self, segmentation_node: Any) -> None:
+        """Nothing is due in a segmentation any more."""
+        self._due = [one for one in self._due if one.segmentation is not segmentation_node]
+        self.changed.emit(None)
 
     def put_off(self, place: Selection) -> None:
         """Run this once the present run has ended."""
-        if not any(one.is_place_of(place) for one in self.due):
-            self.due.append(place)
+        if not any(one.is_place_of(place) for one in self._due):
+            self._due.append(place)
 
     def start(self, place: Selection, also: str | None = None, full: Sequence[str] = ()) -> str | None:
         """Start the next round of a place; None where there is nothing to do. Raises MemSeg3DError.
@@ -104,7 +119,7 @@ class RunDesk:
         also: a segment whose edits by hand count as well. full: segments that are computed anew.
         """
         self._volumes[place.segmentation.GetID()] = place
-        asked = self._ask(place, also)
+        asked = self.prompts.next_round(place, self.options, also)
         if not asked and not full:
             return None
         locks = SliceLocks(place.segmentation)
@@ -112,7 +127,7 @@ class RunDesk:
             volume_node=place.volume,
             segmentation_node=place.segmentation,
             prompts=asked.prompts,
-            editor_node=place.editor if is_alive(self.scene, place.editor) else None,
+            editor_node=place.editor if is_alive(self._scene, place.editor) else None,
             options=dict(self.options),
             removed=asked.removed,
             save_state=self.save_state,
@@ -131,56 +146,31 @@ class RunDesk:
 
     def poll(self) -> None:
         """Bring what arrived into the scene, look what the user did to the prompts, start what is due."""
-        if not self.scene.IsBatchProcessing():
-            self.controller.separate(self.scene)
+        if not self._scene.IsBatchProcessing():
+            self.controller.histories.separate(self._scene)
         self.controller.poll()
-        if self.scene.IsBatchProcessing():
+        if self._scene.IsBatchProcessing():
             return
-        news = self.store.poll()
-        if news:
-            self._take_news(news.moved, news.segmentations)
-        if not self.controller.busy and self.due:
-            place = self.due.pop(0)
-            if is_alive(self.scene, place.volume) and is_alive(self.scene, place.segmentation):
+        changes = self.prompts.store.poll()
+        if changes:
+            self._follow(changes)
+        if not self.controller.busy and self._due:
+            place = self._due.pop(0)
+            if is_alive(self._scene, place.volume) and is_alive(self._scene, place.segmentation):
                 self._start_quietly(place)
 
     def close(self) -> None:
         """Cancel everything and let go of the scene."""
-        self.due.clear()
+        self._due.clear()
         self.controller.close()
-        self.store.close()
+        self.prompts.store.close()
 
-    def _ask(self, place: Selection, also: str | None) -> Asked:
-        history = self.controller.history(place.segmentation)
-        standing = Standing(history)
-        taken = standing.sent | self.controller.running_prompts
-        drawn = [
-            one.prompt
-            for one in self.store.of(place.segmentation, place.volume)
-            if one.prompt.id not in taken and self.store.is_resting(one.prompt.id)
-        ]
-        present = {str(one) for one in place.segmentation.GetSegmentation().GetSegmentIDs()}
-        return ask(
-            [*drawn, *self.masks.of(place.segmentation)],
-            {one.prompt.id for one in self.store.all()},
-            self.dropped,
-            standing,
-            HandEdits(place.segmentation, place.volume, history),
-            SliceLocks(place.segmentation),
-            present,
-            self.options,
-            also,
-        )
-
-    def _take_news(self, moved: list[str], segmentations: list[Any]) -> None:
-        """A prompt that a round holds and that was moved is a new one; the next round takes the old one back."""
-        for node in segmentations:
-            sent = Standing(self.controller.history(node)).sent | self.controller.running_prompts
-            for prompt_id in moved:
-                if prompt_id in sent:
-                    self.store.rename(prompt_id)
+    def _follow(self, changes: PromptChanges) -> None:
+        """The user has moved or deleted drawn prompts: what they were drawn in runs again."""
+        for node in changes.segmentations:
+            self.prompts.rename_moved(node, changes.moved)
             place = self._volumes.get(node.GetID())
-            if place is not None and place.segmentation is node and is_alive(self.scene, place.volume):
+            if place is not None and place.segmentation is node and is_alive(self._scene, place.volume):
                 self.wish(place)
         self.changed.emit(None)
 
@@ -214,9 +204,7 @@ class RunDesk:
         place, self._running = self._running, None
         self.quality.forget_run()
         if place is not None:
-            held = Standing(self.controller.history(place.segmentation)).wire
-            self.masks.remove(place.segmentation, held)
-            self.dropped &= set(held)
+            self.prompts.round_closed(place.segmentation)
             self.rounds.learn(place.segmentation)
         self.round_finished.emit(result)
         self.run_ended.emit(result.run)
@@ -226,7 +214,7 @@ class RunDesk:
         place, self._running = self._running, None
         if place is not None:
             # The ground under the run has changed: what was clicked on it meanwhile waits for the user.
-            self.due = [one for one in self.due if not one.is_place_of(place)]
+            self._due = [one for one in self._due if not one.is_place_of(place)]
         self.quality.forget_run()
         text = stopped.reason or "Cancelled: the segments are as before the run."
         self.message.emit(Message("warning" if stopped.reason else "info", text))

@@ -10,9 +10,10 @@ import numpy as np
 
 from MemSeg3DLib.base.errors import SceneError
 from MemSeg3DLib.base.packing import Extent, bounding_extent, extent_slices, intersect, out_of, within
-from MemSeg3DLib.scene.grids import Grid, VolumeOnGrid, filled_box, labelmap_of, read_segment, segmentation_grid
+from MemSeg3DLib.scene.grids import Grid, filled_box, labelmap_of, read_segment, segmentation_grid
 from MemSeg3DLib.scene.nodes import volume_array
 from MemSeg3DLib.scene.transforms import ijk_to_local_matrix, linear_between
+from MemSeg3DLib.scene.volume_on_grid import VolumeOnGrid
 
 
 @dataclass(frozen=True, eq=False)

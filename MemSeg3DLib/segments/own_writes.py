@@ -7,7 +7,7 @@ import numpy as np
 from MemSeg3DLib.base.packing import Extent, extent_slices, union
 
 
-class Track:
+class WrittenVoxels:
     """What the run did to one segment so far. Arrays cover the whole grid; untouched pages of them take no memory."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
@@ -23,7 +23,7 @@ class Track:
         self.box = box if self.box is None else union(self.box, box)
 
 
-class Target:
+class TargetSegment:
     """A segment that the run writes: what it should hold now, which voxels the user changed, where it may be edited."""
 
     def __init__(self, allowed: np.ndarray | None, shape: tuple[int, int, int]) -> None:

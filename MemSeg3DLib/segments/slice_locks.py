@@ -17,7 +17,8 @@ import numpy as np
 from MemSeg3DLib.base.errors import SceneError
 from MemSeg3DLib.base.packing import Extent, extent_shape
 from MemSeg3DLib.prompts.slice_limits import Locked, SliceLimits
-from MemSeg3DLib.scene.grids import Grid, VolumeOnGrid
+from MemSeg3DLib.scene.grids import Grid
+from MemSeg3DLib.scene.volume_on_grid import VolumeOnGrid
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ import numpy as np
 from MemSeg3DLib.base.errors import SceneError
 from MemSeg3DLib.base.packing import Extent, bounding_extent, extent_slices, out_of, union
 from MemSeg3DLib.prompts.slice_limits import Locked
-from MemSeg3DLib.scene.grids import VolumeOnGrid, content_stamp, filled_box, read_segment, segmentation_grid
+from MemSeg3DLib.scene.grids import content_stamp, filled_box, read_segment, segmentation_grid
+from MemSeg3DLib.scene.volume_on_grid import VolumeOnGrid
 from MemSeg3DLib.segments.changes import SegmentChange, make_change
-from MemSeg3DLib.segments.own_writes import Target, Track
+from MemSeg3DLib.segments.own_writes import TargetSegment, WrittenVoxels
 from MemSeg3DLib.segments.private_editor import PrivateEditor, SurfacePause, prepare_for_writing
 from MemSeg3DLib.segments.slice_locks import LockedVoxels
 from MemSeg3DLib.segments.write_settings import WriteSettings
@@ -50,7 +51,7 @@ class SegmentWriter:
         self.grid = segmentation_grid(segmentation_node, volume_node)
         self._map = VolumeOnGrid(volume_node, segmentation_node, self.grid)
         self._locked = LockedVoxels(locked or {}, self._map)
-        self._tracks: dict[str, Track] = {}
+        self._tracks: dict[str, WrittenVoxels] = {}
         self._editor = PrivateEditor(segmentation_node, volume_node, self.grid)
         self._overwritable = self.settings.overwritable(segmentation_node)
         self._forbidden = self.settings.forbidden(segmentation_node)
@@ -228,10 +229,10 @@ class SegmentWriter:
             self._save_state = None
         self._surface.drop()
 
-    def _freeze(self, segment_id: str) -> Target:
+    def _freeze(self, segment_id: str) -> TargetSegment:
         allowed = self._editor.editable_area(self.settings, segment_id)
         filled = filled_box(self._node, segment_id, self.grid)
-        target = Target(allowed, self.grid.shape)
+        target = TargetSegment(allowed, self.grid.shape)
         if filled is not None:
             now = read_segment(self._node, segment_id, self.grid, filled)
             target.expect(filled, now)
@@ -271,7 +272,7 @@ class SegmentWriter:
     def _apply(self, segment_id: str, box: Extent, added: np.ndarray, removed: np.ndarray) -> None:
         self._editor.remove(segment_id, box, removed)
         self._editor.add(segment_id, box, added)
-        track = self._tracks.setdefault(segment_id, Track(self.grid.shape))
+        track = self._tracks.setdefault(segment_id, WrittenVoxels(self.grid.shape))
         tight = bounding_extent(added | removed)
         if tight is None:
             return

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from MemSeg3DLib.base.errors import WorkerError
 from MemSeg3DLib.worker.connection.client import WorkerClient
-from MemSeg3DLib.worker.connection.source import Fate, WorkerSource
+from MemSeg3DLib.worker.connection.source import Fate
 from MemSeg3DLib.worker.jobs import (
-    Event,
     PastRound,
     Progress,
     RoundClosed,
@@ -22,6 +20,7 @@ from MemSeg3DLib.worker.jobs import (
 )
 from MemSeg3DLib.worker.session_options import check_features, needed_features
 from MemSeg3DLib.worker.sessions import carried_prompts, objects_of, open_session, session_of, standing_prompts
+from MemSeg3DLib.worker.thread_connection import ThreadConnection
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to reach a worker that does not answer."""
@@ -39,50 +38,11 @@ class Cancelled(Exception):
     """The user cancelled while the worker's thread was busy."""
 
 
-class Line:
-    """The worker's thread's one connection, and where events go. Used on that thread alone."""
-
-    def __init__(self, worker: WorkerSource, events: queue.SimpleQueue[Event]) -> None:
-        self.worker = worker
-        self.events = events
-        self._client: WorkerClient | None = None
-
-    def connected(self) -> WorkerClient:
-        """The client; a new one where there is none, the last connection broke, or the user has chosen another worker.
-
-        Raises WorkerError.
-        """
-        if self._client is not None and not self.worker.is_current(self._client):
-            self.disconnect()
-        if self._client is None:
-            client = self.worker.connect()
-            client.negotiate()
-            self._client = client
-        return self._client
-
-    @property
-    def client(self) -> WorkerClient | None:
-        """The client that is connected now, if there is one; other threads may look at it and clone it."""
-        return self._client
-
-    @property
-    def client_of_choice(self) -> WorkerClient | None:
-        """The same, where the user has not chosen another worker since."""
-        client = self._client
-        return client if client is not None and self.worker.is_current(client) else None
-
-    def disconnect(self) -> None:
-        """Let go of the client."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-
 class FollowedRound:
     """One round from its upload to its last line."""
 
-    def __init__(self, line: Line, job: RoundJob) -> None:
-        self._line = line
+    def __init__(self, connection: ThreadConnection, job: RoundJob) -> None:
+        self._connection = connection
         self._job = job
         self._removed = list(job.removed)
         self._full = list(job.full)
@@ -111,8 +71,8 @@ class FollowedRound:
 
     def _attempt(self) -> bool:
         self._check()
-        self._line.events.put(Progress(self._job.id, "connecting", 0, 0))
-        client = self._line.connected()
+        self._connection.events.put(Progress(self._job.id, "connecting", 0, 0))
+        client = self._connection.connected()
         if not self._is_posted:
             self._open(client)
         self._check()
@@ -175,14 +135,14 @@ class FollowedRound:
         def sent(done: int, total: int) -> None:
             nonlocal told
             self._check()
-            if not self._line.worker.is_current(client):
+            if not self._connection.worker.is_current(client):
                 # Not one voxel more goes where the user no longer wants them: the round begins anew elsewhere.
                 raise WorkerError("unreachable", "Another worker was chosen during the upload: run it again.")
             # Pieces are many, and nobody can see more than a hundred steps of them.
             percent = 100 * done // max(total, 1)
             if percent != told:
                 told = percent
-                self._line.events.put(Uploading(self._job.id, done, total))
+                self._connection.events.put(Uploading(self._job.id, done, total))
 
         client.upload_volume(volume.id, volume.on_wire, volume.spacing, sent)
 
@@ -200,20 +160,20 @@ class FollowedRound:
         if line["type"] == "slice":
             arrived = SliceArrived.from_line(job.id, line)
             self._arrived.add((arrived.label, arrived.axis, arrived.index))
-            self._line.events.put(arrived)
+            self._connection.events.put(arrived)
         elif line["type"] == "progress":
-            self._line.events.put(Progress(job.id, line["phase"], line["done"], line["total"]))
+            self._connection.events.put(Progress(job.id, line["phase"], line["done"], line["total"]))
         elif line["type"] == "error":
-            raise Final(str(line["code"]), str(line["message"]))
+            raise RoundRefused(str(line["code"]), str(line["message"]))
         elif line["type"] == "round":
             assert self._session is not None
             if line["status"] == "cancelled":
                 raise Cancelled
             for place in sorted(self._void - self._arrived):
-                self._line.events.put(SliceVoid(job.id, *place))
+                self._connection.events.put(SliceVoid(job.id, *place))
             suggested = {int(label): one for label, one in line["suggested"].items() if one is not None}
             seconds, consensus = float(line["seconds"]), dict(line.get("consensus") or {})
-            self._line.events.put(
+            self._connection.events.put(
                 RoundClosed(job.id, self._session, job.volume.id, suggested, seconds, tuple(job.afresh), consensus)
             )
             return True
@@ -221,7 +181,7 @@ class FollowedRound:
 
     def _recover(self, error: WorkerError, pause: float) -> None:
         """Prepare the next attempt; raises the error where another one is of no use."""
-        if isinstance(error, Final):
+        if isinstance(error, RoundRefused):
             raise error
         self._check()
         if error.code in _GONE and (self._is_posted or error.code == "unknown_session"):
@@ -229,11 +189,11 @@ class FollowedRound:
             self._is_posted = False
             self._start_over()
         elif error.code in UNREACHABLE:
-            self._line.disconnect()
+            self._connection.disconnect()
             if self._job.cancelled.wait(pause):
                 raise Cancelled
             # A new process computes the open round anew and may number its lines otherwise; slices may come twice.
-            if self._line.worker.revive() is not Fate.SAME:
+            if self._connection.worker.revive() is not Fate.SAME:
                 self._start_over()
         else:
             raise error
@@ -249,5 +209,5 @@ class FollowedRound:
             raise Cancelled
 
 
-class Final(WorkerError):
+class RoundRefused(WorkerError):
     """The worker says that the round itself failed: trying again is the user's decision."""

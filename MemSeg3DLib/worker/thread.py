@@ -9,15 +9,16 @@ import threading
 
 from MemSeg3DLib.base.errors import WorkerError
 from MemSeg3DLib.worker.connection.source import WorkerSource
-from MemSeg3DLib.worker.followed_round import UNREACHABLE, Cancelled, FollowedRound, Line
+from MemSeg3DLib.worker.followed_round import UNREACHABLE, Cancelled, FollowedRound
 from MemSeg3DLib.worker.hints import Hint, Hints
 from MemSeg3DLib.worker.jobs import AlignJob, Event, RoundCancelled, RoundFailed, RoundJob
 from MemSeg3DLib.worker.sessions import align
+from MemSeg3DLib.worker.thread_connection import ThreadConnection
 
 log = logging.getLogger(__name__)
 
 
-class WorkerLink:
+class WorkerThread:
     """Takes jobs, gives events; every event of a round carries its id. No MRML here: only plain data crosses.
 
     `cancel` uses a second client on a short-lived thread, since the first one may be waiting for the next slice.
@@ -26,8 +27,8 @@ class WorkerLink:
     def __init__(self, worker: WorkerSource) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._worker = worker
-        self._line = Line(worker, self.events)
-        self._hints = Hints(lambda: self._line.client_of_choice)
+        self._connection = ThreadConnection(worker, self.events)
+        self._hints = Hints(lambda: self._connection.client_of_choice)
         self._jobs: queue.SimpleQueue[RoundJob | AlignJob | None] = queue.SimpleQueue()
         self._aligning: list[AlignJob] = []
         """Those that may still be waiting or running. Main thread only."""
@@ -78,7 +79,7 @@ class WorkerLink:
                     self._run(job)
                 finally:
                     job.ended.set()
-        self._line.disconnect()
+        self._connection.disconnect()
 
     def _cancel(self, job: RoundJob) -> None:
         # The round may not have reached the worker yet, so it is asked until the round has ended here.
@@ -87,7 +88,7 @@ class WorkerLink:
                 # The thread that follows the round meets the same error and deals with it.
                 with contextlib.suppress(WorkerError):
                     # The worker that computes it, though another one may have been chosen since.
-                    follower = self._line.client
+                    follower = self._connection.client
                     client = self._worker.connect() if follower is None else follower.clone()
                     client.cancel_round(*job.computing)
                     client.close()
@@ -99,27 +100,27 @@ class WorkerLink:
                 raise Cancelled
 
         try:
-            align(self._line.connected(), job.session, job.past, on_run_again=check)
+            align(self._connection.connected(), job.session, job.past, on_run_again=check)
         except Cancelled:
             log.info("a later job brings the worker's session to the scene's rounds")
         except WorkerError as error:
             # The next round aligns again before it starts, and reports what is wrong then.
             if error.code in UNREACHABLE:
-                self._line.disconnect()
+                self._connection.disconnect()
         except Exception:  # the thread must live on; the next round aligns again
             log.exception("the worker's session could not be brought to the scene's rounds")
-            self._line.disconnect()
+            self._connection.disconnect()
 
     def _run(self, job: RoundJob) -> None:
         try:
-            FollowedRound(self._line, job).run()
+            FollowedRound(self._connection, job).run()
         except Cancelled:
             self.events.put(RoundCancelled(job.id))
         except WorkerError as error:
             self._failed(job, error)
         except Exception as error:  # the thread must live on, or the user would wait for ever
             log.exception("a round failed unexpectedly")
-            self._line.disconnect()
+            self._connection.disconnect()
             self._failed(job, _unexpected(error))
 
     def _failed(self, job: RoundJob, error: WorkerError) -> None:

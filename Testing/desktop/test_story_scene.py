@@ -113,7 +113,7 @@ def test_damaged_rounds_are_set_aside_only_where_the_user_agrees_and_work_goes_o
     damaged = stored.GetText().replace('"rounds":[{', '"rounds":[{"of_a_version_to_come":1,')
     stored.SetText(damaged)
     # As the scene is opened again: nobody has read them yet.
-    clinician.bench._controller._histories._known.clear()
+    clinician.bench._controller.histories._known.clear()
     clinician.widget("roundsButton").collapsed = False
     clinician.session.pump(0.2)
     assert clinician.widget("damageFrame").visible

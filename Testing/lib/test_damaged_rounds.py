@@ -15,8 +15,8 @@ from lib.benches import box_on, click_on, run_bench
 from lib.scenes import voxels_of
 
 from MemSeg3DLib.base.errors import RoundError
-from MemSeg3DLib.rounds.history.in_scene import ROLE, copied_rounds
 from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE
+from MemSeg3DLib.rounds.history.scene_text import ROLE, copied_rounds
 from MemSeg3DLib.rounds.workbench import Workbench
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 

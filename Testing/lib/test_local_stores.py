@@ -22,7 +22,7 @@ from MemSeg3DLib.rounds.running.controller import RunController
 from MemSeg3DLib.rounds.running.states import RoundRequest
 from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world
 from MemSeg3DLib.worker.choice import MemoryStore, WorkerChoice
-from MemSeg3DLib.worker.chosen import ChosenWorker
+from MemSeg3DLib.worker.chosen_worker import ChosenWorker
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 from MemSeg3DLib.worker.installation.stored_data import (
     folder_bytes,

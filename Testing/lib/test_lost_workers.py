@@ -28,7 +28,7 @@ from MemSeg3DLib.worker.connection.client import WorkerClient
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 from MemSeg3DLib.worker.connection.source import RemoteWorker
 from MemSeg3DLib.worker.jobs import AlignJob
-from MemSeg3DLib.worker.thread import WorkerLink
+from MemSeg3DLib.worker.thread import WorkerThread
 
 SHAPE = (120, 24, 24)
 
@@ -199,7 +199,7 @@ def test_cancel_ends_an_earlier_round_that_is_run_again(
         with monkeypatch.context() as patch:
             patch.setattr(WorkerClient, "post_round", post_and_wait)
             controller.start(a_click(a_long_volume, a_long_segmentation))
-            job = controller._run.job  # type: ignore[union-attr]
+            job = controller._runs.present.job  # type: ignore[union-attr]
             assert is_under_way.wait(60)
             controller.cancel()
             deadline = time.monotonic() + 60
@@ -321,7 +321,7 @@ def test_rounds_that_are_run_again_for_an_undo_alone_hold_nobody_up(
             yield line
 
     monkeypatch.setattr(WorkerClient, "post_round", post_slowly)
-    link = WorkerLink(a_worker)
+    link = WorkerThread(a_worker)
     link.submit(AlignJob(session, list(past)))
     assert is_under_way.wait(60)
     link.close(60)

@@ -13,9 +13,9 @@ from lib.scenes import make_volume, voxels_of
 from MemSeg3DLib.base.errors import RoundError
 from MemSeg3DLib.base.packing import bounding_extent, extent_slices, out_of, slice_extent
 from MemSeg3DLib.rounds.history.history import RoundHistory, lattice_of
-from MemSeg3DLib.rounds.history.in_scene import ROLE
 from MemSeg3DLib.rounds.history.journal import RecoveryJournal
 from MemSeg3DLib.rounds.history.record import RoundRecord
+from MemSeg3DLib.rounds.history.scene_text import ROLE
 from MemSeg3DLib.rounds.workbench import Workbench
 from MemSeg3DLib.scene.nodes import add_segment, add_segmentation
 from MemSeg3DLib.segments.writer import SegmentWriter

@@ -13,10 +13,10 @@ from lib.scenes import SHAPE, a_ball, voxels_of, write_ball
 
 from MemSeg3DLib.base.errors import RoundError
 from MemSeg3DLib.rounds.history.history import RoundHistory, lattice_of
-from MemSeg3DLib.rounds.history.in_scene import ROLE
 from MemSeg3DLib.rounds.history.journal import RecoveryJournal
 from MemSeg3DLib.rounds.history.record import RoundRecord
 from MemSeg3DLib.rounds.history.recovery import journal_of, missing_rounds, recover
+from MemSeg3DLib.rounds.history.scene_text import ROLE
 from MemSeg3DLib.scene.nodes import add_segmentation
 from MemSeg3DLib.segments.write_settings import WriteSettings
 from MemSeg3DLib.segments.writer import SegmentWriter

@@ -169,7 +169,7 @@ def test_cancel_after_the_worker_has_finished_leaves_no_trace_there(
     a_controller: RunController, a_worker: LocalWorker, a_request: RoundRequest, segment_ids: list[str]
 ) -> None:
     a_controller.start(a_request)
-    job = a_controller._run.job  # type: ignore[union-attr]
+    job = a_controller._runs.present.job  # type: ignore[union-attr]
     # Nobody polls: the round is closed on the worker, and the scene has seen nothing of it yet.
     assert job.ended.wait(60)
     client = a_worker.connect()

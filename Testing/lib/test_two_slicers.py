@@ -16,9 +16,9 @@ from lib.scenes import voxels_of
 
 from MemSeg3DLib.base.errors import RoundError
 from MemSeg3DLib.base.home import Home
-from MemSeg3DLib.rounds.history.in_scene import ROLE
 from MemSeg3DLib.rounds.history.journal import RecoveryJournal
 from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE
+from MemSeg3DLib.rounds.history.scene_text import ROLE
 from MemSeg3DLib.rounds.workbench import Workbench
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 from MemSeg3DLib.worker.installation.stored_data import purge_journals

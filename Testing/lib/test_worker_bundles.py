@@ -9,7 +9,7 @@ from lib.test_worker_environment import Place, follow
 
 from MemSeg3DLib.base.home import Home
 from MemSeg3DLib.worker.installation.environment import EnvironmentState
-from MemSeg3DLib.worker.installation.offline_bundle import Bundle, file_hash, is_bundle
+from MemSeg3DLib.worker.installation.offline_bundle import OfflineBundle, file_hash, is_bundle
 from MemSeg3DLib.worker.installation.packaged import Packaged
 from MemSeg3DLib.worker.installation.recipe import Machine, lock_hash
 
@@ -29,7 +29,7 @@ def a_bundle(folder: Path, **changes: object) -> Path:
         "python_sha256": "0" * 64,
         "uv_sha256": digest,
     }
-    Bundle(**{**words, **changes}).write(folder)  # type: ignore[arg-type]
+    OfflineBundle(**{**words, **changes}).write(folder)  # type: ignore[arg-type]
     return folder
 
 

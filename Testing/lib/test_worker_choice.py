@@ -14,7 +14,7 @@ from lib.workers import worker_command
 from MemSeg3DLib.base.errors import MemSeg3DError, SetupError, WorkerError
 from MemSeg3DLib.base.home import Home, user_folder
 from MemSeg3DLib.worker.choice import MemoryStore, WorkerChoice
-from MemSeg3DLib.worker.chosen import ChosenWorker
+from MemSeg3DLib.worker.chosen_worker import ChosenWorker
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 from MemSeg3DLib.worker.connection.plan import WorkerPlan
 from MemSeg3DLib.worker.connection.source import Fate

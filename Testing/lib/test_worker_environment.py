@@ -27,7 +27,7 @@ from MemSeg3DLib.base.errors import MemSeg3DError
 from MemSeg3DLib.base.home import Home
 from MemSeg3DLib.base.packing import volume_id, wire_voxels
 from MemSeg3DLib.worker.choice import MemoryStore, WorkerChoice
-from MemSeg3DLib.worker.chosen import ChosenWorker
+from MemSeg3DLib.worker.chosen_worker import ChosenWorker
 from MemSeg3DLib.worker.connection.client import WorkerClient
 from MemSeg3DLib.worker.connection.command import About, verify_task
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker

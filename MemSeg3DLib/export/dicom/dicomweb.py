@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,11 @@ import requests
 
 from MemSeg3DLib.base.errors import ExportError
 from MemSeg3DLib.base.hosts import is_loopback
+from MemSeg3DLib.export.dicom.multipart import MultipartFiles
 
 CONNECT_SECONDS = 10.0
 # A PACS may index what it has received before it answers.
 ANSWER_SECONDS = 300.0
-# One write to the socket: so often progress is told and Cancel is heard.
-CHUNK = 1 << 16
 
 
 class DicomWebError(ExportError):
@@ -72,14 +70,16 @@ class DicomWebServer:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredInstances:
     """What the PACS took: SOP instance UIDs, and a sentence for each warning that it gave."""
 
     instances: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def store(server: DicomWebServer, files: Sequence[Path], on_sent: Callable[[int, int], None] | None = None) -> Stored:
+def store(
+    server: DicomWebServer, files: Sequence[Path], on_sent: Callable[[int, int], None] | None = None
+) -> StoredInstances:
     """Send DICOM files in one request.
 
     on_sent(sent, total) is called with bytes while they go; what it raises ends the upload. Raises DicomWebError where
@@ -89,7 +89,7 @@ def store(server: DicomWebServer, files: Sequence[Path], on_sent: Callable[[int,
     import pydicom
 
     instances = {str(pydicom.dcmread(one, stop_before_pixels=True).SOPInstanceUID): one.name for one in files}
-    body = _Multipart(files, on_sent)
+    body = MultipartFiles(files, on_sent)
     headers = {
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={body.boundary}',
         "Accept": "application/dicom+json",
@@ -102,7 +102,7 @@ def store(server: DicomWebServer, files: Sequence[Path], on_sent: Callable[[int,
     failures = _failures(report or {})
     if failures or answer.status_code == 409:
         raise _not_stored(server, instances, failures)
-    return Stored(tuple(instances), (*_warnings(report or {}), *_unconfirmed(server, instances, report or {})))
+    return StoredInstances(tuple(instances), (*_warnings(report or {}), *_unconfirmed(server, instances, report or {})))
 
 
 def check(server: DicomWebServer) -> None:
@@ -112,42 +112,8 @@ def check(server: DicomWebServer) -> None:
         raise _refused(server, answer)
 
 
-class _Multipart:
-    """The body of a request as a file of known length, read piece by piece, so that a large one never is in memory."""
-
-    def __init__(self, files: Sequence[Path], on_sent: Callable[[int, int], None] | None) -> None:
-        self.boundary = f"memseg3d-{uuid.uuid4().hex}"
-        start = f"--{self.boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
-        self._parts: list[bytes | Path] = [part for one in files for part in (start, one, b"\r\n")]
-        self._parts.append(f"--{self.boundary}--\r\n".encode("ascii"))
-        self._total = sum(len(one) if isinstance(one, bytes) else one.stat().st_size for one in self._parts)
-        self._sent = 0
-        self._on_sent = on_sent
-        self._stream = self._pieces()
-
-    def __len__(self) -> int:
-        return self._total
-
-    def read(self, size: int = -1) -> bytes:
-        """The next piece, whatever its length; http.client asks until it is empty."""
-        if self._on_sent is not None:
-            self._on_sent(self._sent, self._total)
-        piece = next(self._stream, b"")
-        self._sent += len(piece)
-        return piece
-
-    def _pieces(self) -> Any:
-        for part in self._parts:
-            if isinstance(part, bytes):
-                yield part
-                continue
-            with part.open("rb") as file:
-                while piece := file.read(CHUNK):
-                    yield piece
-
-
 def _call(
-    server: DicomWebServer, method: str, path: str, headers: dict[str, str], body: _Multipart | None
+    server: DicomWebServer, method: str, path: str, headers: dict[str, str], body: MultipartFiles | None
 ) -> requests.Response:
     url = server.url.strip().rstrip("/") + path
     with requests.Session() as http:

@@ -48,7 +48,7 @@ class Content:
         self.mask[where] = (self.mask[where] | added) & ~removed
 
 
-class Contents:
+class SegmentContents:
     """Every segment after some rounds. Start from nothing, then `step` over records in order, either way."""
 
     def __init__(self, records: Iterable[RoundRecord] = ()) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from MemSeg3DLib.base.errors import RoundError, UnreadableRounds
-from MemSeg3DLib.rounds.history.contents import Contents, difference, undone_of
-from MemSeg3DLib.rounds.history.in_scene import ROLE, store_rounds
+from MemSeg3DLib.rounds.history.contents import SegmentContents, difference, undone_of
 from MemSeg3DLib.rounds.history.journal import End, RecoveryJournal
 from MemSeg3DLib.rounds.history.record import RoundRecord
+from MemSeg3DLib.rounds.history.scene_text import ROLE, store_rounds
 from MemSeg3DLib.scene.grids import Grid, content_stamp, segmentation_grid
 from MemSeg3DLib.scene.transforms import ijk_to_local_matrix
 from MemSeg3DLib.segments.changes import EMPTY, SegmentChange, apply_change, is_in_state
@@ -37,7 +37,7 @@ class RoundHistory:
         self._applied = 0
         self._stamps: dict[str, int] = {}
         self._journal_error: RoundError | None = None
-        self._contents: Contents | None = None
+        self._contents: SegmentContents | None = None
         """What the applied rounds add up to; None until somebody asks."""
         self._load()
         self._restamp()
@@ -57,10 +57,10 @@ class RoundHistory:
         return {segment: label for record in self._records for segment, label in record.labels.items()}
 
     @property
-    def contents(self) -> Contents:
+    def contents(self) -> SegmentContents:
         """What the segments hold after the applied rounds, by the rounds alone."""
         if self._contents is None:
-            self._contents = Contents(self.applied)
+            self._contents = SegmentContents(self.applied)
         return self._contents
 
     def edits(self, volume_node: Any, segment_ids: Iterable[str]) -> list[SegmentChange]:

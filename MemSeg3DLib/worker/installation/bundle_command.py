@@ -16,7 +16,7 @@ from MemSeg3DLib.base.background import TaskControl
 from MemSeg3DLib.base.child_environment import worker_environment
 from MemSeg3DLib.base.errors import SetupError
 from MemSeg3DLib.base.processes import run_command
-from MemSeg3DLib.worker.installation.offline_bundle import MODELS, PYTHON, WHEELS, Bundle, file_hash, uv_name
+from MemSeg3DLib.worker.installation.offline_bundle import MODELS, PYTHON, WHEELS, OfflineBundle, file_hash, uv_name
 from MemSeg3DLib.worker.installation.packaged import Packaged
 from MemSeg3DLib.worker.installation.recipe import Machine, lock_hash
 from MemSeg3DLib.worker.installation.uv import Uv, find_uv
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         make_bundle(options)
     except SetupError as error:
-        print(f"worker_bundle: {error}", file=sys.stderr)
+        print(f"bundle_command: {error}", file=sys.stderr)
         return 2
     print(f"{options.out} is whole: copy it, and choose it in the section Worker (offline bundle).")
     return 0
@@ -76,7 +76,7 @@ def make_bundle(options: argparse.Namespace) -> None:
         with tarfile.open(out / PYTHON, "w:gz", compresslevel=1) as archive:
             archive.add(root, ".", filter=_without_caches)
         _wheels(options, Path(scratch), packaged, python)
-    Bundle(
+    OfflineBundle(
         system=machine.system,
         processor=machine.processor,
         lock=lock_hash(packaged),

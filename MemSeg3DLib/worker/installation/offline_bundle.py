@@ -24,7 +24,7 @@ _FORMAT = 1
 
 
 def is_bundle(folder: Path) -> bool:
-    """True where the folder says that it is a bundle; `Bundle.read` tells whether it is a good one."""
+    """True where the folder says that it is a bundle; `OfflineBundle.read` tells whether it is a good one."""
     return (folder / LIST).is_file()
 
 
@@ -34,7 +34,7 @@ def uv_name() -> str:
 
 
 @dataclass(frozen=True)
-class Bundle:
+class OfflineBundle:
     """What `bundle.json` tells. python: the interpreter inside of the archive; torch: a build of `BACKENDS`."""
 
     system: str
@@ -46,7 +46,7 @@ class Bundle:
     uv_sha256: str
 
     @classmethod
-    def read(cls, folder: Path) -> Bundle:
+    def read(cls, folder: Path) -> OfflineBundle:
         """Raises SetupError where the folder holds none."""
         try:
             words = json.loads((folder / LIST).read_text("utf-8"))
@@ -76,7 +76,7 @@ def unpack(folder: Path, home: Home, packaged: Packaged, control: TaskControl) -
 
     The wheels are taken from the bundle itself. Raises SetupError where it does not fit or is damaged, TaskCancelled.
     """
-    bundle = Bundle.read(folder)
+    bundle = OfflineBundle.read(folder)
     bundle.check(packaged, Machine.this())
     try:
         uv = home.root / "tools" / uv_name()

@@ -11,29 +11,32 @@ from typing import Any
 from MemSeg3DLib.base.errors import SetupError
 
 _ROOT = Path(__file__).resolve().parents[3]
-"""The checkout, or the folder of scripted modules where CMake has put everything in the same order."""
 
 
 @dataclass(frozen=True)
 class Packaged:
-    """The extension's own files. root: the folder that holds `server` and `Resources`."""
+    """The extension's own files. root: the folder that holds MemSeg3DLib, of a checkout or as CMake has installed it.
+
+    Installed, everything of the worker lies in `MemSeg3DWorker`, for Slicer has the root on its path; a checkout has it
+    in `server` and `Resources`.
+    """
 
     root: Path = _ROOT
 
     @property
     def source(self) -> Path:
         """The folder to put on Python's path for `import memseg3d`."""
-        return self.root / "server"
+        return self._installed if self._installed.is_dir() else self.root / "server"
 
     @property
     def lock(self) -> Path:
         """The worker's dependencies without torch, each with its version and hashes."""
-        return self.root / "Resources" / "Worker" / "requirements.lock"
+        return self._data / "Worker" / "requirements.lock"
 
     @property
     def models(self) -> Path:
         """The embedded model and its card."""
-        return self.root / "Resources" / "Models"
+        return self._data / "Models"
 
     def worker_version(self) -> str:
         """Version of the packaged worker. Raises SetupError where its source is not there."""
@@ -48,8 +51,16 @@ class Packaged:
 
     def table(self) -> dict[str, Any]:
         """Python and torch versions, as `Resources/Worker/environment.json` has them."""
-        file = self.root / "Resources" / "Worker" / "environment.json"
+        file = self._data / "Worker" / "environment.json"
         try:
             return dict(json.loads(file.read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise SetupError(f"{file} cannot be read: install the extension again.") from error
+
+    @property
+    def _installed(self) -> Path:
+        return self.root / "MemSeg3DWorker"
+
+    @property
+    def _data(self) -> Path:
+        return (self._installed if self._installed.is_dir() else self.root) / "Resources"

@@ -14,12 +14,13 @@ from memseg3d.network.models import ModelDamaged, ModelNotFound, describe_model,
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """The four places that are searched, all empty."""
+    """The five places that are searched, all empty."""
     package = tmp_path / "checkout" / "server" / "memseg3d"
     places = {
         "given": tmp_path / "given",
         "environment": tmp_path / "environment",
         "package": package / "models",
+        "extension": tmp_path / "checkout" / "server" / "Resources" / "Models",
         "checkout": tmp_path / "checkout" / "Resources" / "Models",
     }
     for place in places.values():

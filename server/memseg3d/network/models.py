@@ -46,11 +46,13 @@ class ModelFile:
 
 
 def model_folders(folder: Path | str | None = None) -> list[Path]:
-    """Folders that are searched, in order: `folder`, $MEMSEG3D_MODELS, the installed package, the checkout."""
+    """Folders that are searched, in order: `folder`, $MEMSEG3D_MODELS, the package, the extension, the checkout."""
     folders = [Path(folder)] if folder else []
     if os.environ.get(ENVIRONMENT):
         folders.append(Path(os.environ[ENVIRONMENT]))
-    return [*folders, _PACKAGE / "models", _PACKAGE.parents[1] / "Resources" / "Models"]
+    # In an installed extension the resources lie beside the package, in a checkout one folder higher.
+    beside, above = (parent / "Resources" / "Models" for parent in _PACKAGE.parents[:2])
+    return [*folders, _PACKAGE / "models", beside, above]
 
 
 def list_models(folder: Path | str | None = None) -> list[Path]:

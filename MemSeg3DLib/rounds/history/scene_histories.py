@@ -8,12 +8,12 @@ from typing import Any
 from MemSeg3DLib.base.errors import RoundError, UnreadableRounds
 from MemSeg3DLib.prompts.pending_masks import ROLE as MASKS_ROLE
 from MemSeg3DLib.rounds.history.history import RoundHistory
-from MemSeg3DLib.rounds.history.in_scene import ROLE, copied_rounds, store_rounds, write_aside
 from MemSeg3DLib.rounds.history.journal import RecoveryJournal
 from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE, journal_of
+from MemSeg3DLib.rounds.history.scene_text import ROLE, copied_rounds, store_rounds, write_aside
 
 
-class Histories:
+class SceneHistories:
     """One RoundHistory for each segmentation node. journal_folder: of recovery journals; None: none is kept."""
 
     def __init__(self, journal_folder: Path | None) -> None:

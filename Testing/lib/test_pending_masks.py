@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from lib.benches import box_on, run_bench
 
-from MemSeg3DLib.prompts.pending_masks import ROLE, WaitingMasks, masks_text, store_masks
+from MemSeg3DLib.prompts.pending_masks import ROLE, PendingMasks, masks_text, store_masks
 from MemSeg3DLib.prompts.prompts import MaskPrompt
-from MemSeg3DLib.rounds.history.histories import Histories
-from MemSeg3DLib.rounds.history.in_scene import ROLE as ROUNDS_ROLE
+from MemSeg3DLib.rounds.history.scene_histories import SceneHistories
+from MemSeg3DLib.rounds.history.scene_text import ROLE as ROUNDS_ROLE
 from MemSeg3DLib.rounds.workbench import Workbench
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
@@ -23,18 +23,18 @@ def two_masks(a_segmentation: Any, segment_ids: list[str]) -> list[MaskPrompt]:
     """Kept with the segmentation."""
     rng = np.random.default_rng(3)
     masks = [MaskPrompt(segment_ids[n], rng.random((9, 7)) > 0.5, 3 + n, n, f"mask-{n}") for n in range(2)]
-    WaitingMasks().add(a_segmentation, masks)
+    PendingMasks().add(a_segmentation, masks)
     return masks
 
 
-def test_a_copy_of_a_segmentation_shares_no_waiting_mask(
+def test_a_copy_of_a_segmentation_shares_no_pending_mask(
     scene: Any, a_segmentation: Any, two_masks: list[MaskPrompt]
 ) -> None:
     copy = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
     copy.UnRegister(None)
     copy.Copy(a_segmentation)
     copy = scene.AddNode(copy)
-    histories, waiting = Histories(None), WaitingMasks()
+    histories, waiting = SceneHistories(None), PendingMasks()
     histories.of(a_segmentation)
     assert waiting.of(copy) == []
     waiting.add(copy, two_masks[:1])
@@ -43,7 +43,7 @@ def test_a_copy_of_a_segmentation_shares_no_waiting_mask(
 
 
 def test_a_mask_that_was_damaged_in_the_scene_hides_no_other(a_segmentation: Any, two_masks: list[MaskPrompt]) -> None:
-    waiting = WaitingMasks()
+    waiting = PendingMasks()
     stored = json.loads(masks_text(a_segmentation))
     stored["masks"][0]["shape"] = [9000, 7]
     store_masks(a_segmentation, json.dumps(stored))

@@ -1,0 +1,1 @@
+"""Finds the library of the extension for its modules; needs nothing of Slicer."""

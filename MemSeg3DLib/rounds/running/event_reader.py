@@ -1,0 +1,54 @@
+"""What the worker's thread tells of the present run: slices go to the run, and how far it is to whoever shows it."""
+
+from __future__ import annotations
+
+import queue
+
+from MemSeg3DLib.base.signals import Signal
+from MemSeg3DLib.rounds.running.active_run import ActiveRun
+from MemSeg3DLib.rounds.running.states import RunProgress, RunState
+from MemSeg3DLib.worker.jobs import Event, Progress, SliceArrived, SliceVoid, Uploading
+
+_STATES = {"prompted": RunState.PROMPTED, "propagating": RunState.PROPAGATING}
+
+
+class EventReader:
+    """Reads the events of the worker's thread on the main thread, and keeps the state that they tell."""
+
+    def __init__(
+        self, events: queue.SimpleQueue[Event], state_changed: Signal[RunState], progressed: Signal[RunProgress]
+    ) -> None:
+        self.state = RunState.IDLE
+        self._events = events
+        self._state_changed = state_changed
+        self._progressed = progressed
+
+    def read(self, run: ActiveRun) -> None:
+        """Take in everything that has arrived for this run; what a cancelled run still sends is nobody's any more."""
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                return
+            if event.run == run.id:
+                self._take(run, event)
+
+    def enter(self, state: RunState) -> None:
+        """Be in this state from now on, and tell where it is another one."""
+        if state is not self.state:
+            self.state = state
+            self._state_changed.emit(state)
+
+    def _take(self, run: ActiveRun, event: Event) -> None:
+        if isinstance(event, SliceArrived | SliceVoid):
+            run.receive(event)
+        elif isinstance(event, Uploading):
+            self._show(run, RunState.UPLOADING, event.sent, event.total)
+        elif isinstance(event, Progress):
+            self._show(run, _STATES.get(event.phase, RunState.PREPARING), event.done, event.total)
+        else:
+            run.conclude(event)
+
+    def _show(self, run: ActiveRun, state: RunState, done: int, total: int) -> None:
+        self.enter(state)
+        self._progressed.emit(RunProgress(run.id, state, done, total))
