@@ -40,8 +40,10 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\.depthwise_conv\.", ".dwconv."),
         (r"\.pointwise_conv(\d)\.", r".pwconv\1."),
         # prompt encoder and mask decoder
-        (r"^prompt_encoder\.shared_embedding\.positional_embedding$",
-         "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),
+        (
+            r"^prompt_encoder\.shared_embedding\.positional_embedding$",
+            "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+        ),
         (r"^prompt_encoder\.mask_embed\.conv1\.", "sam_prompt_encoder.mask_downscaling.0."),
         (r"^prompt_encoder\.mask_embed\.layer_norm1\.", "sam_prompt_encoder.mask_downscaling.1."),
         (r"^prompt_encoder\.mask_embed\.conv2\.", "sam_prompt_encoder.mask_downscaling.3."),
