@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from typer.testing import Result
 
 from memseg3d.network.loading import load_network
+from memseg3d.propagation.masks.merged_labels import MergedLabels
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
@@ -42,20 +43,45 @@ def test_boxes_and_points_become_a_labelmap_and_a_side_car(
         PointPrompt(1, (4, 12, 10), True, 0),
     ]
     list(session.begin("the same prompts", prompts))
-    expected = np.where(session.labelmap(2), 2, np.where(session.labelmap(1), 1, 0))
-    assert np.array_equal(labels, expected)
+    merged = MergedLabels({number: session.claim(number) for number in (1, 2)}, session.volume.shape)
+    assert np.array_equal(labels, np.concatenate(list(merged.slabs())))
     for number, segment in enumerate(side_car["segments"], start=1):
         assert segment["label"] == number
         assert segment["name"] == ("block", "corner")[number - 1]
-        assert segment["voxels"] == np.count_nonzero(session.labelmap(number))
+        assert segment["voxels"] == np.count_nonzero(labels == number), "what is told is what lies in the file"
         assert segment["mL"] == pytest.approx(segment["voxels"] * 2.0 / 1000, abs=5e-4)
         axis, qualities = session.qualities(number)
         assert segment["axis"] == axis == 0
         assert {s["index"]: s["quality"] for s in segment["slices"]} == pytest.approx(qualities, abs=1e-4)
     prompted = {s["index"] for s in side_car["segments"][0]["slices"] if s["prompted"]}
     assert prompted <= {4, 5}
-    assert side_car["overlapping_voxels"] == np.count_nonzero(session.labelmap(1) & session.labelmap(2))
+    assert side_car["contested_voxels"] == np.count_nonzero(session.labelmap(1) & session.labelmap(2))
     assert side_car["model"]["name"] == MODEL
+
+
+def test_voxels_that_two_segments_claim_are_counted_and_told_or_kept_in_layers(
+    memseg3d: Command, a_volume: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    across = ("--scribble", "block:+5,10,4;5,10,16", "--scribble", "corner:+5,4,10;5,16,10", "--out", out)
+    result = memseg3d("segment", a_volume, *across)
+    assert result.exit_code == 0, result.output
+    merged = json.loads((out / "segmentation.json").read_text())
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(out / "segmentation.nii.gz")))
+    assert [each["voxels"] for each in merged["segments"]] == [np.count_nonzero(labels == n) for n in (1, 2)]
+    given = [sum(each.get("given_to", {}).values()) for each in merged["segments"]]
+    assert sum(given) == merged["contested_voxels"] > 0
+    assert "which is surer of them" in result.output
+
+    result = memseg3d("segment", a_volume, *across, "--layers", "--overwrite")
+    assert result.exit_code == 0, result.output
+    layered = json.loads((out / "segmentation.json").read_text())
+    names = {"segmentation.1-block.nii.gz", "segmentation.2-corner.nii.gz", "segmentation.json"}
+    assert {path.name for path in out.iterdir()} == names, "the labelmap of the run before is gone"
+    layers = [sitk.GetArrayFromImage(sitk.ReadImage(str(out / each["file"]))) for each in layered["segments"]]
+    assert [np.unique(each).tolist() for each in layers] == [[0, 1], [0, 2]]
+    assert [np.count_nonzero(each) for each in layers] == [each["voxels"] for each in layered["segments"]]
+    assert np.count_nonzero((layers[0] > 0) & (layers[1] > 0)) == merged["contested_voxels"]
 
 
 @pytest.mark.parametrize("suffix", ["nii.gz", "nrrd"])

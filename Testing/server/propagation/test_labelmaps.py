@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memseg3d.propagation.masks.labelmaps import Delta, LabelVolume, pack, unpack, verify
-from memseg3d.propagation.masks.merged_labels import MergedLabels
 from memseg3d.propagation.volume.errors import SessionError
 from memseg3d.propagation.volume.packed_bits import pack_slabs, slabs, unpack_slabs
 from memseg3d.propagation.volume.scratch_arrays import IN_MEMORY, zeros
@@ -168,14 +167,6 @@ def test_slabs_hold_what_the_whole_holds() -> None:
     assert len(list(slabs(inside.shape))) > 1
     parts = [part for _, part in unpack_slabs(pack(inside), inside.shape)]
     assert np.array_equal(np.concatenate(parts), inside)
-
-
-def test_objects_are_merged_and_the_higher_number_wins() -> None:
-    one, two = random_mask(1), random_mask(2)
-    labels = MergedLabels({300: labels_of(two), 4: labels_of(one)}, SHAPE)
-    merged = np.concatenate(list(labels.slabs()))
-    assert merged.dtype == labels.dtype == np.uint16
-    assert np.array_equal(merged, np.where(two, 300, np.where(one, 4, 0)))
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve space anyway")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memseg3d.files import VolumeFile
     from memseg3d.network.seam import Network
     from memseg3d.propagation.masks.labelmaps import LabelVolume
+    from memseg3d.propagation.masks.merged_labels import Claim
     from memseg3d.propagation.prompts.events import Event, SliceDone, Suggestion
     from memseg3d.propagation.prompts.limits import SliceLimits
     from memseg3d.propagation.prompts.options import Options
@@ -138,16 +139,17 @@ class Replay:
         places = [int(index) for index in labels.slices_with_content(axis) if first <= index <= last]
         return {index: np.packbits(np.zeros_like(labels.slice(axis, index)), axis=1) for index in places}
 
-    def slab(self, number: int, start: int, stop: int) -> np.ndarray:
-        """Boolean (n, j, i) of one object's slices `start` to `stop` (exclusive) on the grid of the file."""
-        import numpy as np
+    def claim(self, number: int) -> Claim:
+        """What one object asks of the labelmap, on the grid of the file."""
+        from memseg3d.propagation.masks.labelmaps import LabelVolume
+        from memseg3d.propagation.masks.merged_labels import Mirrored, ObjectClaim
 
-        count, rows, columns = self.stored.volume.shape
+        shape = self.stored.volume.shape
         if number not in self._labels:
-            return np.zeros((stop - start, rows, columns), bool)
-        if self.stored.mirrored:
-            return self._labels[number].slab(count - stop, count - start)[::-1]
-        return self._labels[number].slab(start, stop)
+            return ObjectClaim(LabelVolume(shape))
+        latest = self._latest[number].claim(number)
+        own = ObjectClaim(self._labels[number], latest.axis, latest.soft)
+        return Mirrored(own, shape[0]) if self.stored.mirrored else own
 
     def qualities(self, number: int) -> tuple[int, dict[int, float]]:
         """Axis and predicted quality of the object's slices, as the last session that computed it knows them."""

@@ -62,6 +62,9 @@ def segment(
         bool, typer.Option("--any-volume", help="With --rounds: also where they were made on another volume.")
     ] = False,
     labelmap_format: Annotated[Literal["nii.gz", "nrrd"], typer.Option("--format", help="Of the labelmap.")] = "nii.gz",
+    layers: Annotated[
+        bool, typer.Option("--layers", help="One file a segment: where segments overlap, both keep the voxels.")
+    ] = False,
     axis: Annotated[
         int | None,
         typer.Option(min=0, max=2, help="Slices of points: 0 (k), 1 (j), 2 (i); else the box's, or 0."),
@@ -85,7 +88,7 @@ def segment(
 
     Names stay on this computer: they are in segmentation.json, the labelmap holds numbers.
     """
-    results = SegmentResults(out, labelmap_format)
+    results = SegmentResults(out, labelmap_format, layers)
     check_folder(out)
     if not overwrite and results.existing():
         raise typer.BadParameter(

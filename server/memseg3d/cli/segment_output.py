@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,14 +12,12 @@ import typer
 from memseg3d.cli.folders import make_folder
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from memseg3d.files import Geometry
     from memseg3d.network.seam import NetworkInfo
+    from memseg3d.propagation.masks.merged_labels import Claim, Contest
     from memseg3d.propagation.prompts.events import RoundDone, SliceDone, Suggestion
 
 STEM = "segmentation"
-SLAB_VOXELS = 1 << 22
 
 
 class Segmented(Protocol):
@@ -30,8 +28,8 @@ class Segmented(Protocol):
         """For every object the slice to look at next, where there is one."""
         ...
 
-    def slab(self, number: int, start: int, stop: int) -> np.ndarray:
-        """Boolean (n, j, i) of one object's slices `start` to `stop` (exclusive) across k."""
+    def claim(self, number: int) -> Claim:
+        """What one object asks of the labelmap."""
         ...
 
     def qualities(self, number: int) -> tuple[int, dict[int, float]]:
@@ -42,8 +40,10 @@ class Segmented(Protocol):
 class SegmentResults:
     """Collects a round's events and writes `segmentation.nii.gz` (or .nrrd) and `segmentation.json` into a folder."""
 
-    def __init__(self, folder: Path, labelmap_format: str) -> None:
+    def __init__(self, folder: Path, labelmap_format: str, layers: bool = False) -> None:
+        """layers: one file a segment, so that overlaps stay."""
         self.folder = folder
+        self._format, self._layers = labelmap_format, layers
         self.labelmap = folder / f"{STEM}.{labelmap_format}"
         self.side_car = folder / f"{STEM}.json"
         self._prompted: set[tuple[int, int, int]] = set()
@@ -70,23 +70,39 @@ class SegmentResults:
         self._round = event
 
     def write(self, session: Segmented, numbers: dict[str, int], geometry: Geometry, model: NetworkInfo) -> None:
-        """Write both files, then print a table. Where segments overlap the later one keeps the voxel."""
+        """Write both files, then print a table. Where segments overlap the surer one keeps the voxel."""
         from memseg3d.files import UnwritableLabelmap, write_slabs
+        from memseg3d.propagation.masks.merged_labels import MergedLabels
 
-        merged = _Merged(session, numbers, geometry.shape)
+        claims = {number: session.claim(number) for number in numbers.values()}
+        merged = MergedLabels(claims, geometry.shape)
+        files = self._files(numbers)
         try:
-            write_slabs(self.labelmap, merged.slabs(), merged.dtype, geometry)
+            if self._layers:
+                for number, claim in claims.items():
+                    layer = MergedLabels({number: claim}, geometry.shape)
+                    write_slabs(files[number], layer.slabs(), layer.dtype, geometry)
+                    merged.contest.found |= layer.contest.found
+            else:
+                write_slabs(self.labelmap, merged.slabs(), merged.dtype, geometry)
         except UnwritableLabelmap as error:
             raise _failed(error) from error
+        names = {number: name for name, number in numbers.items()}
         segments: list[dict[str, Any]] = []
         for name, number in numbers.items():
-            words: dict[str, Any] = {"label": number, "name": name, "voxels": merged.voxels[number]}
+            words: dict[str, Any] = {
+                "label": number,
+                "name": name,
+                "file": files[number].name,
+                "voxels": merged.contest.found[number],
+            }
             words["mL"] = round(words["voxels"] * geometry.voxel_volume / 1000.0, 3)
-            segments.append(words | self._slices(session, number))
+            given = _given_away(number, names, merged.contest)
+            segments.append(words | self._slices(session, number) | ({"given_to": given} if given else {}))
         side_car = {
-            "labelmap": self.labelmap.name,
+            "labelmap": None if self._layers else self.labelmap.name,
             "segments": segments,
-            "overlapping_voxels": merged.overlap,
+            "contested_voxels": merged.contest.contested,
             "model": {"name": model.name, "sha256": model.sha256, "licence": model.licence},
             "seconds": {"first_mask": self._first_mask, "round": self._round.seconds if self._round else None},
         }
@@ -94,8 +110,23 @@ class SegmentResults:
             self.side_car.write_text(json.dumps(side_car, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         except OSError as error:
             raise _failed(error) from error
-        _print_table(segments, merged.overlap)
-        typer.echo(f"Wrote {self.labelmap} and {self.side_car}")
+        _print_table(segments)
+        self._remove_others({self.side_car, *files.values()})
+        written = ", ".join(str(path) for path in sorted(set(files.values())))
+        typer.echo(f"Wrote {written} and {self.side_car}")
+
+    def _files(self, numbers: dict[str, int]) -> dict[int, Path]:
+        """The file of each segment, by its number; names are kept as far as every system takes them."""
+        if not self._layers:
+            return dict.fromkeys(numbers.values(), self.labelmap)
+        plain = {number: re.sub(r"[^\w-]+", "_", name).strip("_") for name, number in numbers.items()}
+        return {number: self.folder / f"{STEM}.{number}-{name}.{self._format}" for number, name in plain.items()}
+
+    def _remove_others(self, written: set[Path]) -> None:
+        """Results of an earlier run that this one has replaced by files of other names."""
+        for path in self.existing():
+            if path not in written:
+                path.unlink(missing_ok=True)
 
     def _slices(self, session: Segmented, number: int) -> dict[str, Any]:
         """Axis, the predicted quality of every slice with a mask, and the slice to look at next."""
@@ -109,40 +140,17 @@ class SegmentResults:
         return {"axis": axis, "slices": slices, "look_next": look_next}
 
 
-class _Merged:
-    """One labelmap of all segments, counted slab by slab. Where they overlap the later one keeps the voxel."""
-
-    def __init__(self, session: Segmented, numbers: dict[str, int], shape: tuple[int, int, int]) -> None:
-        import numpy as np
-
-        self.dtype = np.uint8 if max(numbers.values(), default=0) <= 255 else np.uint16
-        self.voxels = dict.fromkeys(numbers.values(), 0)
-        self.overlap = 0
-        self._session = session
-        self._shape = shape
-
-    def slabs(self) -> Iterator[np.ndarray]:
-        """Runs of slices (n, j, i), one after the other; `voxels` and `overlap` are right after the last."""
-        import numpy as np
-
-        thickness = max(1, SLAB_VOXELS // (self._shape[1] * self._shape[2]))
-        for start in range(0, self._shape[0], thickness):
-            stop = min(start + thickness, self._shape[0])
-            labels = np.zeros((stop - start, *self._shape[1:]), self.dtype)
-            for number in self.voxels:
-                mask = self._session.slab(number, start, stop)
-                self.overlap += int(np.count_nonzero(labels[mask]))
-                self.voxels[number] += int(np.count_nonzero(mask))
-                labels[mask] = number
-            yield labels
-
-
 def _failed(error: Exception) -> typer.Exit:
     typer.echo(f"memseg3d segment: {error}", err=True)
     return typer.Exit(1)
 
 
-def _print_table(segments: list[dict[str, Any]], overlap: int) -> None:
+def _given_away(number: int, names: dict[int, str], contest: Contest) -> dict[str, int]:
+    """By segment name, how many voxels of object `number` went to it."""
+    return {names[winner]: count for (loser, winner), count in sorted(contest.lost.items()) if loser == number}
+
+
+def _print_table(segments: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -162,5 +170,12 @@ def _print_table(segments: list[dict[str, Any]], overlap: int) -> None:
     empty = [segment["name"] for segment in segments if not segment["voxels"]]
     if empty:
         typer.echo(f"Nothing was found for {', '.join(empty)}: add a point inside, or another --window.", err=True)
-    if overlap:
-        typer.echo(f"{overlap} voxels belong to two segments; the later one has them in the labelmap.")
+    for segment in segments:
+        lost = segment.get("given_to", {})
+        share = sum(lost.values()) / max(1, segment["voxels"] + sum(lost.values()))
+        for other, count in lost.items():
+            typer.echo(
+                f"{segment['name']} overlaps {other}: {count} voxels went to {other}, which is surer of them "
+                f"({segment['name']} keeps {100 * (1 - share):.0f} %). Write overlaps with --layers.",
+                err=True,
+            )

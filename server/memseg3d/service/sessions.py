@@ -152,10 +152,10 @@ class ServedSession:
         session = self._session
         numbers = {each: each for each in session.objects} if number is None else {number: 1}
         try:
-            copies = {label: session.labels(each).copy() for each, label in numbers.items() if each in session.objects}
+            claims = {label: session.claim(each) for each, label in numbers.items() if each in session.objects}
         except OSError as error:
             raise disk_full() from error
-        return self.history.volume, MergedLabels(copies, self._volume.shape)
+        return self.history.volume, MergedLabels(claims, self._volume.shape)
 
     def close(self) -> None:
         """Leave the memory; a round that runs is abandoned, its listeners leave, and the journal still holds it."""

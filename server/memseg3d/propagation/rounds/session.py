@@ -11,6 +11,7 @@ import numpy as np
 
 from memseg3d.network.seam import Network
 from memseg3d.propagation.masks.labelmaps import LabelVolume, verify
+from memseg3d.propagation.masks.merged_labels import ObjectClaim
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.prompts.events import ObjectSummary, RoundDone, Suggestion
 from memseg3d.propagation.prompts.limits import SliceLimits
@@ -96,6 +97,13 @@ class Session:
         """The object's labelmap as packed bits; the session's own, not to be changed."""
         self._state(number)
         return self._labels[number]
+
+    def claim(self, number: int) -> ObjectClaim:
+        """What the object asks of a labelmap of several, as it stands now. Raises `SessionError`, and OSError where the
+        disk is full.
+        """
+        state = self._state(number)
+        return ObjectClaim(self._labels[number].copy(), state.axis, state.soft)
 
     def labelmap(self, number: int) -> np.ndarray:
         """Boolean (k, j, i) array of one object. Raises `SessionError` (unknown_object)."""

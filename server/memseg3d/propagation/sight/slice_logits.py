@@ -65,6 +65,6 @@ class SliceLogits:
 def blended(
     low: SliceLogits, high: SliceLogits, weight: float, slice_shape: tuple[int, int]
 ) -> tuple[np.ndarray, float]:
-    """Mask (rows, columns) and quality of two results for one slice; weight: share of `high` in [0, 1]."""
+    """Probabilities (rows, columns) and quality of two results for one slice; weight: share of `high` in [0, 1]."""
     probability = (1 - weight) * low.probabilities(slice_shape) + weight * high.probabilities(slice_shape)
-    return probability > 0.5, (1 - weight) * low.quality + weight * high.quality
+    return probability, (1 - weight) * low.quality + weight * high.quality

@@ -39,7 +39,7 @@ async def get_labelmap(
     ] = None,
     format: Literal["nii.gz", "nrrd", "raw"] = "nii.gz",
 ) -> Response:
-    """One object (0 and 1), or all (their numbers, the higher one where they overlap). uint8, or uint16 beyond 255."""
+    """One object (0 and 1), or all (their numbers, the surer one where they overlap). uint8, or uint16 beyond 255."""
     volume_id, labels = await computed(worker, lambda: worker.sessions.find(session_id).labelmap(object))
     if format == "raw":
         shape = ",".join(str(size) for size in labels.shape)

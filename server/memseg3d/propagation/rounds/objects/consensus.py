@@ -56,6 +56,7 @@ class ConsensusRun:
         self.view = run.view
         self.masks = run.masks
         self.qualities = run.qualities
+        self.soft = run.soft
         self.cost = ConsensusCost()
         self._run = run
         self._prompts = [each for each in prompts if _counts_everywhere(each)]

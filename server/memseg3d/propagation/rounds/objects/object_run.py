@@ -46,6 +46,7 @@ class ObjectRun:
         self._staged = StagedMasks(number, view, last, self._rules.allowed)
         self.masks = self._staged.packed
         self.qualities = self._staged.qualities
+        self.soft = self._staged.soft
         self._conditioning = Conditioning(view, last.stored, memories, options.memory)
         self._prompted = PromptedSlices(view, plan, last, self._conditioning, self._rules, self._staged.mask)
         self._calibrated = QualityCalibrator.of(view, plan.slices, self._staged.mask)
@@ -78,8 +79,9 @@ class ObjectRun:
         for index in self.plan.decode:
             result = yield from self._prompted.decode(index)
             self._steps_left -= 1
-            mask, quality = result.mask(self.view.slice_shape), self._calibrated(index, result.quality)
-            yield [self._staged.finish(index, mask, quality, prompted=True)]
+            mask, sure = result.mask(self.view.slice_shape), result.probabilities(self.view.slice_shape)
+            quality = self._calibrated(index, result.quality)
+            yield [self._staged.finish(index, mask, quality, sure, prompted=True)]
 
     def propagate(self) -> Iterator[list[SliceDone]]:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""
@@ -95,7 +97,8 @@ class ObjectRun:
                 yield [self._staged.empty(index) for index in self._last.content if index in interval.slices]
         together = Blending(self.view, self._last, self._calibrated)
         for step in self._walks.steps():
-            yield [self._staged.finish(each.index, each.mask, each.quality) for each in together.found(step)]
+            found = together.found(step)
+            yield [self._staged.finish(each.index, each.mask, each.quality, each.probability) for each in found]
         yield from self._unreached()
         self._steps_left = 0
 

@@ -111,4 +111,4 @@ def applied_change(staged: RunningObject, labels: LabelVolume, delta: Delta) -> 
     own = staged.view.windows[1] if len(staged.view.windows) > 1 else None
     summary = labels.voxels(), labels.checksum()
     told = staged.view.window_from
-    return ObjectChange(staged.view.axis, delta, staged.qualities, *summary, own, told, staged.stored())
+    return ObjectChange(staged.view.axis, delta, staged.qualities, *summary, own, told, staged.stored(), staged.soft)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from memseg3d.propagation.masks.labelmaps import LabelVolume
+from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import SliceDone
@@ -63,6 +64,7 @@ class ObjectReplay:
         self.batch: FrontBatch | None = None
         self.masks: dict[int, np.ndarray] = {}
         self.qualities: dict[int, float | None] = {}
+        self.soft: dict[int, SoftSlice | None] = {}
         self._tools = tools
         self._steps = list(steps)
         self._before = state
@@ -124,6 +126,7 @@ class ObjectReplay:
         assert state is not None
         before = self._before.qualities if self._before is not None and self._before.axis == axis else {}
         self.qualities = {**dict.fromkeys(before), **state.qualities}
+        self.soft = {**dict.fromkeys(self._before.soft if before and self._before is not None else ()), **state.soft}
         prompted = state.slices
         old, new = (set(labels.slices_with_content(axis).tolist()) for labels in (self._labels, self._anew))
         for index in sorted(old | new):

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import SliceDone
@@ -20,6 +21,7 @@ class RunningObject(Protocol):
     number: int
     masks: dict[int, np.ndarray]
     qualities: dict[int, float | None]
+    soft: dict[int, SoftSlice | None]
     batch: FrontBatch | None
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.prompts.events import SliceDone
 from memseg3d.propagation.rounds.records.last_round import LastRound
 from memseg3d.propagation.sight.view import View
@@ -22,6 +23,8 @@ class StagedMasks:
         """`numpy.packbits(mask, axis=1)` by index."""
         self.qualities: dict[int, float | None] = {}
         """Predicted IoU by index; None where the slice is empty now."""
+        self.soft: dict[int, SoftSlice | None] = {}
+        """How sure its pixels are, by index; None where that is not known or the slice is empty."""
         self._number = number
         self._view = view
         self._last = last
@@ -33,11 +36,22 @@ class StagedMasks:
             return self._last.mask(index)
         return np.unpackbits(self.packed[index], axis=1, count=self._view.slice_shape[1]).astype(bool)
 
-    def finish(self, index: int, mask: np.ndarray, quality: float, prompted: bool = False) -> SliceDone:
-        """Keep what may stay of a slice's mask (rows, columns), and tell of it."""
+    def finish(
+        self,
+        index: int,
+        mask: np.ndarray,
+        quality: float,
+        probability: np.ndarray | None = None,
+        prompted: bool = False,
+    ) -> SliceDone:
+        """Keep what may stay of a slice's mask (rows, columns), and tell of it.
+
+        probability: float (rows, columns) in [0, 1]; None: the mask is as sure as one that somebody drew.
+        """
         mask = self._allowed(index, mask)
         self.packed[index] = np.packbits(mask, axis=1)
         self.qualities[index] = quality if mask.any() else None
+        self.soft[index] = None if probability is None or not mask.any() else SoftSlice.of(probability, mask)
         return SliceDone(self._number, self._view.axis, index, mask, quality, prompted)
 
     def empty(self, index: int) -> SliceDone:

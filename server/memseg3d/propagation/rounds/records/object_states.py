@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import ObjectSummary, Suggestion
 from memseg3d.propagation.prompts.limits import SliceLimits
@@ -13,12 +15,15 @@ from memseg3d.propagation.prompts.sets import PromptSet, by_object, by_slice
 from memseg3d.propagation.rounds.records.records import ObjectChange, RoundRecord
 from memseg3d.propagation.volume.window import Window
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class ObjectState:
     """prompts: the object's own, in order; window_from: ids of those that its window was derived from, none where this
     is not known. axis: its propagation axis. qualities: of the slices with foreground across
-    it. stored: what memory holds of its conditioning slices across it. cuts: where limits of rounds have cut it.
+    it. stored: what memory holds of its conditioning slices across it. soft: how sure the pixels of its slices are,
+    where that is known. cuts: where limits of rounds have cut it.
     waiting: slices with prompts that no round has decoded yet, as its limits left them out.
     """
 
@@ -29,6 +34,7 @@ class ObjectState:
     prompts: list[Prompt] = field(default_factory=list)
     qualities: dict[int, float] = field(default_factory=dict)
     stored: dict[int, StoredSlice] = field(default_factory=dict)
+    soft: dict[int, SoftSlice] = field(default_factory=dict)
     cuts: frozenset[int] = frozenset()
     waiting: frozenset[int] = frozenset()
 
@@ -77,23 +83,26 @@ def after_change(
     same_axis = before is not None and before.axis == change.axis
     qualities = dict(before.qualities) if before is not None and same_axis else {}
     stored = dict(before.stored) if before is not None and same_axis else {}
+    soft = dict(before.soft) if before is not None and same_axis else {}
     cuts = before.cuts if before is not None and same_axis else frozenset()
     if limits is not None and limits.axis == change.axis:
         cuts |= {limits.first, limits.last}
-    for index, quality in change.qualities.items():
-        if quality is None:
-            qualities.pop(index, None)
-        else:
-            qualities[index] = quality
-    for index, each in change.stored.items():
-        if each is None:
-            stored.pop(index, None)
-        else:
-            stored[index] = each
+    _update(qualities, change.qualities)
+    _update(stored, change.stored)
+    _update(soft, change.soft)
     summary = ObjectSummary(change.voxels, change.checksum)
     waiting = waiting_slices(before, prompts, change.axis, limits)
     own = change.window, change.window_from
-    return ObjectState(change.axis, summary, *own, prompts, qualities, stored, cuts, waiting)
+    return ObjectState(change.axis, summary, *own, prompts, qualities, stored, soft, cuts, waiting)
+
+
+def _update(known: dict[int, T], changes: Mapping[int, T | None]) -> None:
+    """What is None leaves, all else comes."""
+    for index, each in changes.items():
+        if each is None:
+            known.pop(index, None)
+        else:
+            known[index] = each
 
 
 def waiting_slices(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memseg3d.propagation.masks.labelmaps import Delta
+from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.as_json import prompt_from_json, prompt_to_json
 from memseg3d.propagation.prompts.limits import SliceLimits, limits_from_json
@@ -23,6 +24,7 @@ class ObjectChange:
     voxels, checksum: of the labelmap after the round. window: the object's own window, where the network takes one.
     window_from: ids of the prompts that told it.
     stored: what memory holds of the conditioning slices that the round decoded, None for those that are none any more.
+    soft: how sure the pixels of the computed slices are, None where that is not known.
     """
 
     axis: int
@@ -33,6 +35,7 @@ class ObjectChange:
     window: Window | None = None
     window_from: tuple[str, ...] = ()
     stored: dict[int, StoredSlice | None] = field(default_factory=dict)
+    soft: dict[int, SoftSlice | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object that `from_json` reads."""
@@ -45,6 +48,7 @@ class ObjectChange:
             "window": None if self.window is None else [self.window.low, self.window.high],
             "window_from": list(self.window_from),
             "kept": {str(index): None if each is None else each.to_json() for index, each in self.stored.items()},
+            "soft": {str(index): None if each is None else each.to_json() for index, each in self.soft.items()},
         }
 
     @classmethod
@@ -67,6 +71,11 @@ class ObjectChange:
             stored={
                 int(index): None if each is None else StoredSlice.from_json(each)
                 for index, each in data.get("kept", {}).items()
+            },
+            # Nor did they keep how sure a pixel was: their masks count as drawn ones.
+            soft={
+                int(index): None if each is None else SoftSlice.from_json(each)
+                for index, each in data.get("soft", {}).items()
             },
         )
 

@@ -15,11 +15,15 @@ from memseg3d.propagation.sight.view import View
 
 @dataclass(frozen=True, eq=False)
 class FoundSlice:
-    """A slice that nothing more is found on. mask: (rows, columns) bool; quality: IoU to expect."""
+    """A slice that nothing more is found on.
+
+    mask: (rows, columns) bool; quality: IoU to expect; probability: float (rows, columns), above 1/2 in the mask.
+    """
 
     index: int
     mask: np.ndarray
     quality: float
+    probability: np.ndarray
 
 
 class Blending:
@@ -42,8 +46,9 @@ class Blending:
             return [self._corrected(step)]
         if step.front.is_alone:
             gone = [each for each in step.unreached if self._last.mask(each).any()]
-            beyond = [FoundSlice(each, np.zeros_like(step.mask), 0.0) for each in gone]
-            return [FoundSlice(step.index, step.mask, quality), *beyond]
+            nothing = np.zeros_like(step.mask)
+            beyond = [FoundSlice(each, nothing, 0.0, nothing) for each in gone]
+            return [FoundSlice(step.index, step.mask, quality, step.result.probabilities(step.mask.shape)), *beyond]
         other = self._waiting.pop(step.index, None)
         if other is None:
             self._waiting[step.index] = step
@@ -56,11 +61,14 @@ class Blending:
         own = share if step.front.direction < 0 else 1 - share
         known = self._last.qualities.get(step.index, step.result.quality)
         before = SliceLogits.of_mask(self._last.mask(step.index), known)
-        return FoundSlice(step.index, *blended(before, step.result, own, self._view.slice_shape))
+        return self._blended(step.index, before, step.result, own)
 
     def _met(self, step: FrontStep, other: FrontStep) -> FoundSlice:
         """The two fronts that have come to a slice from both sides."""
         forward, backward = (step, other) if step.front.direction > 0 else (other, step)
         share = step.front.interval.share_of_above(step.index)
-        found = blended(forward.result, backward.result, share, self._view.slice_shape)
-        return FoundSlice(step.index, *found)
+        return self._blended(step.index, forward.result, backward.result, share)
+
+    def _blended(self, index: int, low: SliceLogits, high: SliceLogits, share: float) -> FoundSlice:
+        probability, quality = blended(low, high, share, self._view.slice_shape)
+        return FoundSlice(index, probability > 0.5, quality, probability)
