@@ -1,9 +1,11 @@
-"""Fixtures shared by every test: where the real volumes lie."""
+"""Fixtures shared by every test: where the real volumes lie, a tiny model, and the one worker of the client's tests."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,3 +22,20 @@ def data_folder() -> Path:
             pytest.fail(f"MEMSEG3D_DATA is set to {promised}, but there is no MANIFEST.json in it.")
         pytest.skip(f"No real volumes at {folder}; set MEMSEG3D_DATA to the folder that holds MANIFEST.json.")
     return folder
+
+
+@pytest.fixture(scope="session")
+def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint of random weights that sees an object on every slice."""
+    from lib.workers import make_model
+
+    return make_model(tmp_path_factory.mktemp("model") / "random.safetensors")
+
+
+@pytest.fixture(scope="session")
+def a_worker(a_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One worker for all tests of library and desktop that leave it unharmed: to start one takes seconds."""
+    from lib.workers import start_worker
+
+    with start_worker(a_model, tmp_path_factory.mktemp("worker")) as worker:
+        yield worker
