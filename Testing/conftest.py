@@ -8,8 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pace import FIRST, SLOW
 
-ROOT = Path(__file__).resolve().parent.parent
+TESTING = Path(__file__).resolve().parent
+ROOT = TESTING.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow files and put the slowest first."""
+    gone = [name for name in SLOW if not (TESTING / name).is_file()]
+    if gone:
+        raise pytest.UsageError(f"Testing/pace.py names files that are not there: {', '.join(gone)}")
+    slow, first = ({TESTING / name for name in names} for names in (SLOW, FIRST))
+    for item in items:
+        if item.path in slow:
+            item.add_marker("slow")
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.fixture(scope="session")
