@@ -52,10 +52,10 @@ picture: demo
 	image.resize((1280, round(image.height * 1280 / image.width)), Image.Resampling.LANCZOS) \
 	.save('docs/images/overview.png', optimize=True)"
 
-# A tester a core, of one thread each: more would wait for each other. What is compiled is kept whatever the environment says: each
-# of the many workers that the tests start would compile all of it anew.
+# A tester a core, of one thread each (more would wait for each other), and four at most: one may need 3 GB of memory.
+# What is compiled is kept whatever the environment says: each worker that a test starts would compile all of it anew.
 TESTERS ?= logical
-PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(TOOLS_REQUIRED) $(RUN) -m pytest -n $(TESTERS) --maxprocesses 8 --dist worksteal
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(TOOLS_REQUIRED) $(RUN) -m pytest -n $(TESTERS) --maxprocesses 4 --dist worksteal
 
 LINT = $(RUN) -m ruff check . && $(RUN) -m mypy && MYPYPATH=MemSeg3D $(RUN) -m mypy --explicit-package-bases MemSeg3D
 
