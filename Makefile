@@ -33,12 +33,14 @@ DEMO_OPTIONS = $(if $(VOLUME),--volume "$(VOLUME)") $(if $(TRUTH),--truth "$(TRU
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture house test lint clean debian
+.PHONY: help demo picture house test test-quick coverage lint clean debian
 
 help:
 	@echo "make demo    segment two organs of a CT phantom and look at out/demo/overview.png"
 	@echo "             make demo VOLUME=ct.nii.gz TRUTH=labels.nii.gz takes your own data"
-	@echo "make test    lint, types and all tests"
+	@echo "make test    lint, types and all tests, on all cores (TESTERS=1: on one)"
+	@echo "make test-quick    ruff and the quick tests of every room (Testing/pace.py): for the daily round"
+	@echo "make coverage    all tests, and which lines they run: out/coverage/index.html"
 	@echo "make lint    lint and types alone;  make clean    remove .venv, out and caches"
 
 demo: $(VENV)/runtime.stamp
@@ -54,16 +56,33 @@ picture: demo
 house: $(VENV)/venv.stamp
 	$(RUN) -m Testing.house --write
 
-test: debian lint
-	$(TOOLS_REQUIRED) $(RUN) -m pytest
+# A tester a core, of one thread each (more would wait for each other), and four at most: one may need 3 GB of memory.
+# What is compiled is kept whatever the environment says: each worker that a test starts would compile all of it anew.
+TESTERS ?= logical
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(TOOLS_REQUIRED) $(RUN) -m pytest -n $(TESTERS) --maxprocesses 4 --dist worksteal
+
+LINT = $(RUN) -m ruff check . && $(RUN) -m mypy && MYPYPATH=MemSeg3D $(RUN) -m mypy --explicit-package-bases MemSeg3D
+
+# Lint goes beside the tests, for it has use for one core alone; where it fails, what it said stands at the end.
+test: debian $(VENV)/test.stamp
+	@mkdir -p out; \
+	{ $(LINT); } >out/lint.log 2>&1 & lint=$$!; \
+	$(PYTEST); tests=$$?; \
+	wait $$lint || { echo "make lint fails:"; cat out/lint.log; exit 1; }; \
+	exit $$tests
+
+test-quick: debian $(VENV)/test.stamp
+	$(RUN) -m ruff check .
+	$(PYTEST) -m "not slow"
+
+coverage: debian $(VENV)/test.stamp
+	$(PYTEST) --cov --cov-report=html:out/coverage --cov-report=json:out/coverage.json --cov-report=term:skip-covered
 
 lint: $(VENV)/test.stamp
-	$(RUN) -m ruff check .
-	$(RUN) -m mypy
-	MYPYPATH=MemSeg3D $(RUN) -m mypy --explicit-package-bases MemSeg3D
+	$(LINT)
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) out .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/venv.stamp:

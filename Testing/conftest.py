@@ -1,13 +1,29 @@
-"""Fixtures shared by every test: where the real volumes lie."""
+"""Fixtures shared by every test: where the real volumes lie, a tiny model, and the one worker of the client's tests."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pace import FIRST, SLOW
 
-ROOT = Path(__file__).resolve().parent.parent
+TESTING = Path(__file__).resolve().parent
+ROOT = TESTING.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow files and put the slowest first."""
+    gone = [name for name in SLOW if not (TESTING / name).is_file()]
+    if gone:
+        raise pytest.UsageError(f"Testing/pace.py names files that are not there: {', '.join(gone)}")
+    slow, first = ({TESTING / name for name in names} for names in (SLOW, FIRST))
+    for item in items:
+        if item.path in slow:
+            item.add_marker("slow")
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +36,20 @@ def data_folder() -> Path:
             pytest.fail(f"MEMSEG3D_DATA is set to {promised}, but there is no MANIFEST.json in it.")
         pytest.skip(f"No real volumes at {folder}; set MEMSEG3D_DATA to the folder that holds MANIFEST.json.")
     return folder
+
+
+@pytest.fixture(scope="session")
+def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint of random weights that sees an object on every slice."""
+    from lib.workers import make_model
+
+    return make_model(tmp_path_factory.mktemp("model") / "random.safetensors")
+
+
+@pytest.fixture(scope="session")
+def a_worker(a_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One worker for all tests of library and desktop that leave it unharmed: to start one takes seconds."""
+    from lib.workers import start_worker
+
+    with start_worker(a_model, tmp_path_factory.mktemp("worker")) as worker:
+        yield worker

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import highdicom
@@ -25,27 +23,6 @@ from demo.story import Desk, open_desk
 from MemSeg3DLib.export.nifti import Overlap, write_nifti
 from MemSeg3DLib.export.seg_nrrd import write_seg_nrrd
 from MemSeg3DLib.segments.writer import SegmentWriter
-
-# Run in a process of its own: this suite's other tests of the client side work without torch, too.
-MAKE_MODEL = """
-import sys, torch
-from memseg3d.network.nano import NanoConfig, NanoNetwork
-from safetensors.torch import save_file
-torch.manual_seed(3)
-config = NanoConfig(name="random", image_size=32, widths=(8, 16, 16, 16), key_width=16, heads=4)
-network = NanoNetwork(config)
-with torch.no_grad():
-    network.decoder.presence[2].bias.fill_(5.0)
-    network.decoder.mask[2].bias.fill_(0.2)
-save_file(network.state_dict(), sys.argv[1], metadata={"memseg3d.config": config.to_json()})
-"""
-
-
-@pytest.fixture(scope="module")
-def a_random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    subprocess.run([sys.executable, "-c", MAKE_MODEL, str(path)], check=True, timeout=120)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +104,10 @@ def test_a_dicom_volume_keeps_its_own_series(data_folder: Path, tmp_path: Path) 
 
 
 def test_the_demo_leaves_everything_it_promises(
-    files: Path, a_random_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: Path, a_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     volume, truth = files / "image.nii.gz", files / "truth.nii.gz"
-    words = ["--volume", str(volume), "--truth", str(truth), "--model", str(a_random_model), "--device", "cpu"]
+    words = ["--volume", str(volume), "--truth", str(truth), "--model", str(a_model), "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path)]) == 0, capsys.readouterr().err
     told = capsys.readouterr().out
     assert "Dice, box" in told
@@ -149,8 +126,8 @@ def test_the_demo_leaves_everything_it_promises(
     assert picture.std() > 20, "the picture is not blank"
 
 
-def test_without_truth_the_demo_follows_its_boxes(files: Path, a_random_model: Path, tmp_path: Path) -> None:
-    words = ["--volume", str(files / "image.nii.gz"), "--box", "liver:9,20,20,9,60,60", "--model", str(a_random_model)]
+def test_without_truth_the_demo_follows_its_boxes(files: Path, a_model: Path, tmp_path: Path) -> None:
+    words = ["--volume", str(files / "image.nii.gz"), "--box", "liver:9,20,20,9,60,60", "--model", str(a_model)]
     assert main([*words, "--out", str(tmp_path)]) == 0
     assert (tmp_path / "segmentation.dcm").is_file()
 

@@ -12,7 +12,6 @@ pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed: make 
 
 from desktop.clinician import Clinician
 from desktop.session import MODULES, Session, a_slicer
-from lib.workers import make_model, start_worker
 
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
@@ -41,19 +40,6 @@ def plain_session(tmp_path: Path) -> Iterator[Session]:
     (tmp_path / "modules").mkdir()
     with a_slicer(tmp_path, tmp_path / "modules") as session:
         yield session
-
-
-@pytest.fixture(scope="session")
-def a_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of random weights that sees an object on every slice."""
-    return make_model(tmp_path_factory.mktemp("model") / "random.safetensors")
-
-
-@pytest.fixture(scope="session")
-def a_worker(a_tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorker]:
-    """One worker for all stories that leave it unharmed."""
-    with start_worker(a_tiny_model, tmp_path_factory.mktemp("worker")) as worker:
-        yield worker
 
 
 @pytest.fixture

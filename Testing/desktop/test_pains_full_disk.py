@@ -93,11 +93,11 @@ def test_rounds_are_not_exported_onto_a_full_disk_unnoticed(
     assert [path.name for path in tmp_path.glob("*rounds*")] == ["rounds.json"]
 
 
-def test_folders_files_and_segments_may_be_named_in_any_script(tmp_path: Path, a_tiny_model: Path) -> None:
+def test_folders_files_and_segments_may_be_named_in_any_script(tmp_path: Path, a_model: Path) -> None:
     home = tmp_path / "Bénutzer 研究 Ω"
     home.mkdir()
     model = home / "модель.safetensors"
-    model.write_bytes(a_tiny_model.read_bytes())
+    model.write_bytes(a_model.read_bytes())
     with a_slicer(home, MODULES) as session:
         user = Clinician(session)
         user.use_this_computer(Path(sys.prefix), model)

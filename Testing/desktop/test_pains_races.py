@@ -211,10 +211,10 @@ def test_undo_redo_click_and_cancel_in_any_order_break_nothing(clinician: Clinic
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process is held up by a signal")
 def test_deleting_stored_data_does_not_wait_for_the_worker_to_end(
-    slicer_session: Session, a_tiny_model: Path, tmp_path: Path
+    slicer_session: Session, a_model: Path, tmp_path: Path
 ) -> None:
     user = Clinician(slicer_session)
-    user.use_this_computer(Path(sys.prefix), a_tiny_model)
+    user.use_this_computer(Path(sys.prefix), a_model)
     user.load()
     user.box(60)
     user.wait(180)

@@ -202,11 +202,11 @@ def test_an_environment_of_its_is_proved_before_it_is_used(
 
 
 def test_a_model_comes_from_a_file_is_used_and_goes(
-    user: Clinician, a_tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    user: Clinician, a_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from MemSeg3DPanel import models_section
 
-    monkeypatch.setattr(models_section, "ask_open_file", lambda *_: str(a_tiny_model))
+    monkeypatch.setattr(models_section, "ask_open_file", lambda *_: str(a_model))
     user.widget("modelsButton").collapsed = False
     tree, folder = user.widget("modelTree"), user.application.choice.home.models
 
@@ -215,23 +215,23 @@ def test_a_model_comes_from_a_file_is_used_and_goes(
 
     user.widget("addModelButton").click()
     user.wait_until(lambda: len(names()) == 2, 20)
-    assert f"{a_tiny_model.stem} was added" in user.ui.messageLabel.text
-    assert (folder / a_tiny_model.name).read_bytes() == a_tiny_model.read_bytes()
+    assert f"{a_model.stem} was added" in user.ui.messageLabel.text
+    assert (folder / a_model.name).read_bytes() == a_model.read_bytes()
     user.wait_until(lambda: not user.panel.models._line.is_busy, 20)
     user.widget("addModelButton").click()
     user.wait_until(lambda: "There is a model called" in user.ui.messageLabel.text, 20)
 
     tree.setCurrentItem(tree.topLevelItem(1))
     user.widget("useModelButton").click()
-    assert user.application.choice.plan.model == a_tiny_model.stem
-    assert f"{a_tiny_model.stem} (in use)" in names()
+    assert user.application.choice.plan.model == a_model.stem
+    assert f"{a_model.stem} (in use)" in names()
 
     user.session.dialogs.answer = False
     user.widget("removeModelButton").click()
-    assert (folder / a_tiny_model.name).is_file()
+    assert (folder / a_model.name).is_file()
     user.session.dialogs.answer = True
     user.widget("removeModelButton").click()
-    assert not (folder / a_tiny_model.name).exists()
+    assert not (folder / a_model.name).exists()
     assert len(names()) == 1
     assert user.application.choice.plan.model == EMBEDDED_MODEL, "the next run needs one that is there"
 

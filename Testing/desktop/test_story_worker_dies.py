@@ -20,9 +20,9 @@ def _is_local(process: psutil.Process) -> bool:
     return any(argument.endswith("home-model.safetensors") for argument in process.cmdline())
 
 
-def test_killed_in_mid_run_and_between_rounds(slicer_session: Session, a_tiny_model: Path, tmp_path: Path) -> None:
+def test_killed_in_mid_run_and_between_rounds(slicer_session: Session, a_model: Path, tmp_path: Path) -> None:
     model = tmp_path / "home-model.safetensors"
-    model.write_bytes(a_tiny_model.read_bytes())
+    model.write_bytes(a_model.read_bytes())
     user = Clinician(slicer_session)
     user.use_this_computer(Path(sys.prefix), model)
     user.load()

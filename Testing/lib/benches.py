@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from MemSeg3DLib.prompts.prompts import BoxPrompt, PointPrompt
 from MemSeg3DLib.rounds.running.states import RoundResult, SliceWritten
 from MemSeg3DLib.rounds.workbench import Message, Workbench
 from MemSeg3DLib.scene.nodes import ijk_to_world
+
+OpenBench = Callable[[Path], Workbench]
+"""Starts a Workbench with its journals in a folder; see the fixture `open_bench`."""
 
 
 class Seen:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
+from lib.benches import OpenBench
 from lib.scenes import SHAPE, direction_matrix, make_volume, users_editor
-from lib.workers import make_model, start_worker
 
 from MemSeg3DLib.rounds.running.controller import RunController
+from MemSeg3DLib.rounds.workbench import Workbench
 from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, open_scene
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
@@ -69,21 +70,30 @@ def an_editor(a_segmentation: Any, an_oblique_volume: Any) -> Any:
     return users_editor(a_segmentation, an_oblique_volume)
 
 
-@pytest.fixture(scope="session")
-def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny checkpoint of random weights."""
-    return make_model(tmp_path_factory.mktemp("model") / "random.safetensors")
-
-
-@pytest.fixture(scope="session")
-def a_worker(a_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorker]:
-    """One worker for the tests that leave it unharmed."""
-    with start_worker(a_model, tmp_path_factory.mktemp("worker")) as worker:
-        yield worker
-
-
 @pytest.fixture
 def a_controller(a_worker: LocalWorker) -> Iterator[RunController]:
     """A controller of that worker."""
     with RunController(a_worker) as controller:
         yield controller
+
+
+@pytest.fixture
+def open_bench(
+    scene: Any, a_worker: LocalWorker, an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]
+) -> OpenBench:
+    """Starts a Workbench with journals in a folder, the oblique volume, its segmentation and the first segment."""
+
+    def opened(journals: Path) -> Workbench:
+        bench = Workbench(scene, a_worker, journals)
+        bench.select(an_oblique_volume, a_segmentation, segment_ids[0])
+        return bench
+
+    return opened
+
+
+@pytest.fixture
+def a_bench(open_bench: OpenBench, tmp_path: Path) -> Iterator[Workbench]:
+    """A Workbench with the first segment of the oblique volume's segmentation selected."""
+    bench = open_bench(tmp_path / "journals")
+    yield bench
+    bench.close()

@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lib.benches import box_on, click_on, run_bench
+from lib.benches import OpenBench, box_on, click_on, run_bench
 from lib.scenes import voxels_of
 
 from MemSeg3DLib.base.errors import RoundError
 from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE
 from MemSeg3DLib.rounds.history.scene_text import ROLE, copied_rounds
-from MemSeg3DLib.rounds.workbench import Workbench
-from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 
 def torn(text: str) -> str:
@@ -47,8 +45,7 @@ def test_a_copy_takes_rounds_that_cannot_be_read_as_they_are(stored: object) -> 
 
 @pytest.mark.parametrize("damage", [torn, strange, flipped])
 def test_rounds_that_cannot_be_read_are_set_aside_and_work_goes_on(
-    scene: Any,
-    a_worker: LocalWorker,
+    open_bench: OpenBench,
     an_oblique_volume: Any,
     a_segmentation: Any,
     segment_ids: list[str],
@@ -56,8 +53,7 @@ def test_rounds_that_cannot_be_read_are_set_aside_and_work_goes_on(
     damage: Callable[[str], str],
 ) -> None:
     segment = segment_ids[0]
-    bench = Workbench(scene, a_worker, tmp_path)
-    bench.select(an_oblique_volume, a_segmentation, segment)
+    bench = open_bench(tmp_path)
     assert bench.damage is None
     with pytest.raises(RoundError, match="nothing to set aside"):
         bench.set_damaged_aside()
@@ -69,8 +65,7 @@ def test_rounds_that_cannot_be_read_are_set_aside_and_work_goes_on(
     text = damage(a_segmentation.GetNodeReference(ROLE).GetText())
     a_segmentation.GetNodeReference(ROLE).SetText(text)
 
-    bench = Workbench(scene, a_worker, tmp_path)
-    bench.select(an_oblique_volume, a_segmentation, segment)
+    bench = open_bench(tmp_path)
     assert "set them aside in the section Rounds" in str(bench.damage)
     with pytest.raises(RoundError, match="set them aside"):
         bench.undo()
@@ -91,21 +86,19 @@ def test_rounds_that_cannot_be_read_are_set_aside_and_work_goes_on(
 
 def test_what_the_journal_still_holds_of_damaged_rounds_comes_back_as_another_segmentation(
     scene: Any,
-    a_worker: LocalWorker,
+    open_bench: OpenBench,
     an_oblique_volume: Any,
     a_segmentation: Any,
     segment_ids: list[str],
     tmp_path: Path,
 ) -> None:
     segment = segment_ids[0]
-    bench = Workbench(scene, a_worker, tmp_path)
-    bench.select(an_oblique_volume, a_segmentation, segment)
+    bench = open_bench(tmp_path)
     bench.add(box_on(an_oblique_volume, segment))
     run_bench(bench)
     bench.close()
     a_segmentation.GetNodeReference(ROLE).SetText("no json")
-    bench = Workbench(scene, a_worker, tmp_path)
-    bench.select(an_oblique_volume, a_segmentation, segment)
+    bench = open_bench(tmp_path)
     path = bench.set_damaged_aside()
     # It was closed, as the user wished; what was closed is not offered, and stays on the disk.
     assert bench.recoverable() == []
@@ -119,8 +112,7 @@ def test_what_the_journal_still_holds_of_damaged_rounds_comes_back_as_another_se
     # And now a crash.
     for one, content in as_left.items():
         one.write_bytes(content)
-    bench = Workbench(scene, a_worker, tmp_path)
-    bench.select(an_oblique_volume, a_segmentation, segment)
+    bench = open_bench(tmp_path)
     bench.set_damaged_aside()
     (left,) = bench.recoverable()
     assert (left.end, left.segmentation_id) == ("deleted", "")
@@ -131,6 +123,6 @@ def test_what_the_journal_still_holds_of_damaged_rounds_comes_back_as_another_se
     then = time.time() - 91 * 86_400
     os.utime(path, (then, then))
     bench.close()
-    Workbench(scene, a_worker, tmp_path).close()
+    open_bench(tmp_path).close()
     assert not path.exists()
     assert len(list(tmp_path.glob("*.damaged"))) == 1

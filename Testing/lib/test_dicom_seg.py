@@ -25,7 +25,10 @@ from MemSeg3DLib.export.dicom.series import PatientGrid, SourceSeries, onto_seri
 from MemSeg3DLib.export.dicom.settings import ExportSettings
 from MemSeg3DLib.export.dicom.terminology import SegmentDescription, describe
 
-ORGANS = list(small_phantom().labels.values())
+
+def organs() -> list[SegmentDescription]:
+    """All segments of the small phantom, which is made when a test first wants it."""
+    return list(small_phantom().labels.values())
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def a_series(tmp_path_factory: pytest.TempPathFactory) -> SourceSeries:
 
 @pytest.fixture
 def masks() -> dict[int, np.ndarray]:
-    return masks_of_labelmap(small_phantom().truth, ORGANS)
+    return masks_of_labelmap(small_phantom().truth, organs())
 
 
 def two_blobs(series: SourceSeries) -> dict[int, np.ndarray]:
@@ -51,10 +54,10 @@ def two_blobs(series: SourceSeries) -> dict[int, np.ndarray]:
 def test_the_phantoms_segments_come_back_voxel_for_voxel(
     a_series: SourceSeries, masks: dict[int, np.ndarray], tmp_path: Path
 ) -> None:
-    report = write_dicom_seg(a_series, ORGANS, masks, tmp_path / "seg.dcm")
+    report = write_dicom_seg(a_series, organs(), masks, tmp_path / "seg.dcm")
     found = read_by_highdicom(report.path, a_series.grid)
     by_dcmtk = read_by_dcmtk(report.path, a_series.grid)
-    written = [segment for segment in ORGANS if segment.name in report.segments]
+    written = [segment for segment in organs() if segment.name in report.segments]
     assert len(found) == len(written) >= 6
     for number, segment in enumerate(written, 1):
         assert np.array_equal(found[number], masks[segment.label]), segment.name
@@ -73,7 +76,7 @@ def test_overlapping_segments_keep_their_common_voxels(
 def test_the_phantoms_file_has_no_error_for_dciodvfy(
     a_series: SourceSeries, masks: dict[int, np.ndarray], tmp_path: Path
 ) -> None:
-    assert dicom_errors(write_dicom_seg(a_series, ORGANS, masks, tmp_path / "seg.dcm").path) == []
+    assert dicom_errors(write_dicom_seg(a_series, organs(), masks, tmp_path / "seg.dcm").path) == []
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_a_real_series_gives_a_valid_file_that_comes_back(
 
 
 def test_dcmtk_reads_the_file(a_series: SourceSeries, masks: dict[int, np.ndarray], tmp_path: Path) -> None:
-    path = write_dicom_seg(a_series, ORGANS, masks, tmp_path / "seg.dcm").path
+    path = write_dicom_seg(a_series, organs(), masks, tmp_path / "seg.dcm").path
     command = [tool("dcmdump", "dcmtk"), "+P", "SegmentLabel", "+P", "SegmentAlgorithmType", str(path)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert "[right kidney]" in answer.stdout
@@ -147,7 +150,7 @@ def test_empty_frames_are_left_out(a_file: pydicom.Dataset, masks: dict[int, np.
 def test_each_export_is_a_series_of_its_own(
     a_series: SourceSeries, masks: dict[int, np.ndarray], tmp_path: Path
 ) -> None:
-    uids = {write_dicom_seg(a_series, ORGANS, masks, tmp_path / f"{n}.dcm").series_uid for n in range(2)}
+    uids = {write_dicom_seg(a_series, organs(), masks, tmp_path / f"{n}.dcm").series_uid for n in range(2)}
     assert len(uids) == 2
 
 
@@ -178,9 +181,9 @@ def test_nothing_but_empty_segments_is_refused(a_series: SourceSeries, tmp_path:
 def test_an_existing_file_is_kept(a_series: SourceSeries, masks: dict[int, np.ndarray], tmp_path: Path) -> None:
     (tmp_path / "seg.dcm").write_text("precious", encoding="utf-8")
     with pytest.raises(DicomSegError, match="exists already"):
-        write_dicom_seg(a_series, ORGANS, masks, tmp_path / "seg.dcm")
+        write_dicom_seg(a_series, organs(), masks, tmp_path / "seg.dcm")
     assert (tmp_path / "seg.dcm").read_text(encoding="utf-8") == "precious"
-    write_dicom_seg(a_series, ORGANS, masks, tmp_path / "seg.dcm", settings=ExportSettings(overwrite=True))
+    write_dicom_seg(a_series, organs(), masks, tmp_path / "seg.dcm", settings=ExportSettings(overwrite=True))
     assert len(read_by_highdicom(tmp_path / "seg.dcm", a_series.grid)) >= 6
 
 
@@ -219,7 +222,7 @@ def test_a_flipped_mask_is_brought_onto_the_series(
     affine[:3, 1] *= -1
     flipped = {label: mask[:, ::-1] for label, mask in masks.items()}
     grid = PatientGrid(a_series.grid.shape, affine)
-    report = write_dicom_seg(a_series, [ORGANS[0]], flipped, tmp_path / "seg.dcm", grid)
+    report = write_dicom_seg(a_series, [organs()[0]], flipped, tmp_path / "seg.dcm", grid)
     assert np.array_equal(read_by_highdicom(report.path, a_series.grid)[1], masks[LIVER])
     assert np.array_equal(onto_series(flipped[LIVER], grid, a_series), masks[LIVER])
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from lib.benches import Seen, box_on, click_on, run_bench
 from lib.scenes import voxels_of
 from lib.workers import DroppingProxy, Proxied
+from patience import eventually
 
 from MemSeg3DLib.base.errors import WorkerError
 from MemSeg3DLib.rounds.workbench import Workbench
@@ -42,15 +43,6 @@ def a_bench(
     bench.select(an_oblique_volume, a_segmentation, segment_ids[0])
     yield bench
     bench.close()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def hints_sent(proxy: DroppingProxy) -> int:

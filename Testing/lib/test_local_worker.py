@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from lib.workers import worker_command
+from patience import wait_for
 
 from MemSeg3DLib.base.errors import WorkerError
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker, worker_environment
@@ -50,13 +50,6 @@ def is_running(process_id: int) -> bool:
     # A zombie of somebody else's child counts as ended.
     status = Path(f"/proc/{process_id}/stat")
     return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def wait_until_gone(process_id: int, seconds: float = 30.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while is_running(process_id) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not is_running(process_id)
 
 
 def test_slicers_variables_and_the_token_stay_where_they_belong(a_model: Path, tmp_path: Path) -> None:
@@ -108,7 +101,7 @@ def test_a_worker_ends_with_its_parent(a_model: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert parent.returncode == 1, parent.stderr
-    assert wait_until_gone(int(parent.stdout))
+    wait_for(lambda: not is_running(int(parent.stdout)), 30)
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
@@ -121,13 +114,6 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert caught.value.code == "not_started"
     with pytest.raises(WorkerError, match="cannot be started"):
         LocalWorker.start(command=[str(tmp_path / "no such command")])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it takes too long"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lib.benches import box_on, run_bench
+from lib.benches import OpenBench, box_on, run_bench
 
 from MemSeg3DLib.prompts.pending_masks import ROLE, PendingMasks, masks_text, store_masks
 from MemSeg3DLib.prompts.prompts import MaskPrompt
@@ -57,14 +57,14 @@ def test_a_mask_that_was_damaged_in_the_scene_hides_no_other(a_segmentation: Any
 def test_a_mask_that_waited_in_the_saved_scene_is_not_given_twice_when_its_round_is_recovered(
     scene: Any,
     a_worker: LocalWorker,
+    open_bench: OpenBench,
     an_oblique_volume: Any,
     a_segmentation: Any,
     segment_ids: list[str],
     tmp_path: Path,
 ) -> None:
     segment = segment_ids[0]
-    bench = Workbench(scene, a_worker, tmp_path)
-    bench.select(an_oblique_volume, a_segmentation, segment)
+    bench = open_bench(tmp_path)
     bench.add(box_on(an_oblique_volume, segment))
     run_bench(bench)
     bench.auto_run = False

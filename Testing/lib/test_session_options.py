@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +23,6 @@ from MemSeg3DLib.worker.connection.client import WorkerClient
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 from MemSeg3DLib.worker.session_options import MEMORIES, SessionChoice, needed_features
 from MemSeg3DLib.worker.sessions import align
-
-
-@pytest.fixture
-def a_bench(
-    scene: Any,
-    a_worker: LocalWorker,
-    an_oblique_volume: Any,
-    a_segmentation: Any,
-    segment_ids: list[str],
-    tmp_path: Path,
-) -> Iterator[Workbench]:
-    """With the oblique volume, its segmentation and the first segment selected."""
-    bench = Workbench(scene, a_worker, tmp_path / "journals")
-    bench.select(an_oblique_volume, a_segmentation, segment_ids[0])
-    yield bench
-    bench.close()
 
 
 def last_record(bench: Workbench) -> RoundRecord:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lib.benches import box_on, click_on, run_bench
+from lib.benches import OpenBench, box_on, click_on, run_bench
 from lib.scenes import voxels_of
 
 from MemSeg3DLib.base.errors import RoundError
@@ -64,22 +64,6 @@ def another_writer(path: Path) -> Iterator[Other]:
         yield other
     finally:
         other.kill()
-
-
-@pytest.fixture
-def a_bench(
-    scene: Any,
-    a_worker: LocalWorker,
-    an_oblique_volume: Any,
-    a_segmentation: Any,
-    segment_ids: list[str],
-    tmp_path: Path,
-) -> Iterator[Workbench]:
-    """With the oblique volume, its segmentation and the first segment selected."""
-    bench = Workbench(scene, a_worker, tmp_path / "journals")
-    bench.select(an_oblique_volume, a_segmentation, segment_ids[0])
-    yield bench
-    bench.close()
 
 
 def test_what_another_slicer_writes_is_not_offered_forgotten_or_purged_until_it_has_gone(
@@ -186,8 +170,7 @@ def test_what_the_user_deleted_is_offered_as_what_it_is(
 @pytest.mark.parametrize("first_end", ["closed", None])
 def test_rounds_that_were_not_brought_back_do_not_bar_the_way_to_those_made_since(
     first_end: str | None,
-    scene: Any,
-    a_worker: LocalWorker,
+    open_bench: OpenBench,
     an_oblique_volume: Any,
     a_segmentation: Any,
     segment_ids: list[str],
@@ -197,8 +180,7 @@ def test_rounds_that_were_not_brought_back_do_not_bar_the_way_to_those_made_sinc
 
     def work(click: tuple[float, float, float], end: str | None) -> np.ndarray:
         """A round on the scene as it was saved, which is not saved itself; what the segment held then."""
-        bench = Workbench(scene, a_worker, tmp_path)
-        bench.select(an_oblique_volume, a_segmentation, segment)
+        bench = open_bench(tmp_path)
         bench.add(click_on(an_oblique_volume, segment, click))
         run_bench(bench)
         held = voxels_of(an_oblique_volume, a_segmentation, segment).copy()
@@ -212,16 +194,14 @@ def test_rounds_that_were_not_brought_back_do_not_bar_the_way_to_those_made_sinc
         a_segmentation.GetNodeReference(ROLE).SetText(saved)
         return held
 
-    first = Workbench(scene, a_worker, tmp_path)
-    first.select(an_oblique_volume, a_segmentation, segment)
+    first = open_bench(tmp_path)
     first.add(box_on(an_oblique_volume, segment))
     run_bench(first)
     first.close()
     saved = a_segmentation.GetNodeReference(ROLE).GetText()
     work((5, 10, 10), first_end)
     wanted = work((9, 6, 12), None)
-    again = Workbench(scene, a_worker, tmp_path)
-    again.select(an_oblique_volume, a_segmentation, segment)
+    again = open_bench(tmp_path)
     (left,) = again.recoverable()
     assert again.recover(left) == 1
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, segment), wanted)

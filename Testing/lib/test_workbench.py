@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,23 +13,6 @@ from MemSeg3DLib.base.errors import PromptError, SceneError
 from MemSeg3DLib.prompts.prompts import PointPrompt
 from MemSeg3DLib.rounds.workbench import Workbench
 from MemSeg3DLib.scene.nodes import add_segmentation
-from MemSeg3DLib.worker.connection.local_worker import LocalWorker
-
-
-@pytest.fixture
-def a_bench(
-    scene: Any,
-    a_worker: LocalWorker,
-    an_oblique_volume: Any,
-    a_segmentation: Any,
-    segment_ids: list[str],
-    tmp_path: Path,
-) -> Iterator[Workbench]:
-    """With the oblique volume, its segmentation and the first segment selected."""
-    bench = Workbench(scene, a_worker, tmp_path / "journals")
-    bench.select(an_oblique_volume, a_segmentation, segment_ids[0])
-    yield bench
-    bench.close()
 
 
 def test_a_box_runs_at_once_and_is_listed_as_sent(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,22 +31,6 @@ from MemSeg3DLib.rounds.history.recovery import ATTRIBUTE
 from MemSeg3DLib.rounds.workbench import Workbench
 from MemSeg3DLib.scene.nodes import add_segment, add_segmentation, ijk_to_world, volume_array, world_to_ijk
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
-
-
-@pytest.fixture
-def a_bench(
-    scene: Any,
-    a_worker: LocalWorker,
-    an_oblique_volume: Any,
-    a_segmentation: Any,
-    segment_ids: list[str],
-    tmp_path: Path,
-) -> Iterator[Workbench]:
-    """With the oblique volume, its segmentation and the first segment selected."""
-    bench = Workbench(scene, a_worker, tmp_path / "journals")
-    bench.select(an_oblique_volume, a_segmentation, segment_ids[0])
-    yield bench
-    bench.close()
 
 
 def drag(node: Any, index: int, volume: Any, kji: tuple[float, float, float]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lib.test_local_worker import wait_for
+from patience import wait_for
 
 from MemSeg3DLib.base.background import Task, TaskProgress
 from MemSeg3DLib.base.child_environment import without_secrets

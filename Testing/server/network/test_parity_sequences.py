@@ -139,7 +139,16 @@ ISSUED = [
     two_conditioning_slices,
     correction_on_a_tracked_slice,
 ]
-"""Played by both versions, with the object present and occluded."""
+"""Played by both versions, and with the object present and occluded: by one version each."""
+
+STATES = ("present", "occluded")
+PLAYED = [
+    pytest.param(
+        version, STATES[(place + later) % 2], script, id=f"{version}-{STATES[(place + later) % 2]}-{script.__name__}"
+    )
+    for later, version in enumerate(("2.0", "2.1"))
+    for place, script in enumerate(ISSUED)
+]
 
 DEEPER = [
     box_then_negative_click,
@@ -154,7 +163,7 @@ DEEPER = [
 SLICES = 5
 
 
-@pytest.mark.parametrize("script", ISSUED, ids=lambda script: script.__name__)
+@pytest.mark.parametrize(("pair", "object_score", "script"), PLAYED, indirect=["pair", "object_score"])
 def test_parity_of_a_sequence(script: Callable[[Run], None], both: Both, object_score: str) -> None:
     theirs, ours = both(SLICES)
     script(theirs)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from patience import eventually
 from torch import Tensor
 
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
@@ -44,15 +45,6 @@ class GatedSam2(Sam2Network):
 def a_sam2() -> GatedSam2:
     """A network that sees whole slices."""
     return GatedSam2().eval().requires_grad_(False)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def encoded(worker: WorkerHere) -> int:

@@ -53,13 +53,18 @@ def a_run(folder: Path, **changes: object) -> Trainer:
     return trainer
 
 
+@pytest.fixture(scope="module")
+def a_finished_run(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """A run with the usual settings of these tests, which only look at it: each takes seconds."""
+    return a_run(tmp_path_factory.mktemp("finished"))
+
+
 def differing(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> list[str]:
     return [name for name in one if not torch.equal(one[name], two[name])]
 
 
 @pytest.mark.parametrize("stop", [1, 3])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, stop: int) -> None:
-    whole = a_run(tmp_path / "whole", decay_steps=1)
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, a_finished_run: Trainer, stop: int) -> None:
     # Stopped by hand in mid-run: the schedule is that of all six steps.
     cut = Trainer(tmp_path / "cut", CONFIG, SETTINGS)
     stream = cut._stream()
@@ -70,8 +75,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, stop: int) ->
     resumed = Trainer(tmp_path / "cut", CONFIG, SETTINGS)
     assert resumed.step == stop
     resumed.run()
-    assert differing(whole.network.state_dict(), resumed.network.state_dict()) == []
-    assert differing(whole.average.weights, resumed.average.weights) == []
+    assert differing(a_finished_run.network.state_dict(), resumed.network.state_dict()) == []
+    assert differing(a_finished_run.average.weights, resumed.average.weights) == []
 
 
 @pytest.fixture
@@ -111,17 +116,28 @@ def test_large_batches_are_dealt_from_large_groups() -> None:
     assert StreamSettings(1, 96, 6).group * 6 >= 4 * 96
 
 
-AVERAGING = """
+TOGETHER = """
 import sys
 import torch
 from pathlib import Path
+from torch import nn
 sys.path.insert(0, sys.argv[2])
 from test_runs import CONFIG, SETTINGS
 from memseg3d.training.loop import Trainer
 
 trainer = Trainer(Path(sys.argv[1]), CONFIG, SETTINGS)
+processes = trainer.processes
+used, half, never = (nn.Parameter(torch.zeros(2, 3)) for _ in range(3))
+used.grad = torch.full((2, 3), float(processes.rank))
+if processes.rank == 1:
+    half.grad = torch.full((2, 3), 4.0)
+processes.average_gradients([used, half, never])
+assert torch.equal(used.grad, torch.full((2, 3), 0.5)), used.grad
+assert torch.equal(half.grad, torch.full((2, 3), 2.0)), half.grad
+assert never.grad is None
+assert processes.decided(processes.rank == 0) and not processes.decided(processes.rank == 1)
 trainer.run()
-torch.save(trainer.network.state_dict(), Path(sys.argv[1]) / f"rank{trainer.processes.rank}.pt")
+torch.save(trainer.network.state_dict(), Path(sys.argv[1]) / f"rank{processes.rank}.pt")
 """
 
 
@@ -137,9 +153,9 @@ def torchrun(script: Path, *arguments: object, processes: int = 2) -> None:
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="This torch was built without torch.distributed.")
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
+def test_two_processes_average_their_gradients_and_train_one_network(tmp_path: Path, a_finished_run: Trainer) -> None:
     script = tmp_path / "script.py"
-    script.write_text(AVERAGING)
+    script.write_text(TOGETHER)
     torchrun(script, tmp_path / "run", Path(__file__).resolve().parent)
     ranks = [torch.load(tmp_path / "run" / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert differing(*ranks) == []
@@ -147,35 +163,8 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     assert differing(state["network"], ranks[0]) == []
     assert len({tuple(position) for position in state["positions"]}) == 2
     # It is another network than one process alone makes: the second's clips count too.
-    assert differing(ranks[0], a_run(tmp_path / "alone").network.state_dict())
+    assert differing(ranks[0], a_finished_run.network.state_dict())
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 1
-
-
-MEANS = """
-import sys
-import torch
-from torch import nn
-from memseg3d.training.parallel import Processes
-
-processes = Processes(torch.device("cpu"))
-used, half, never = (nn.Parameter(torch.zeros(2, 3)) for _ in range(3))
-used.grad = torch.full((2, 3), float(processes.rank))
-if processes.rank == 1:
-    half.grad = torch.full((2, 3), 4.0)
-processes.average_gradients([used, half, never])
-assert torch.equal(used.grad, torch.full((2, 3), 0.5)), used.grad
-assert torch.equal(half.grad, torch.full((2, 3), 2.0)), half.grad
-assert never.grad is None
-assert processes.decided(processes.rank == 0) and not processes.decided(processes.rank == 1)
-processes.leave()
-"""
-
-
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="This torch was built without torch.distributed.")
-def test_gradients_are_averaged_over_processes(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(MEANS)
-    torchrun(script)
 
 
 def test_gathered_gradients_are_those_of_one_larger_batch(tmp_path: Path) -> None:
@@ -185,8 +174,8 @@ def test_gathered_gradients_are_those_of_one_larger_batch(tmp_path: Path) -> Non
     assert differing(together.network.state_dict(), apart.network.state_dict())
 
 
-def test_both_precisions_train(tmp_path: Path) -> None:
-    half, full = a_run(tmp_path / "bf16"), a_run(tmp_path / "fp32", precision="fp32")
+def test_both_precisions_train(tmp_path: Path, a_finished_run: Trainer) -> None:
+    half, full = a_finished_run, a_run(tmp_path, precision="fp32")
     assert differing(half.network.state_dict(), full.network.state_dict())
     assert all(tensor.isfinite().all() for tensor in full.network.state_dict().values())
 
@@ -216,9 +205,8 @@ def test_a_light_state_goes_on_with_its_weights(tmp_path: Path) -> None:
     assert after.step == 8
 
 
-def test_a_state_of_an_older_version_is_resumed(tmp_path: Path) -> None:
-    a_run(tmp_path)
-    state = load_state(tmp_path / "state.pt")
+def test_a_state_of_an_older_version_is_resumed(tmp_path: Path, a_finished_run: Trainer) -> None:
+    state = load_state(a_finished_run.folder / "state.pt")
     for name in ("positions", "group", "warm_from", "history"):
         del state[name]
     torch.save({**state, "volumes": 40}, tmp_path / "state.pt")

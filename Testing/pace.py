@@ -1,0 +1,82 @@
+"""Which tests take long: those files go first or stay out of the daily round. Every room keeps quick ones.
+
+A file belongs here when it takes more than about three seconds, starts a worker of its own, or waits for clocks.
+`python -m pytest --durations=30` shows who is the slowest now.
+"""
+
+from __future__ import annotations
+
+FIRST = [
+    "lib/test_worker_environment.py",
+    "lib/test_kills.py",
+    "lib/test_many_rounds.py",
+]
+"""Single tests of half a minute: begun last, one tester would still be busy when the others have done."""
+
+SLOW = [
+    *FIRST,
+    "demo/test_demo.py",
+    "desktop/test_effect_runs.py",
+    "desktop/test_pains_full_disk.py",
+    "desktop/test_pains_neighbours.py",
+    "desktop/test_pains_odd_volumes.py",
+    "desktop/test_pains_races.py",
+    "desktop/test_panel_advanced.py",
+    "desktop/test_panel_buttons.py",
+    "desktop/test_panel_cases_and_stores.py",
+    "desktop/test_panel_dicom.py",
+    "desktop/test_panel_worker.py",
+    "desktop/test_story_mid_run.py",
+    "desktop/test_story_refusals_and_keys.py",
+    "desktop/test_story_scene.py",
+    "desktop/test_story_worker_dies.py",
+    "lib/test_case_queue_rounds.py",
+    "lib/test_changed_worker.py",
+    "lib/test_damaged_rounds.py",
+    "lib/test_dicom_scene.py",
+    "lib/test_dicom_seg_command.py",
+    "lib/test_dicomweb.py",
+    "lib/test_edits_and_locks.py",
+    "lib/test_export.py",
+    "lib/test_hints.py",
+    "lib/test_local_stores.py",
+    "lib/test_local_worker.py",
+    "lib/test_lost_workers.py",
+    "lib/test_model_folder.py",
+    "lib/test_pains_of_peers.py",
+    "lib/test_run_controller.py",
+    "lib/test_run_faults.py",
+    "lib/test_session_options.py",
+    "lib/test_two_slicers.py",
+    "lib/test_workbench_scene.py",
+    "lib/test_worker_choice.py",
+    "server/cli/test_commands.py",
+    "server/cli/test_segment_drawings.py",
+    "server/cli/test_segment_rounds.py",
+    "server/evaluation/test_ablation.py",
+    "server/evaluation/test_classical.py",
+    "server/evaluation/test_rounds.py",
+    "server/network/test_checkpoints.py",
+    "server/network/test_parity_sequences.py",
+    "server/network/test_parity_stages.py",
+    "server/network/test_parity_transformers.py",
+    "server/network/test_recorded.py",
+    "server/network/test_speed.py",
+    "server/propagation/test_any_history.py",
+    "server/propagation/test_batched_rounds.py",
+    "server/propagation/test_consensus.py",
+    "server/propagation/test_memory_in_sessions.py",
+    "server/propagation/test_memory_policies.py",
+    "server/propagation/test_real_networks.py",
+    "server/propagation/test_reproducible_rounds.py",
+    "server/service/test_access.py",
+    "server/service/test_ahead.py",
+    "server/service/test_faults.py",
+    "server/service/test_large_volumes.py",
+    "server/service/test_openapi.py",
+    "server/service/test_restart.py",
+    "server/service/test_streams.py",
+    "server/training/test_runs.py",
+    "server/training/test_training.py",
+]
+"""What `make test-quick` leaves out."""
