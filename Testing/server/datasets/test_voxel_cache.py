@@ -9,7 +9,9 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import SimpleITK as sitk
 
 from memseg3d.datasets import voxel_cache
 from memseg3d.datasets.door import open_data
@@ -132,3 +134,26 @@ def test_a_case_without_labels_or_with_others_is_refused(tmp_path: Path) -> None
     small_sets.save(case.labels.paths()[0], np.ones((3, 10, 12), np.uint8))
     with pytest.raises(BrokenCase, match="label0001"):
         cache.slices(case, 0, 1)
+
+
+def test_memory_stays_bounded_while_a_larger_set_is_read(tmp_path: Path) -> None:
+    """The audit in Testing/audits/data_memory.py, a hundredth of its size: 150 MB of voxels, 24 MB mapped."""
+    voxels = np.arange(64 * 256 * 256, dtype=np.int16).reshape(64, 256, 256)
+    for number in range(12):
+        for part, content in (("images", voxels + number), ("labels", (voxels > 0).astype(np.uint8))):
+            path = tmp_path / f"set/{part}/ct_{number}.nii"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(sitk.GetImageFromArray(content), str(path))
+    cases = open_data(tmp_path / "set").cases
+    cache = VoxelCache(tmp_path / "cache", mapped_bytes=24 << 20)
+    process, largest = psutil.Process(), 0
+    cache.slices(cases[0], 0, 64)
+    before = process.memory_info().rss
+    for _ in range(2):
+        for case in cases:
+            image, _ = cache.slices(case, 0, 64)
+            assert image[0, 0, 0] == int(case.name[3:])
+            largest = max(largest, process.memory_info().rss)
+    assert cache.bytes_on_disk() > 140e6
+    assert cache.decoded == 24
+    assert largest - before < 75e6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -56,6 +56,75 @@ def check(
         for line in report.words():
             typer.echo(line)
     if report.faults or (strict and report.remarks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Folder of the data set.", show_default=False)],
+    destination: Annotated[
+        Path, typer.Argument(help="A new folder, or one where this was stopped.", show_default=False)
+    ],
+    to: Annotated[str, typer.Option(help="Layout to write: folders, msd, cases, medical-sam2, mem3d, video, cvpr25.")],
+    layout: LayoutOption = None,
+    images: ImagesOption = None,
+    labels: LabelsOption = None,
+    splits: Annotated[Path | None, typer.Option(help="Take cases and splits from a file of `data split`.")] = None,
+    label: Annotated[
+        list[int] | None, typer.Option(help="Keep this label, numbered anew from 1; several times.")
+    ] = None,
+    frames: Annotated[Literal["png", "jpeg"] | None, typer.Option(help="How 2D images are kept.")] = None,
+    scaling: Annotated[
+        Literal["exact", "window", "slice"] | None, typer.Option(help="How grey values are kept in 2D images.")
+    ] = None,
+    window: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest grey value.")] = None,
+    threshold: Annotated[
+        int | None, typer.Option(min=0, help="Of video: only slices between those with more labelled pixels.")
+    ] = None,
+    merge_labels: Annotated[bool, typer.Option("--merge-labels", help="Of video: all labels become 1.")] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="As the release of nii2video or Mem3D writes it, quirks included.")
+    ] = False,
+    task: Annotated[int, typer.Option(min=1, max=99, help="Of mem3d: the number in TaskNN.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of what the release draws at random.")] = 0,
+) -> None:
+    """Write a data set in another layout. Stopped, it goes on when it is called again.
+
+    Ends with 0 where every case was written, 1 where broken ones were left out (each is named), 2 where nothing more
+    could be written.
+    """
+    from memseg3d.datasets.conversion.converting import convert as convert_data
+    from memseg3d.datasets.conversion.converting import target_name
+    from memseg3d.datasets.conversion.options import Frames, Options, Scaling, settle
+    from memseg3d.datasets.door import open_data
+    from memseg3d.datasets.splits import read_splits, with_splits
+
+    with _sentences():
+        target = target_name(to)
+        options = Options(
+            Frames(frames) if frames else None,
+            Scaling(scaling) if scaling else None,
+            window,
+            threshold,
+            merge_labels,
+            tuple(label or ()),
+            published,
+            task,
+            seed,
+        )
+        settled = settle(target, options)
+        found = open_data(source, layout, images, labels)
+        if splits is not None:
+            found = with_splits(found, read_splits(splits), splits)
+        if published and target == "video":
+            # The release names its folder by the threshold.
+            destination = destination.with_name(f"{destination.name}_{settled.threshold}")
+        record = convert_data(found, destination, target, options, _progress)
+    _progress("")
+    typer.echo(f"{found.root} ({found.layout}): {len(record.cases)} cases are in {destination} as {target}.")
+    for case, why in record.skipped.items():
+        typer.echo(f"Left out: {case}: {why}")
+    if record.skipped:
         raise typer.Exit(1)
 
 

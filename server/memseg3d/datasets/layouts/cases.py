@@ -42,7 +42,7 @@ def _read(root: Path, record: Record | None) -> DataSet:
         elif not labels.is_file():
             faults.append(no_label(name, image, str(labels)))
         else:
-            modality = str(entry.get("modality", ""))
+            modality = str(entry.get("modality", "")).replace("unknown", "")
             case = Case(name, (VolumeOnDisk(image),), VolumeOnDisk(labels), modality, (), Split.UNKNOWN)
             cases.append(recorded(case, record))
     names = record.label_names if record else {}

@@ -18,8 +18,8 @@ from memseg3d.datasets.sources.base import Header, Source
 from memseg3d.files import Geometry, UnreadableFile, VolumeFile, read_volume
 
 _GZIP = b"\x1f\x8b"
-_START = 1 << 16
-"""Bytes of a NIfTI file that hold its header and extensions."""
+_HEADER = 348
+_NO_EXTENSION = bytes(4)
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,13 @@ def _information(path: Path) -> sitk.ImageFileReader:
 
 
 def _start(path: Path) -> bytes:
+    """A NIfTI file's header, as a file of its own."""
     with path.open("rb") as stream:
         if stream.read(len(_GZIP)) != _GZIP:
             stream.seek(0)
-            return stream.read(_START)
+            return stream.read(_HEADER) + _NO_EXTENSION
     with gzip.open(path) as unpacked:
-        return unpacked.read(_START)
+        return unpacked.read(_HEADER) + _NO_EXTENSION
 
 
 def _grid(reader: sitk.ImageFileReader, shown: str) -> Geometry:
