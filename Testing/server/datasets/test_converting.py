@@ -111,6 +111,19 @@ def test_channels_become_one_file_of_the_decathlon(tmp_path: Path) -> None:
         assert np.array_equal(ours.read().voxels, theirs.read().voxels)
 
 
+def test_one_channel_is_taken_by_name_or_number(memseg3d: Command, tmp_path: Path) -> None:
+    truth = small_sets.brats2020(tmp_path / "from")
+    for channel in ("T1ce", "2"):
+        result = memseg3d("convert", tmp_path / "from", tmp_path / channel, "--to", "video", "--channel", channel)
+        assert result.exit_code == 0, words(result)
+        case = open_data(tmp_path / channel).cases[0]
+        assert case.channels == ("t1ce",)
+        assert np.array_equal(case.image.read().voxels, truth[case.name].image + 2)
+    result = memseg3d("convert", tmp_path / "from", tmp_path / "no", "--to", "video", "--channel", "t9")
+    assert result.exit_code == 1
+    assert "has no channel t9; the case has flair, t1, t1ce, t2" in words(result)
+
+
 def test_evaluation_reads_what_is_written_for_it(tmp_path: Path) -> None:
     from memseg3d.evaluation.targets import find_cases, read_case
 

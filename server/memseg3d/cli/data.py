@@ -73,6 +73,7 @@ def convert(
     label: Annotated[
         list[int] | None, typer.Option(help="Keep this label, numbered anew from 1; several times.")
     ] = None,
+    channel: Annotated[str, typer.Option(help="Take this image of several, by its name or number.")] = "",
     frames: Annotated[Literal["png", "jpeg"] | None, typer.Option(help="How 2D images are kept.")] = None,
     scaling: Annotated[
         Literal["exact", "window", "slice"] | None, typer.Option(help="How grey values are kept in 2D images.")
@@ -111,6 +112,7 @@ def convert(
             published,
             task,
             seed,
+            channel,
         )
         settled = settle(target, options)
         found = open_data(source, layout, images, labels)

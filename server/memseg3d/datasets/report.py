@@ -46,7 +46,7 @@ class Report:
         return {value: (self.data.label_names.get(value, ""), cases[value], voxels[value]) for value in values}
 
     def splits(self) -> dict[str, int]:
-        """Cases by what they are for; "labelled" of no split and "without labels" where the layout names no split."""
+        """Cases by what they are for, those without labels apart; "no split" where nothing says it."""
         counts: Counter[str] = Counter()
         for check in self.checks:
             counts[(str(check.case.split) or "no split") + ("" if check.case.labels else ", without labels")] += 1

@@ -59,7 +59,7 @@ class VoxelCache:
         return self.__dict__ | {"_maps": OrderedDict(), "decoded": 0}
 
     def voxels(self, source: Source, slice_axis: int = 0) -> NDArray[Any]:
-        """The volume, mapped read-only, (slice, row, column): `slice_axis` of (k, j, i) comes first.
+        """The volume, mapped read-only, (slice, row, column): `slice_axis` of (k, j, i) comes first; floats as float32.
 
         Raises `UnreadableFile`, `NoRoom` or `UnwritableDataSet`.
         """
@@ -179,8 +179,8 @@ def _opened(file: Path) -> NDArray[Any] | None:
 
 
 def _save(voxels: NDArray[Any], file: Path) -> None:
-    """Write a .npy file a few slices at a time, in this machine's byte order."""
-    native = voxels.dtype.newbyteorder("=")
+    """Write a .npy file a few slices at a time, in this machine's byte order; double precision as single."""
+    native = np.dtype(np.float32) if voxels.dtype.kind == "f" else voxels.dtype.newbyteorder("=")
     with file.open("wb") as stream:
         description = {"descr": native.str, "fortran_order": False, "shape": voxels.shape}
         np.lib.format.write_array_header_1_0(stream, description)

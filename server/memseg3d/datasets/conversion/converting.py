@@ -11,7 +11,7 @@ from memseg3d.datasets.checking import check_case
 from memseg3d.datasets.conversion.frames import finish_mem3d, write_medical_sam2, write_mem3d, write_video
 from memseg3d.datasets.conversion.npz import write_cvpr25
 from memseg3d.datasets.conversion.options import Options, settle
-from memseg3d.datasets.conversion.selecting import chosen_names
+from memseg3d.datasets.conversion.selecting import chosen_channel, chosen_names
 from memseg3d.datasets.conversion.staging import NAME as STAGING
 from memseg3d.datasets.conversion.staging import Staging
 from memseg3d.datasets.conversion.target import Target
@@ -87,7 +87,7 @@ def _convert_case(case: Case, staging: Staging, target: str, options: Options, r
         fault = check_case(case, is_quick=True).fault
         if fault is not None:
             raise BrokenCase(fault.sentence)
-        written = TARGETS[target].write(case, staging, options)
+        written = TARGETS[target].write(chosen_channel(case, options), staging, options)
     except UnwritableDataSet:
         raise
     except (DataSetError, UnreadableFile) as error:

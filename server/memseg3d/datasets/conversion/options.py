@@ -34,8 +34,8 @@ class Options:
 
     window: (low, high) grey values. threshold: of nii2video: only the slices from the first to the last with more
     labelled pixels. merge_labels: all labels become 1. labels: keep these alone, numbered anew from 1 in this order.
-    published: what the release of the target's method does, its quirks included. task: number of Mem3D's TaskNN.
-    seed: of what the release draws at random.
+    channel: name or number of the one image to be taken. published: what the release of the target's method does, its
+    quirks included. task: number of Mem3D's TaskNN. seed: of what the release draws at random.
     """
 
     frames: Frames | None = None
@@ -47,6 +47,7 @@ class Options:
     published: bool = False
     task: int = 1
     seed: int = 0
+    channel: str = ""
 
     @property
     def is_nii2video_release(self) -> bool:
@@ -108,4 +109,5 @@ def settle(target: str, asked: Options) -> Options:
         asked.published,
         asked.task,
         asked.seed,
+        asked.channel,
     )

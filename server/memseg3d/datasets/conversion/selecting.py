@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,21 @@ def chosen_labels(case: Case, options: Options) -> NDArray[Any]:
                 table[label] = number
         labels = table[labels]
     return (labels > 0).astype(np.uint8) if options.merge_labels else labels
+
+
+def chosen_channel(case: Case, options: Options) -> Case:
+    """The case with the one image that was asked for. Raises `BrokenCase` where it has none of that name or number."""
+    if not options.channel:
+        return case
+    names = [name.lower() for name in case.channels]
+    if options.channel.lower() in names:
+        place = names.index(options.channel.lower())
+    elif options.channel.isdigit() and int(options.channel) < len(case.images):
+        place = int(options.channel)
+    else:
+        known = ", ".join(case.channels) or f"numbers below {len(case.images)}"
+        raise BrokenCase(f"{case.image.shown} has no channel {options.channel}; the case has {known}.")
+    return replace(case, images=(case.images[place],), channels=case.channels[place : place + 1])
 
 
 def chosen_names(names: Mapping[int, str], options: Options) -> dict[int, str]:

@@ -22,6 +22,9 @@ MODALITIES = {
     "MICRO": "microscopy",
 }
 
+_DEPTH = 4
+"""Folders that are looked into to recognise the layout: whole trees of other sets are not walked through."""
+
 
 def _arrays(path: Path) -> set[str]:
     """Names of a file's arrays; nothing is unpacked. Raises `OSError` or `BadZipFile`."""
@@ -39,7 +42,8 @@ def _is_hidden(path: Path, root: Path) -> bool:
 
 
 def _recognise(root: Path) -> Recognition | None:
-    first = next((path for path in root.rglob("*.npz") if not _is_hidden(path, root)), None)
+    found = (path for depth in range(_DEPTH) for path in root.glob("*/" * depth + "*.npz"))
+    first = next((path for path in found if not _is_hidden(path, root)), None)
     if first is None:
         return None
     try:
