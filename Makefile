@@ -101,7 +101,7 @@ $(TORCH_STAMP): $(VENV)/venv.stamp
 
 $(VENV)/runtime.stamp: $(TORCH_STAMP) requirements/runtime.txt server/pyproject.toml
 	@echo "Installing the worker and Slicer's libraries ..."
-	$(PIP) -r requirements/runtime.txt -e "server[train,report,evaluate]" torch==$(WORKER_TORCH)
+	$(PIP) -r requirements/runtime.txt -e "server[train,report,evaluate,data]" torch==$(WORKER_TORCH)
 	@touch $@
 
 # Of the Makefile too: it names the versions of the reference packages.

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memseg3d import __version__
-from memseg3d.cli import about, evaluate, models, segment, serve, train
+from memseg3d.cli import about, data, evaluate, models, segment, serve, train
 
 app = typer.Typer(
     name="memseg3d",
@@ -38,6 +38,7 @@ app.command("models")(models.models)
 app.command("about")(about.about)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
+app.add_typer(data.app, name="data")
 
 
 if __name__ == "__main__":

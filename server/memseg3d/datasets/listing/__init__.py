@@ -1,0 +1,1 @@
+"""What the layouts share: recognising and reading as a contract, pairs of folders, folders of slices."""

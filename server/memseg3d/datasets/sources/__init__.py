@@ -1,0 +1,1 @@
+"""Volumes on disk that are described at once and decoded when they are asked for: files, channels, slices, npz."""
