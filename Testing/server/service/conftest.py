@@ -23,6 +23,7 @@ from memseg3d.network.seam import Network
 from memseg3d.propagation.volume.volume import volume_id
 from memseg3d.service.app import create_app
 from memseg3d.service.folders import DataFolder
+from memseg3d.service.limits.guarded_http import Patience
 from memseg3d.service.server import Server, bind, url_of
 from memseg3d.service.settings import Settings
 from memseg3d.service.worker import Worker
@@ -110,11 +111,11 @@ class WorkerProcess(Client):
 class WorkerHere(Client):
     """A worker on threads of the test's own process, so that a test can make things fail inside it."""
 
-    def __init__(self, settings: Settings, network: Network) -> None:
+    def __init__(self, settings: Settings, network: Network, patience: Patience | None = None) -> None:
         self.worker = Worker(settings, DataFolder(settings.data_folder), network, "cpu")
         listener = bind("127.0.0.1", 0)
         super().__init__(url_of(listener))
-        self._server = Server(create_app(self.worker), listener, self.worker.leave_streams)
+        self._server = Server(create_app(self.worker), listener, self.worker.leave_streams, patience=patience)
         self._thread = threading.Thread(target=self._server.run_until_stopped)
         self._thread.start()
 
@@ -199,9 +200,9 @@ def serve_here(a_model: Path, tmp_path: Path) -> Iterator[Callable[..., WorkerHe
     """Starts workers in this process; keywords change their settings, `network` the network."""
     started: list[WorkerHere] = []
 
-    def start(network: Network | None = None, **changes: Any) -> WorkerHere:
+    def start(network: Network | None = None, patience: Patience | None = None, **changes: Any) -> WorkerHere:
         settings = dataclasses.replace(Settings(tmp_path / "data", TOKEN), **changes)
-        started.append(WorkerHere(settings, network or load_network(a_model)))
+        started.append(WorkerHere(settings, network or load_network(a_model), patience))
         return started[-1]
 
     yield start

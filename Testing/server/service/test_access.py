@@ -181,7 +181,7 @@ def test_the_worker_ends_when_its_parent_dies(a_model: Path, tmp_path: Path) -> 
     parent_code = (
         "import subprocess, sys, time\n"
         f"child = subprocess.Popen({command!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
-        "child.stdin.write(b'token\\n'); child.stdin.flush()\n"
+        "child.stdin.write(b'a-token-of-some-length\\n'); child.stdin.flush()\n"
         "sys.stdout.buffer.write(child.stdout.readline()); sys.stdout.flush(); time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", parent_code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

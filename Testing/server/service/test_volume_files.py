@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from memseg3d.files import VolumeFile, read_volume
 from memseg3d.propagation.volume.volume import volume_id
-from memseg3d.service import volumes
+from memseg3d.service import volume_files
 from memseg3d.service.settings import Limits
 
 from .conftest import Client, WorkerHere, WorkerProcess
@@ -149,7 +149,7 @@ def test_the_limit_of_a_packed_file_is_one_of_bytes_and_not_of_voxels(
         opened.append(path)
         return read_volume(path, scratch=scratch)
 
-    monkeypatch.setattr(volumes, "read_volume", read_and_tell)
+    monkeypatch.setattr(volume_files, "read_volume", read_and_tell)
     worker = serve_here(limits=Limits(volume_bytes=1 << 20))
     save(tmp_path / "packed.nrrd", np.arange(800_000).reshape(8, 250, 400).astype(dtype) % 7, oblique=False)
     answer = send(worker, tmp_path / "packed.nrrd")

@@ -64,6 +64,7 @@ def serve(
         Server,
         bind,
         call_when_stdin_closes,
+        check_token,
         is_loopback,
         read_token_line,
     )
@@ -72,6 +73,8 @@ def serve(
         token = read_token_line() if token_stdin else os.environ.get("MEMSEG3D_TOKEN") or None
         if token is not None and no_token:
             raise ServeError("There is a token, and --no-token asks for none: choose one of them.")
+        if token is not None:
+            check_token(token)
         if token is None and not is_loopback(host):
             raise ServeError(f"{host} can be reached from other computers: set MEMSEG3D_TOKEN or use --token-stdin.")
         if token is None and not no_token:

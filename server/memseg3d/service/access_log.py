@@ -1,4 +1,7 @@
-"""Writes one line a request into the log and counts it: method, route, status, time; never an id, a name or a query."""
+"""Writes one line a request into the log and counts it: method, route, status, time; never an id, a name or a query.
+
+What nobody else has handled becomes an answer here, so that it is counted as what it is and the connection lives on.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,16 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from memseg3d.service.errors import ServiceError
+from memseg3d.service.gate import error_response
 from memseg3d.service.metrics import Metrics
 
 log = logging.getLogger("memseg3d.access")
+errors = logging.getLogger(__name__)
+
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_NOBODY_LISTENS = 499
+"""Where no answer was sent: the caller has gone, or the worker stops."""
 
 
 class AccessLog:
@@ -25,18 +35,34 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 0
+        status = _NOBODY_LISTENS
+        is_answered = False
 
         async def send_noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, is_answered = message["status"], True
             await send(message)
 
         try:
             await self._app(scope, receive, send_noting)
+        except Exception as error:
+            status = 500
+            if is_answered:
+                # Half an answer cannot be taken back: the server ends the connection, and its log tells why.
+                raise
+            errors.error("a request failed", exc_info=error)
+            await error_response(internal(error))(scope, receive, send)
         finally:
             # The template (/v1/volumes/{volume_id}) and never the path: an id or file name may tell of a person.
             route = getattr(scope.get("route"), "path", "-")
-            self._metrics.requests.labels(scope["method"] if route != "-" else "-", route, str(status)).inc()
-            log.info("%s %s %d %.3f s", scope["method"], route, status, time.perf_counter() - started)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.requests.labels(method if route != "-" else "-", route, str(status)).inc()
+            log.info("%s %s %d %.3f s", method, route, status, time.perf_counter() - started)
+
+
+def internal(error: Exception) -> ServiceError:
+    """The answer where the worker itself is at fault."""
+    return ServiceError(
+        "internal", f"The worker failed at this request ({type(error).__name__}); its log says more. Try again."
+    )

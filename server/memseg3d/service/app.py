@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -52,9 +53,9 @@ def create_app(worker: Worker) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(ClientDisconnect, _nobody_listens)
-    app.add_exception_handler(Exception, _unexpected)
     # The last one added is the outermost: every request is logged, also one that the gate turns away.
-    app.add_middleware(Gate, token=worker.settings.token, request_bytes=worker.settings.limits.request_bytes)
+    settings, metrics = worker.settings, worker.metrics
+    app.add_middleware(Gate, token=settings.token, request_bytes=settings.limits.request_bytes, metrics=metrics)
     app.add_middleware(AccessLog, metrics=worker.metrics)
     return app
 
@@ -82,34 +83,36 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
     return error_response(ServiceError("bad_request", f"{place or 'The body'}: {first['msg']}."))
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         response = error_response(
             ServiceError("method_not_allowed", "This address does not take this method: see /v1/openapi.json.")
         )
-        response.headers.update(error.headers or {})
+        response.headers["Allow"] = ", ".join(sorted(_methods(request)))
         return response
     if error.status_code == 404:
         return error_response(ServiceError("not_found", "There is no such address: all of them start with /v1."))
     return error_response(ServiceError("bad_request", f"{error.detail}."))
 
 
-async def _os_error(request: Request, error: Exception) -> Response:
+def _methods(request: Request) -> set[str]:
+    """What the address takes, by the description: a route knows its own method only."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    return {
+        method.upper()
+        for template, operations in paths.items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), request.scope["path"])
+        for method in operations
+    }
+
+
+async def _os_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
     if is_disk_full(error):
         return error_response(disk_full())
-    return await _unexpected(request, error)
+    raise error
 
 
 async def _nobody_listens(_: Request, __: Exception) -> Response:
     return Response(status_code=400)
-
-
-async def _unexpected(_: Request, error: Exception) -> Response:
-    log.error("a request failed", exc_info=error)
-    return error_response(
-        ServiceError(
-            "internal", f"The worker failed at this request ({type(error).__name__}); its log says more. Try again."
-        )
-    )

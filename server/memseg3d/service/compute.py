@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from memseg3d.service.errors import ServiceError
@@ -41,13 +42,19 @@ class IdleJob(Protocol):
         ...
 
 
+@dataclass(eq=False)
+class _Scheduled:
+    job: Job
+    steps: int = 0
+
+
 class ComputeThread:
     """Runs calls and jobs one after the other on a thread of its own."""
 
     def __init__(self) -> None:
         self._wake = threading.Condition()
         self._calls: deque[Callable[[], None]] = deque()
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[_Scheduled] = deque()
         self._ahead: deque[IdleJob] = deque()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="memseg3d-compute", daemon=True)
@@ -80,7 +87,7 @@ class ComputeThread:
     def schedule(self, job: Job) -> None:
         """Step `job` until it is done."""
         with self._wake:
-            self._jobs.append(job)
+            self._jobs.append(_Scheduled(job))
             self._wake.notify()
 
     def schedule_when_idle(self, job: IdleJob) -> None:
@@ -121,18 +128,20 @@ class ComputeThread:
                 self._step_ahead()
 
     def _step_next(self) -> None:
-        """One step of the next job in turn; interactive jobs first."""
+        """One step of the next job in turn; interactive jobs first, of these the one that had the fewest steps."""
         with self._wake:
-            job = next((job for job in self._jobs if job.interactive), self._jobs[0])
-            self._jobs.remove(job)
+            waiting = [each for each in self._jobs if each.job.interactive]
+            scheduled = min(waiting, key=lambda each: each.steps, default=self._jobs[0])
+            self._jobs.remove(scheduled)
+        scheduled.steps += 1
         try:
-            is_left = job.step()
+            is_left = scheduled.job.step()
         except Exception:  # a job should have handled it; the other jobs must not suffer, and the log tells
             log.exception("a job failed")
             is_left = False
         if is_left:
             with self._wake:
-                self._jobs.append(job)
+                self._jobs.append(scheduled)
 
     def _step_ahead(self) -> None:
         """One step of what nobody waits for."""

@@ -6,8 +6,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
 
+from memseg3d.service.protocol import HintRequest, RoundRequest
 from memseg3d.service.streams import MEDIA_TYPE
+
+_BODIES = (RoundRequest, HintRequest)
+_PLACE = "#/components/schemas/{model}"
 
 
 def described(app: FastAPI) -> dict[str, Any]:
@@ -17,6 +22,9 @@ def described(app: FastAPI) -> dict[str, Any]:
         for operations in schema["paths"].values():
             for operation in operations.values():
                 _put_right(operation["responses"])
+        # Of bodies that routes read themselves.
+        _, bodies = models_json_schema([(each, "validation") for each in _BODIES], ref_template=_PLACE)
+        schema["components"]["schemas"] |= bodies["$defs"]
         schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"token": []}]
         schema["paths"]["/v1/health"]["get"]["security"] = []

@@ -23,9 +23,13 @@ STATUS = {
     "bad_file": 422,
     "internal": 500,
     "stopping": 503,
+    "overloaded": 503,
     "disk_full": 507,
 }
 """HTTP status of each error code of the wire protocol."""
+
+RETRY_SECONDS = {"busy": 2, "stopping": 10, "overloaded": 5, "disk_full": 60}
+"""After so long it makes sense to send a refused request again (`Retry-After`)."""
 
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -33,10 +37,12 @@ _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 class ServiceError(Exception):
     """A request that cannot be served. `code` is one of `STATUS`, `message` a sentence that says what to do."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, closes: bool = False) -> None:
+        """closes: the connection ends with the answer."""
         super().__init__(message)
         self.code = code
         self.message = message
+        self.closes = closes
 
     @property
     def status(self) -> int:

@@ -57,6 +57,10 @@ class DataFolder:
             raise DataFolderError(
                 f"Another worker uses the data folder {path}: stop it, or choose another folder with --data-folder."
             ) from error
+        except OSError as error:
+            raise DataFolderError(
+                f"The data folder {path} cannot be locked ({error.strerror}): choose another one with --data-folder."
+            ) from error
 
     @classmethod
     def default(cls) -> DataFolder:
@@ -69,6 +73,10 @@ class DataFolder:
                 if not isinstance(error.__cause__, Timeout):
                     raise
         return cls(base / f"worker-{_SLOTS}")
+
+    def used_files(self) -> list[Path]:
+        """The files that carry when volumes and sessions were used last."""
+        return [*self.volumes.glob("*/volume.json"), *self.sessions.glob("*/journal.ndjson")]
 
     def close(self) -> None:
         """Let another worker use the folder."""

@@ -3,75 +3,131 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from memseg3d.service.errors import ServiceError
+from memseg3d.service.errors import RETRY_SECONDS, ServiceError
+from memseg3d.service.limits.guarded_http import KNOWN
+from memseg3d.service.metrics import Metrics
 from memseg3d.service.uploads import too_large
 
 OPEN_PATHS = {"/v1/health"}
 VOXEL_PATHS = "/v1/volumes"
 LOOPBACK_NAMES = {"127.0.0.1", "localhost", "[::1]"}
+BODIES = 4
+"""Times the largest body: all bodies of words that are being received hold no more together."""
 
 
 def error_response(error: ServiceError) -> JSONResponse:
     """The answer to a request that cannot be served."""
-    headers = {"WWW-Authenticate": "Bearer"} if error.code == "unauthorised" else None
+    headers = {"WWW-Authenticate": "Bearer"} if error.code == "unauthorised" else {}
+    if error.code in RETRY_SECONDS:
+        headers["Retry-After"] = str(RETRY_SECONDS[error.code])
+    if error.closes:
+        headers["Connection"] = "close"
     return JSONResponse({"error": {"code": error.code, "message": error.message}}, error.status, headers)
 
 
 class Gate:
     """ASGI middleware. token None: whoever reaches the loopback address may come in, except a web page in a browser."""
 
-    def __init__(self, app: ASGIApp, token: str | None, request_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, request_bytes: int, metrics: Metrics) -> None:
         self._app = app
         self._token = token
         self._request_bytes = request_bytes
+        self._metrics = metrics
+        self._receiving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with an error, or pass the request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.lower(): value for name, value in scope["headers"]}
+        body = _Body(receive)
         try:
-            self._check_caller(scope["path"], headers)
+            _check_framing(scope)
+            if scope["path"] not in OPEN_PATHS:
+                self._check_caller(scope)
+                self._check_room(scope)
             if not scope["path"].startswith(VOXEL_PATHS):
-                receive = self._limited(headers, receive)
+                body = self._limited(scope, body)
         except ServiceError as error:
             await error_response(error)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            self._receiving -= body.counted
 
-    def _check_caller(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if path in OPEN_PATHS:
-            return
+    def _check_caller(self, scope: Scope) -> None:
         if self._token is None:
+            headers = dict(scope["headers"])
             host = headers.get(b"host", b"").decode("latin-1").lower()
             name = host if host.endswith("]") else host.rpartition(":")[0] or host
             if b"origin" in headers or name not in LOOPBACK_NAMES:
+                self._metrics.refused_callers.labels("web_page").inc()
                 raise ServiceError("unauthorised", "Web pages may not use a worker without a token: start it with one.")
             return
-        sent = headers.get(b"authorization", b"")
+        sent = [value for name, value in scope["headers"] if name == b"authorization"]
         expected = b"Bearer " + self._token.encode("utf-8")
-        if not hmac.compare_digest(sent, expected):
-            raise ServiceError("unauthorised", "The token is missing or wrong: send `Authorization: Bearer <token>`.")
+        # Of two, a proxy may have looked at the other one.
+        if len(sent) != 1 or not hmac.compare_digest(sent[0], expected):
+            self._metrics.refused_callers.labels("wrong_token" if sent else "no_token").inc()
+            raise ServiceError(
+                "unauthorised", "The token is missing or wrong: send `Authorization: Bearer <token>`.", closes=True
+            )
 
-    def _limited(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
-        """`receive` that fails once the body is larger than words may be."""
-        limit = self._request_bytes
-        announced = headers.get(b"content-length", b"0")
+    def _check_room(self, scope: Scope) -> None:
+        """Tell the connection that its caller is known; refuse one more than the worker can have."""
+        show = scope.get("state", {}).get(KNOWN)
+        if show is not None and not show():
+            raise ServiceError(
+                "overloaded", "The worker has too many connections: close some, or try again.", closes=True
+            )
+
+    def _limited(self, scope: Scope, body: _Body) -> _Body:
+        """A body that fails once it is larger than words may be, or all of them together."""
+        limit, most = self._request_bytes, BODIES * self._request_bytes
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if announced.isdigit() and int(announced) > limit:
             raise too_large(limit)
-        received = 0
 
-        async def receive_limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
+        def count(size: int) -> None:
+            self._receiving += size
+            if body.counted > limit:
                 raise too_large(limit)
-            return message
+            if self._receiving > most:
+                raise ServiceError("overloaded", "The worker is receiving too much at once: try again in a moment.")
 
-        return receive_limited
+        body.count = count
+        return body
+
+
+class _Body:
+    """A request's body, counted as it comes."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.counted = 0
+        self.count: Callable[[int], None] = _nothing
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        size = len(message.get("body", b""))
+        if self.count is not _nothing:
+            self.counted += size
+            self.count(size)
+        return message
+
+
+def _nothing(_: int) -> None:
+    """Voxels are counted where they are written."""
+
+
+def _check_framing(scope: Scope) -> None:
+    """Refuse a body with two lengths: somebody on the way may have gone by the other one (RFC 9112, 6.1)."""
+    names = {name for name, _ in scope["headers"]}
+    if b"transfer-encoding" in names and b"content-length" in names:
+        raise ServiceError("bad_request", "Send Content-Length or Transfer-Encoding and not both.", closes=True)

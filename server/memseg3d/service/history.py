@@ -39,6 +39,12 @@ class History:
     created: float
     rounds: list[Round] = field(default_factory=list)
     used: float = 0.0
+    has_geometry: bool = False
+    """False in the journals of older workers, whose downloads followed the volume's last file."""
+    geometry: dict[str, Any] | None = None
+    """The grid of the uploaded file, opaque; None: the volume came without one."""
+    lost: list[str] = field(default_factory=list)
+    """What was lost of this session, a sentence each."""
 
     @classmethod
     def of(cls, records: list[Record]) -> History:
@@ -46,11 +52,13 @@ class History:
         first = records[0]
         if first.get("type") != "session" or first.get("version") != 1:
             raise JournalError("The journal was written by another version of the worker.")
-        history = cls(first["id"], first["volume"], first["options"], first["model"], first["time"], used=first["time"])
         try:
+            history = cls(first["id"], first["volume"], first["options"], first["model"], first["time"])
+            history.used = first["time"]
+            history.has_geometry, history.geometry = "geometry" in first, first.get("geometry")
             for record in records[1:]:
                 history.add(record)
-        except (KeyError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise JournalError(
                 f"The journal holds a record that does not follow from those before it ({error!r})."
             ) from error
@@ -63,6 +71,11 @@ class History:
             raise JournalError(f"The journal holds an unknown record {record['type']!r}; use a newer worker.")
         change(self, record)
         self.used = record["time"]
+
+    @property
+    def prompt_count(self) -> int:
+        """Prompts of all rounds that stand or may stand again."""
+        return sum(item.prompt_count for item in self.rounds if item.status in ("closed", "undone", "running"))
 
     def find(self, round_id: str) -> Round | None:
         """The round of this id."""
@@ -111,6 +124,9 @@ class History:
     def _redone(self, record: Record) -> None:
         self.redoable[0].status = "closed"
 
+    def _lost(self, record: Record) -> None:
+        self.lost.append(record["message"])
+
     def _open(self, record: Record) -> Round:
         found = self.open
         if found is None or found.id != record["round"]:
@@ -127,4 +143,5 @@ _CHANGES: dict[str, Callable[[History, Record], None]] = {
     "failed": History._failed,
     "undo": History._undone,
     "redo": History._redone,
+    "lost": History._lost,
 }

@@ -2,19 +2,30 @@
 
 A line is `<checksum> <JSON>`; the checksum (half a SHA-256) covers the line before it, so lines can be neither changed,
 lost nor moved without notice. A last line that was torn by a crash is dropped when the journal is opened again.
+Whatever lies on the disk, opening needs no space on it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
 
 _START = "memseg3d journal 1"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What follows the last sound line. records: lines that were whole once; rounds: results among them."""
+
+    records: int
+    rounds: int
 
 
 class JournalError(Exception):
@@ -30,8 +41,11 @@ class Journal:
 
     def __init__(self, path: Path, length: int, last_checksum: str) -> None:
         self.path = path
+        self.lost: Lost | None = None
+        """What was found unreadable when it was opened."""
         self._length = length
         self._last = last_checksum
+        self._rest = b""
 
     @classmethod
     def create(cls, path: Path, first: Record) -> Journal:
@@ -46,24 +60,31 @@ class Journal:
     def open(cls, path: Path) -> tuple[Journal, list[Record]]:
         """The journal and its records, oldest first. What follows the last sound line is cut off.
 
-        More than a torn line is kept beside it as `<name>.damaged`. Raises JournalError where nothing is sound.
+        More than a torn line is kept beside it as `<name>.damaged`, and told by `lost`. Raises JournalError where
+        nothing is sound.
         """
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise JournalError(f"Its journal cannot be read ({error.strerror}).") from error
         records, length, last = _sound_records(content)
         if not records:
             raise JournalError("Its journal has no readable record.")
-        rest = content[length:]
-        if rest:
-            if b"\n" in rest:
-                path.with_suffix(".damaged").write_bytes(rest)
-            os.truncate(path, length)
-        return cls(path, length, last), records
+        journal = cls(path, length, last)
+        journal._rest = content[length:]
+        if b"\n" in journal._rest:
+            journal.lost = Lost(journal._rest.count(b"\n"), journal._rest.count(b'"type":"closed"'))
+        # A full disk must not keep it from being read; before anything is appended it is tried again.
+        with contextlib.suppress(OSError):
+            journal._cut_off()
+        return journal, records
 
     def append(self, record: Record) -> None:
         """Write one record and wait until the disk has it. Raises OSError (the journal then is as it was before)."""
         body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii")
         checksum = _checksum(self._last, body)
         line = checksum.encode("ascii") + b" " + body + b"\n"
+        self._cut_off()
         # Opened anew each time: an open handle would keep Windows from deleting the session.
         with self.path.open("r+b", buffering=0) as file:
             try:
@@ -75,6 +96,22 @@ class Journal:
                 raise
         self._length += len(line)
         self._last = checksum
+
+    def _cut_off(self) -> None:
+        """Put aside what was lost, once, so that the next record follows the last sound one. Raises OSError."""
+        if not self._rest:
+            return
+        if self.lost is not None:
+            with self.path.with_suffix(".damaged").open("ab") as file:
+                start = file.tell()
+                try:
+                    file.write(self._rest)
+                    file.flush()
+                except OSError:
+                    file.truncate(start)
+                    raise
+        os.truncate(self.path, self._length)
+        self._rest = b""
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -91,7 +128,13 @@ def _sound_records(content: bytes) -> tuple[list[Record], int, str]:
         checksum, _, body = line.rstrip(b"\n").partition(b" ")
         if not line.endswith(b"\n") or checksum.decode("ascii", "replace") != _checksum(last, body):
             break
-        records.append(json.loads(body))
+        try:
+            record = json.loads(body)
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(record, dict):
+            break
+        records.append(record)
         length += len(line)
         last = checksum.decode("ascii")
     return records, length, last

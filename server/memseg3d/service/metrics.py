@@ -17,6 +17,9 @@ class Metrics:
         self.requests = Counter(
             "memseg3d_requests", "HTTP requests answered.", ["method", "route", "status"], registry=self.registry
         )
+        self.refused_callers = Counter(
+            "memseg3d_refused_callers", "Requests without the right token.", ["reason"], registry=self.registry
+        )
         self.rounds = Counter("memseg3d_rounds", "Rounds that ended.", ["status"], registry=self.registry)
         self.slices = Counter("memseg3d_slices", "Slices segmented.", registry=self.registry)
         self.slices_ahead = Counter(

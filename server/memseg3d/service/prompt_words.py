@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
 PROMPTS = ["point", "box", "mask", "box3d", "scribble", "lasso", "extreme_points", "voxels"]
 """Every type of prompt that this worker takes."""
 
-Axis = Literal[0, 1, 2]
-ObjectId = Annotated[int, Field(ge=1, le=65535, strict=True, description="Chosen by the client; no name ever travels.")]
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of numbers: 7.0 is the whole number 7."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Axis = Annotated[Literal[0, 1, 2], BeforeValidator(_whole)]
+ObjectId = Annotated[
+    int,
+    BeforeValidator(_whole),
+    Field(ge=1, le=65535, strict=True, description="Chosen by the client; no name ever travels."),
+]
 Position = Annotated[
     tuple[FiniteFloat, FiniteFloat, FiniteFloat], Field(description="(k, j, i), voxel centres at integers.")
 ]
 Line = Annotated[list[Position], Field(min_length=1, max_length=4000)]
-Range = Annotated[tuple[int, int], Field(description="Half-open: first voxel, voxel after the last.")]
+Voxel = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=-(2**31), le=2**31)]
+Range = Annotated[tuple[Voxel, Voxel], Field(description="Half-open: first voxel, voxel after the last.")]
 Extent = tuple[Range, Range, Range]
 Bits = Annotated[str, Field(description="numpy.packbits of the extent, zlib, base64.")]
 PromptId = Annotated[str, Field(min_length=1, max_length=200)]
-SliceIndex = Annotated[int, Field(ge=0)]
+SliceIndex = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=2**31, strict=True)]
 
 
 class Request(BaseModel):

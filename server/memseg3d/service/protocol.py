@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from memseg3d.propagation.prompts.options import DEFAULT_TOLERANCE
-from memseg3d.service.prompt_words import PROMPTS, Axis, Extent, LimitsWords, ObjectId, PromptId, PromptWords, Request
+from memseg3d.service.prompt_words import (
+    PROMPTS,
+    Axis,
+    Extent,
+    LimitsWords,
+    ObjectId,
+    PromptId,
+    PromptWords,
+    Request,
+    SliceIndex,
+)
 
 PROTOCOLS = [1]
 FEATURES = ["limits", "empty_mask", "hints", "memory", "consensus", "tolerance", "full"]
@@ -24,8 +34,8 @@ class OptionsWords(Request):
     window: tuple[FiniteFloat, FiniteFloat] | None = None
     axis: Axis | None = None
     region: Literal["auto", "crop", "whole"] = "auto"
-    first: Annotated[int, Field(ge=0)] | None = None
-    last: Annotated[int, Field(ge=0)] | None = None
+    first: SliceIndex | None = None
+    last: SliceIndex | None = None
     reach: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     bidirectional: Literal["independent", "shared"] = "independent"
     memory: MemoryName = "default"
@@ -39,6 +49,10 @@ class SessionRequest(Request):
     volume: str
     options: OptionsWords = OptionsWords()
     id: UUID | None = None
+    geometry: Annotated[
+        str | None,
+        Field(max_length=64, description="Of the uploaded file whose grid downloads get; default: the last one's."),
+    ] = None
 
 
 class RoundRequest(Request):
@@ -47,11 +61,20 @@ class RoundRequest(Request):
     full: objects that are computed anew from all their prompts.
     """
 
+    # One without anything to do is refused as bad_prompt.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"minItems": 1}}} for name in ("prompts", "removed", "full")
+            ]
+        }
+    )
+
     id: UUID
     prompts: list[PromptWords] = Field(default_factory=list)
-    removed: list[PromptId] = Field(default_factory=list)
-    limits: dict[ObjectKey, LimitsWords] = Field(default_factory=dict)
-    full: list[ObjectId] = Field(default_factory=list)
+    removed: Annotated[list[PromptId], Field(max_length=20_000)] = Field(default_factory=list)
+    limits: Annotated[dict[ObjectKey, LimitsWords], Field(max_length=1000)] = Field(default_factory=dict)
+    full: Annotated[list[ObjectId], Field(max_length=1000)] = Field(default_factory=list)
 
 
 class HintRequest(Request):
@@ -114,6 +137,7 @@ class VolumeWords(BaseModel):
     shape: tuple[int, int, int]
     dtype: str
     spacing: tuple[float, float, float]
+    geometry: Annotated[str | None, Field(description="Names the grid of the file that was uploaded last.")] = None
 
 
 class ObjectWords(BaseModel):
@@ -156,6 +180,7 @@ class SessionState(BaseModel):
     applied: int
     objects: dict[str, ObjectWords]
     suggested: dict[str, SuggestionWords]
+    lost: Annotated[list[str], Field(description="What a damaged disk took of this session, a sentence each.")]
 
 
 class SliceLine(BaseModel):

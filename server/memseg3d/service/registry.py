@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
-import time
+import threading
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,13 +14,16 @@ from uuid import UUID
 from memseg3d.propagation.rounds.ahead import whole_slices_ahead
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.errors import PropagationError
-from memseg3d.service.errors import ServiceError
+from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
 from memseg3d.service.journal import JournalError
 from memseg3d.service.session_log import JOURNAL, SessionLog
 from memseg3d.service.sessions import ServedSession
 from memseg3d.service.tools import Tools
 
 log = logging.getLogger(__name__)
+
+MOST_LOADED = 64
+"""Sessions in the memory; what is beyond lies on the disk alone until it is asked for."""
 
 
 class SessionRegistry:
@@ -27,34 +32,48 @@ class SessionRegistry:
     def __init__(self, folder: Path, tools: Tools) -> None:
         self._folder = folder
         self._tools = tools
-        self._loaded: dict[str, ServedSession] = {}
+        self._loaded: OrderedDict[str, ServedSession] = OrderedDict()
         self._volumes: dict[str, str] = {}
         self._damaged: dict[str, str] = {}
+        self._reading = threading.Lock()
+        self._read_ahead: dict[str, ServedSession] = {}
+        """Sessions that another thread has read, until they are asked for."""
 
     def start(self) -> None:
-        """Look through the folder; go on with the rounds that were cut short."""
+        """Look through the folder; go on with the rounds that were cut short. Nothing that lies there stops it."""
         for folder in sorted(self._folder.iterdir()):
-            if not (folder / JOURNAL).is_file() or folder.suffix == ".deleted":
-                shutil.rmtree(folder, ignore_errors=True)
-                continue
             try:
-                history = SessionLog.open(folder).history
-            except JournalError as error:
-                log.error("a session is not available: %s", error)
-                self._volumes[folder.name] = ""
-                self._damaged[folder.name] = str(error)
-                continue
-            self._volumes[folder.name] = history.volume
-            if history.open is not None:
-                self._go_on(folder.name)
+                self._take(folder)
+            except Exception as error:  # whatever is wrong with one session's files, the others are served
+                log.exception("a session is not available")
+                self._volumes[folder.name], self._damaged[folder.name] = "", f"Its files are damaged ({error!r})."
+
+    def _take(self, folder: Path) -> None:
+        if not (folder / JOURNAL).is_file() or folder.suffix == ".deleted":
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        if not _is_canonical(folder.name):
+            log.warning("a folder that no session has made is left alone")
+            return
+        try:
+            history = SessionLog.open(folder, self._tools.clock).history
+        except JournalError as error:
+            log.error("a session is not available: %s", error)
+            self._volumes[folder.name], self._damaged[folder.name] = "", str(error)
+            return
+        self._volumes[folder.name] = history.volume
+        if history.open is not None:
+            self._go_on(folder.name)
 
     def _go_on(self, session_id: str) -> None:
         try:
             self.find(session_id)
-        except ServiceError as error:
-            log.error("an open round cannot go on: %s", error.message)
+        except Exception as error:  # tried again when somebody asks for it; the worker starts for the others
+            log.error("an open round cannot go on: %s", error, exc_info=not isinstance(error, ServiceError))
 
-    def create(self, session_id: str, volume_id: str, options: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    def create(
+        self, session_id: str, volume_id: str, options: dict[str, Any], geometry: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], bool]:
         """State of a new session, or of the one that has this id already; True where it is new. Raises ServiceError."""
         if session_id in self._volumes:
             served = self.find(session_id)
@@ -64,7 +83,7 @@ class SessionRegistry:
                 )
             return served.state(), False
         try:
-            served = ServedSession.create(self._folder / session_id, volume_id, options, self._tools)
+            served = ServedSession.create(self._folder / session_id, volume_id, options, geometry, self._tools)
         except (OSError, ServiceError):
             shutil.rmtree(self._folder / session_id, ignore_errors=True)
             raise
@@ -80,13 +99,55 @@ class SessionRegistry:
                 raise _unknown()
             if session_id in self._damaged:
                 raise _not_restorable(self._damaged[session_id])
-            try:
-                served = ServedSession.load(self._folder / session_id, self._tools)
-            except (JournalError, PropagationError) as error:
-                raise _not_restorable(str(error)) from error
+            with self._reading:
+                served = self._read_ahead.pop(session_id, None) or self._read(session_id)
+                self._loaded[session_id] = served
             self._keep(served)
-        served.touch()
+        if served.is_cut_short:
+            try:
+                served.resume()
+            except ServiceError as error:
+                # On a full disk the session can be looked at all the same; the next one who asks tries again.
+                log.error("an open round cannot go on yet: %s", error.message)
+        # Used just now: it is unloaded last.
+        self._loaded.move_to_end(session_id)
+        self._tools.clock.mark(self._folder / session_id / JOURNAL)
         return served
+
+    def is_loaded(self, session_id: str) -> bool:
+        """Whether the session lies in the memory, or is none that could; any thread may ask."""
+        try:
+            session_id = _canonical(session_id)
+        except ServiceError:
+            return True
+        return session_id in self._loaded or session_id in self._damaged or session_id not in self._volumes
+
+    def shape_of(self, session_id: str) -> tuple[int, int, int] | None:
+        """(k, j, i) of the volume of a session in the memory; any thread may ask."""
+        served = self._loaded.get(session_id)
+        return None if served is None else served.shape
+
+    def prepare(self, session_id: str) -> None:
+        """Read a session that is not in the memory for the next `find`, on another thread than the compute thread.
+
+        Reading and checking a long session takes seconds. What is wrong with it `find` tells.
+        """
+        if self.is_loaded(session_id):
+            return
+        session_id = _canonical(session_id)
+        with self._reading, contextlib.suppress(ServiceError):
+            if session_id not in self._loaded and session_id not in self._read_ahead:
+                self._read_ahead[session_id] = self._read(session_id)
+
+    def _read(self, session_id: str) -> ServedSession:
+        try:
+            return ServedSession.load(self._folder / session_id, self._tools)
+        except (JournalError, PropagationError) as error:
+            raise _not_restorable(str(error)) from error
+        except OSError as error:
+            if is_disk_full(error):
+                raise disk_full() from error
+            raise _not_restorable(f"Its files cannot be read ({error.strerror}).") from error
 
     def delete(self, session_id: str) -> None:
         """Forget a session. Raises ServiceError `unknown_session`."""
@@ -95,6 +156,8 @@ class SessionRegistry:
             raise _unknown()
         self.unload(session_id)
         del self._volumes[session_id]
+        with self._reading:
+            self._read_ahead.pop(session_id, None)
         self._damaged.pop(session_id, None)
         gone = (self._folder / session_id).with_suffix(".deleted")
         (self._folder / session_id).rename(gone)
@@ -106,6 +169,16 @@ class SessionRegistry:
             self.delete(session_id)
         self._tools.ahead.drop(volume_id)
         self._tools.features.forget(volume_id)
+
+    def renew(self, volume_id: str) -> None:
+        """A damaged volume was put right: what was computed from it goes, rounds that run begin anew."""
+        running = [name for name in self.on_volume(volume_id) if name in self._loaded and self._loaded[name].is_running]
+        for session_id in self.on_volume(volume_id):
+            self.unload(session_id)
+        self._tools.ahead.drop(volume_id)
+        self._tools.features.forget(volume_id)
+        for session_id in running:
+            self._go_on(session_id)
 
     def on_volume(self, volume_id: str) -> list[str]:
         """Ids of the sessions on a volume."""
@@ -132,13 +205,12 @@ class SessionRegistry:
 
     def idle(self, seconds: float) -> list[str]:
         """Ids of the sessions that nobody touched for so long and that compute nothing."""
-        found = []
-        for session_id in self._volumes:
-            served = self._loaded.get(session_id)
-            touched = (self._folder / session_id / JOURNAL).stat().st_mtime
-            if time.time() - touched >= seconds and not (served and served.is_running):
-                found.append(session_id)
-        return found
+        return [
+            session_id
+            for session_id in self._volumes
+            if self._tools.clock.idle_seconds(self._folder / session_id / JOURNAL) >= seconds
+            and not (session_id in self._loaded and self._loaded[session_id].is_running)
+        ]
 
     def close(self) -> None:
         """Put every session out of the memory."""
@@ -149,6 +221,16 @@ class SessionRegistry:
         self._loaded[served.history.id] = served
         self._volumes[served.history.id] = served.history.volume
         self._tools.metrics.sessions.inc()
+        served.start()
+        self._unload_beyond(MOST_LOADED)
+
+    def _unload_beyond(self, most: int) -> None:
+        """Keep no more sessions in the memory; those that were used least recently leave it."""
+        for session_id in [*self._loaded][:-1]:
+            if len(self._loaded) <= most:
+                return
+            if not self._loaded[session_id].is_running:
+                self.unload(session_id)
 
 
 def _canonical(session_id: str) -> str:
@@ -157,6 +239,13 @@ def _canonical(session_id: str) -> str:
         return str(UUID(session_id))
     except ValueError as error:
         raise _unknown() from error
+
+
+def _is_canonical(name: str) -> bool:
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False
 
 
 def _unknown() -> ServiceError:

@@ -15,6 +15,9 @@ from memseg3d.service.wire import progress_line, slice_line
 
 log = logging.getLogger(__name__)
 
+INTERACTIVE_STEPS = 12
+"""Steps for which a round goes before the others' propagation: with a thousand points it would for minutes."""
+
 
 class Owner(Protocol):
     """The session that a round belongs to; it writes down how the round ended."""
@@ -39,11 +42,12 @@ class RunningRound:
         self._started = time.perf_counter()
         self._has_mask = False
         self._ended = False
+        self._steps = 0
 
     @property
     def interactive(self) -> bool:
-        """True until the prompted slices are out."""
-        return self._run.is_interactive
+        """True until the prompted slices are out, or a round with very many of them has had its share."""
+        return self._run.is_interactive and self._steps < INTERACTIVE_STEPS
 
     @property
     def seconds(self) -> float:
@@ -54,6 +58,7 @@ class RunningRound:
         """Compute one step; False once the round has ended."""
         if self._ended:
             return False
+        self._steps += 1
         phase = self._run.phase
         started = time.perf_counter()
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import ipaddress
 import json
 import os
@@ -15,9 +17,15 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from memseg3d.service.limits.connections import Connections, allowed_connections
+from memseg3d.service.limits.guarded_http import Patience, guarded
 from memseg3d.service.protocol import PROTOCOLS
 
 _STDIN = 0
+_QUEUE = 1024
+"""Connections that the system holds until they are looked at."""
+LEAST_TOKEN = 16
+"""Letters: a shorter one could be guessed."""
 _LONGEST_TOKEN = 4096
 
 
@@ -95,6 +103,16 @@ def read_token_line() -> str:
     return token
 
 
+def check_token(token: str) -> None:
+    """Raise ServeError for a token that could be guessed or that no header can carry."""
+    if len(token) < LEAST_TOKEN:
+        raise ServeError(
+            f"The token has {len(token)} letters: take {LEAST_TOKEN} or more, as `openssl rand -hex 32` gives."
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ServeError("The token holds letters that a header cannot carry: take ASCII letters and digits.")
+
+
 def call_when_stdin_closes(function: Callable[[], None]) -> None:
     """Call `function` once nobody holds the other end of stdin: the program that started the worker has ended."""
 
@@ -115,13 +133,20 @@ class Server(uvicorn.Server):
         listener: socket.socket,
         before_stop: Callable[[], None],
         certificate: Certificate | None = None,
+        patience: Patience | None = None,
     ) -> None:
+        self._patience = patience or Patience()
+        self.connections = Connections(allowed_connections())
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=75,
+            http=guarded(self.connections, self._patience),
+            ws="none",
+            # Taken off the queue in one go; the queue itself is made longer below.
+            backlog=self.connections.most_unknown // 2,
+            timeout_keep_alive=int(self._patience.idle),
             timeout_graceful_shutdown=5,
             ssl_certfile=certificate.file if certificate else None,
             ssl_keyfile=certificate.key if certificate else None,
@@ -141,8 +166,14 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then print one line of JSON on stdout."""
+        loop = asyncio.get_running_loop()
+        if self.config.is_ssl:
+            # uvicorn has no option for how long a handshake may take.
+            made = functools.partial(loop.create_server, ssl_handshake_timeout=self._patience.handshake)
+            loop.create_server = made  # type: ignore[method-assign]
         await super().startup(sockets=sockets)
         if self.started:
+            self._listener.listen(_QUEUE)
             print(json.dumps({"url": url_of(self._listener, self._scheme), "protocols": PROTOCOLS}), flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

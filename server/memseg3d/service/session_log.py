@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import logging
 import time
 from pathlib import Path
 
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
 from memseg3d.service.history import History
-from memseg3d.service.journal import Journal, Record
+from memseg3d.service.journal import Journal, JournalError, Lost, Record
+from memseg3d.service.limits.use_clock import UseClock
+from memseg3d.service.streams import RoundStream
+
+log = logging.getLogger(__name__)
 
 JOURNAL = "journal.ndjson"
 
@@ -17,24 +21,44 @@ JOURNAL = "journal.ndjson"
 class SessionLog:
     """`history` is what the journal says; both change by `write` alone."""
 
-    def __init__(self, folder: Path, journal: Journal, history: History) -> None:
+    def __init__(self, folder: Path, journal: Journal, history: History, clock: UseClock) -> None:
         self.folder = folder
         self.history = history
         self._journal = journal
+        self._clock = clock
         self._unwritten: list[Record] = []
 
     @classmethod
-    def create(cls, folder: Path, first: Record) -> SessionLog:
+    def create(cls, folder: Path, first: Record, clock: UseClock) -> SessionLog:
         """A new folder with a journal that begins with `first`. Raises OSError."""
         first = {**first, "time": time.time()}
         folder.mkdir(mode=0o700)
-        return cls(folder, Journal.create(folder / JOURNAL, first), History.of([first]))
+        return cls(folder, Journal.create(folder / JOURNAL, first), History.of([first]), clock)
 
     @classmethod
-    def open(cls, folder: Path) -> SessionLog:
-        """What an earlier worker left. Raises JournalError."""
+    def open(cls, folder: Path, clock: UseClock) -> SessionLog:
+        """What an earlier worker left; what is lost of it goes to history and log. Raises JournalError."""
         journal, records = Journal.open(folder / JOURNAL)
-        return cls(folder, journal, History.of(records))
+        opened = cls(folder, journal, History.of(records), clock)
+        if opened.history.id != folder.name:
+            raise JournalError("The journal is that of another session.")
+        if journal.lost is not None:
+            opened._tell(journal.lost)
+        return opened
+
+    def _tell(self, lost: Lost) -> None:
+        """Note what was lost; on a full disk with the next record."""
+        message = (
+            f"The session's journal was damaged on the worker's disk: {lost.records} of its last records, the results "
+            f"of {lost.rounds} rounds among them, are lost. What came before is as it was."
+        )
+        log.error("a session: %s", message)
+        record = {"type": "lost", "message": message, "time": time.time()}
+        self.history.add(record)
+        self._unwritten.append(record)
+        with contextlib.suppress(OSError):
+            self._journal.append(record)
+            self._unwritten.pop()
 
     def write(self, record: Record) -> None:
         """Put a record into journal and history. Raises ServiceError `disk_full`; a round's end holds all the same."""
@@ -52,6 +76,8 @@ class SessionLog:
             else:
                 self._unwritten.pop()
             raise _refused(error) from error
+        # The system has noted its own time of day, which may be wrong.
+        self._clock.mark(self.folder / JOURNAL)
         self.history.add(record)
 
     def store_lines(self, round_id: str, content: bytes) -> None:
@@ -65,19 +91,21 @@ class SessionLog:
                 file.unlink(missing_ok=True)
             raise _refused(error) from error
 
-    def lines(self, round_id: str) -> bytes:
-        """The lines of an ended round. Raises ServiceError `unknown_round` where the disk could not take them."""
+    def stream(self, round_id: str) -> RoundStream:
+        """The lines of an ended round. Raises ServiceError `unknown_round` where the disk does not have them."""
         try:
-            return self._lines_file(round_id).read_bytes()
+            return RoundStream.stored(round_id, self._lines_file(round_id).read_bytes())
         except FileNotFoundError as error:
             raise ServiceError(
                 "unknown_round",
                 "The lines of this round found no space on the disk: the session's state tells how it ended.",
             ) from error
-
-    def touch(self) -> None:
-        """The session was used just now, also for a worker that starts later."""
-        os.utime(self.folder / JOURNAL)
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            log.error("the lines of a round are damaged on the disk: %r", error)
+            raise ServiceError(
+                "unknown_round",
+                "The lines of this round are damaged on the worker's disk: the session's state tells how it ended.",
+            ) from error
 
     def _lines_file(self, round_id: str) -> Path:
         return self.folder / f"{round_id}.ndjson"

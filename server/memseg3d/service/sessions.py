@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from memseg3d.propagation.masks.merged_labels import MergedLabels
 from memseg3d.propagation.prompts.as_json import prompt_from_json
 from memseg3d.propagation.prompts.events import RoundDone
 from memseg3d.propagation.prompts.limits import limits_from_json
+from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.rounds.ahead import slices_ahead, whole_slices_ahead
 from memseg3d.propagation.rounds.records.changed_slices import ChangedSlices
 from memseg3d.propagation.rounds.session import Session
@@ -27,9 +28,15 @@ from memseg3d.service.wire import Line, error_line, objects_words, round_line, s
 
 log = logging.getLogger(__name__)
 
+MOST_PROMPTS = 20_000
+"""Prompts of one session: with each round they are looked through anew."""
+
 
 class ServedSession:
-    """Every change is in the journal before it is answered; what the journal cannot take does not happen."""
+    """Every change is in the journal before it is answered; what the journal cannot take does not happen.
+
+    Made on any thread; from `start` on the compute thread's own.
+    """
 
     def __init__(self, session_log: SessionLog, tools: Tools) -> None:
         """Raises ServiceError where the volume is gone, SessionError where a stored round cannot be restored."""
@@ -39,22 +46,34 @@ class ServedSession:
         self._running: RunningRound | None = None
         self._volume = tools.open_volume(self.history.volume)
         self._present: Session | None = self._restored()
-        self._look_ahead()
 
     @classmethod
-    def create(cls, folder: Path, volume_id: str, options: dict[str, Any], tools: Tools) -> ServedSession:
-        """A new session in a new folder named by its id. Raises ServiceError, OSError."""
+    def create(
+        cls, folder: Path, volume_id: str, options: dict[str, Any], geometry: dict[str, Any] | None, tools: Tools
+    ) -> ServedSession:
+        """A new session in a new folder named by its id. geometry: the grid of its downloads; None: a plain one.
+
+        Raises ServiceError, OSError.
+        """
         options_of(options)
         model = tools.network.info.sha256
-        words = {"volume": volume_id, "options": options, "model": model}
-        return cls(SessionLog.create(folder, {"type": "session", "version": 1, "id": folder.name, **words}), tools)
+        words = {"volume": volume_id, "options": options, "model": model, "geometry": geometry}
+        first = {"type": "session", "version": 1, "id": folder.name, **words}
+        return cls(SessionLog.create(folder, first, tools.clock), tools)
 
     @classmethod
     def load(cls, folder: Path, tools: Tools) -> ServedSession:
-        """A session from its journal; a round that was cut short starts anew on its own."""
-        served = cls(SessionLog.open(folder), tools)
-        served._resume()
-        return served
+        """A session from its journal, as long as nobody else has it."""
+        return cls(SessionLog.open(folder, tools.clock), tools)
+
+    def start(self) -> None:
+        """Begin to compute what can be foreseen."""
+        self._look_ahead()
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether a round has begun that neither runs nor has ended: `resume` it."""
+        return self._running is None and self.history.open is not None
 
     @property
     def is_running(self) -> bool:
@@ -64,10 +83,6 @@ class ServedSession:
     def has_options(self, options: dict[str, Any]) -> bool:
         """Whether the session was opened with these options; those that its worker did not know are left out."""
         return are_same_options(options, self.history.options)
-
-    def touch(self) -> None:
-        """The session was used just now."""
-        self._log.touch()
 
     def state(self) -> dict[str, Any]:
         """The session state of the wire protocol."""
@@ -81,14 +96,37 @@ class ServedSession:
             "applied": len(self.history.applied),
             "objects": objects_words(self._session.objects),
             "suggested": suggested_words(self._session.suggested),
+            "lost": self.history.lost,
         }
 
-    def begin(self, request: dict[str, Any]) -> RoundStream:
-        """Start a round, or return the stream of the one with this id. Raises ServiceError (busy, bad_prompt, ...)."""
-        if self.history.find(request["id"]) is not None:
-            return self.stream(request["id"])
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(k, j, i) of the volume."""
+        return self._volume.shape
+
+    def known(self, round_id: str) -> RoundStream | None:
+        """The stream of a round that has begun before; None where there is none, and one may begin.
+
+        Raises ServiceError `busy`.
+        """
+        if self.history.find(round_id) is not None:
+            return self.stream(round_id)
         self._refuse_while_running()
-        run = self._begun(request)
+        return None
+
+    def begin(self, request: dict[str, Any], prompts: Sequence[Prompt]) -> RoundStream:
+        """Start a round, or return the stream of the one with this id. Raises ServiceError (busy, bad_prompt, ...).
+
+        prompts: those of the request, made for this volume.
+        """
+        known = self.known(request["id"])
+        if known is not None:
+            return known
+        if self.history.prompt_count + len(prompts) > MOST_PROMPTS:
+            raise ServiceError(
+                "too_large", f"A session takes {MOST_PROMPTS} prompts in all its rounds: open a new one for the rest."
+            )
+        run = self._begun(request, prompts)
         try:
             self._log.write({"type": "begun", "round": request["id"], "request": request})
         except ServiceError:
@@ -96,18 +134,17 @@ class ServedSession:
             raise
         return self._started(run)
 
-    def hint(self, request: dict[str, Any]) -> bool:
+    def hint(self, prompts: Sequence[Prompt]) -> bool:
         """Compute ahead what a round with these prompts needs; without prompts nothing more. False while a round runs.
 
         Raises ServiceError (bad_prompt).
         """
         if self._running is not None:
             return False
-        if not request["prompts"]:
+        if not prompts:
             self._look_ahead()
             return True
         try:
-            prompts = [prompt_from_json(words, self._volume.shape) for words in request["prompts"]]
             self._tools.ahead.begin(self.history.volume, slices_ahead(self._session, prompts))
         except PropagationError as error:
             raise ServiceError("bad_prompt", error.message) from error
@@ -119,7 +156,7 @@ class ServedSession:
             return self._running.stream
         if self.history.find(round_id) is None:
             raise ServiceError("unknown_round", "The session has no round with this id: look at the session's state.")
-        return RoundStream.stored(round_id, self._log.lines(round_id))
+        return self._log.stream(round_id)
 
     def cancel(self, round_id: str) -> None:
         """Stop a round. Cancelling it again changes nothing. Raises ServiceError: unknown_round, conflict."""
@@ -144,8 +181,8 @@ class ServedSession:
         """Put the round undone last back; the state with `changes`."""
         return self._step_in_history("redo", self._session.redo, self._session.undo)
 
-    def labelmap(self, number: int | None) -> tuple[str, MergedLabels]:
-        """Volume id and labels: of one object (0, 1), or of all with their numbers. They stay as they are now.
+    def labelmap(self, number: int | None) -> MergedLabels:
+        """The labels of one object (0, 1), or of all with their numbers. They stay as they are now.
 
         Raises ServiceError `disk_full`.
         """
@@ -155,7 +192,7 @@ class ServedSession:
             claims = {label: session.claim(each) for each, label in numbers.items() if each in session.objects}
         except OSError as error:
             raise disk_full() from error
-        return self.history.volume, MergedLabels(claims, self._volume.shape)
+        return MergedLabels(claims, self._volume.shape)
 
     def close(self) -> None:
         """Leave the memory; a round that runs is abandoned, its listeners leave, and the journal still holds it."""
@@ -196,9 +233,10 @@ class ServedSession:
             self._present = self._restored()
         return self._present
 
-    def _begun(self, request: dict[str, Any]) -> RunningRound:
+    def _begun(self, request: dict[str, Any], prompts: Sequence[Prompt] | None = None) -> RunningRound:
         try:
-            prompts = [prompt_from_json(words, self._volume.shape) for words in request["prompts"]]
+            if prompts is None:
+                prompts = [prompt_from_json(words, self._volume.shape) for words in request["prompts"]]
             # Rounds that an older worker began know neither limits nor objects to compute anew.
             limits = limits_from_json(request.get("limits", {}))
             run = self._session.begin(request["id"], prompts, request["removed"], limits, request.get("full", ()))
@@ -216,8 +254,8 @@ class ServedSession:
         self._tools.compute.schedule(running)
         return running.stream
 
-    def _resume(self) -> None:
-        """Compute a round anew that the last worker did not finish."""
+    def resume(self) -> None:
+        """Compute a round anew that the last worker did not finish. Raises ServiceError `disk_full`; try later then."""
         cut_short = self.history.open
         if cut_short is None:
             return

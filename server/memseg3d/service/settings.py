@@ -16,6 +16,10 @@ class Limits:
     """Any other request body (a round with its masks)."""
     prompts: int = 1000
     """Prompts of one round."""
+    points: int = 100_000
+    """Points of all strokes and lassos of one round."""
+    drawn_voxels: int = 2**28
+    """Voxels of the slices that one round's strokes, lassos and masks lie on, and of the extents of its voxels."""
     disk_bytes: int = 64 * 2**30
     """The whole data folder."""
 

@@ -11,6 +11,7 @@ from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.service.ahead import Ahead
 from memseg3d.service.compute import ComputeThread
+from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.metrics import Metrics
 
 
@@ -25,5 +26,7 @@ class Tools:
     features: FeatureStore
     """One for all: its bound on the memory is the worker's, however many sessions there are."""
     ahead: Ahead
+    clock: UseClock
+    """When sessions were used last."""
     scratch: Path | None = None
     """Where large labelmaps are mapped from; None: in the memory."""

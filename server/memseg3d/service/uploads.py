@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
+import struct
 import uuid
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from anyio import to_thread
+from anyio import CapacityLimiter, move_on_after, to_thread
 
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
 
 _BLOCK = 1 << 20
+_NIFTI_SIZES = 56
+"""Bytes of a NIfTI header up to its sizes."""
+_MOST_BESIDE = 64 << 20
+"""Bytes that a packed file may hold besides its voxels, such as extensions."""
+_DRAIN_BYTES, _DRAIN_SECONDS = 512 << 20, 60.0
+"""What is read of a body that was refused, so that its sender comes to read why."""
+_WRITING = CapacityLimiter(2)
+"""Uploads that are unpacked, hashed and written at the same time: others wait for their next block."""
 _GZIP = zlib.MAX_WBITS | 16
 
 
@@ -76,9 +86,11 @@ class VoxelSink:
 class FileSink:
     """Writes a file as it comes and refuses one that is too large, also once it would be unpacked."""
 
-    def __init__(self, file: BinaryIO, limit_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, limit_bytes: int, grow: Callable[[int], None]) -> None:
+        """grow: is told how many bytes have come before they are written, and may refuse."""
         self._file = file
         self._limit = limit_bytes
+        self._grow = grow
         self._received = 0
         self._measure: Gunzip | None = None
 
@@ -89,22 +101,36 @@ class FileSink:
         self._received += len(data)
         if self._received > self._limit:
             raise too_large(self._limit)
+        self._grow(self._received)
         if self._measure is not None:
             self._measure.write(data)
         self._file.write(data)
 
 
 class _Measure:
-    """Counts bytes and keeps none."""
+    """Counts bytes and keeps none but a NIfTI file's first ones."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
         self._received = 0
+        self._start = b""
 
     def write(self, data: bytes) -> None:
+        if len(self._start) < _NIFTI_SIZES:
+            self._start += data[: _NIFTI_SIZES - len(self._start)]
         self._received += len(data)
         if self._received > self._limit:
             raise too_large(self._limit)
+        if self._received > _MOST_BESIDE + self._promised():
+            raise ServiceError("bad_file", "The file unpacks to far more than its header promises: save it anew.")
+
+    def _promised(self) -> int:
+        """Bytes by the sizes and bits of a NIfTI header, as a bound; of anything else what may come at most."""
+        order = {b"\x5c\x01\0\0": "<", b"\0\0\x01\x5c": ">"}.get(self._start[:4])
+        if order is None or len(self._start) < _NIFTI_SIZES:
+            return self._limit
+        _, *sizes = struct.unpack_from(f"{order}8h", self._start, 40)
+        return math.prod(max(1, size) for size in sizes) * 16
 
 
 class Gunzip:
@@ -161,16 +187,19 @@ async def receive(stream: AsyncIterator[bytes], sink: Sink) -> None:
     async for chunk in stream:
         waiting += chunk
         if len(waiting) >= _BLOCK:
-            await to_thread.run_sync(sink.write, bytes(waiting))
+            await to_thread.run_sync(sink.write, bytes(waiting), limiter=_WRITING)
             waiting.clear()
     if waiting:
-        await to_thread.run_sync(sink.write, bytes(waiting))
+        await to_thread.run_sync(sink.write, bytes(waiting), limiter=_WRITING)
 
 
-async def drain(stream: AsyncIterator[bytes], limit_bytes: int) -> None:
-    """Read the rest of a body that is not needed, so that the client sees the answer and not a broken connection."""
+async def drain(stream: AsyncIterator[bytes]) -> None:
+    """Read the rest of a body that is not needed, so that the client sees the answer and not a broken connection; but
+    no more of it, and no longer, than a large volume takes.
+    """
     received = 0
-    async for chunk in stream:
-        received += len(chunk)
-        if received > limit_bytes:
-            return
+    with move_on_after(_DRAIN_SECONDS):
+        async for chunk in stream:
+            received += len(chunk)
+            if received > _DRAIN_BYTES:
+                return

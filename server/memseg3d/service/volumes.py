@@ -2,79 +2,53 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import logging
 import math
 import os
 import shutil
 import threading
-import time
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-import SimpleITK as sitk
 from anyio import to_thread
 
-from memseg3d.files import Geometry, UnreadableFile, read_volume
 from memseg3d.propagation.volume.volume import Volume, VolumeError
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.folders import DataFolder
 from memseg3d.service.journal import sync_folder
+from memseg3d.service.limits.disk_room import Reservation
+from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.settings import Limits
 from memseg3d.service.uploads import FileSink, Gunzip, VoxelSink, incoming_folder, receive, too_large
+from memseg3d.service.volume_entry import VolumeEntry, hash_start
+from memseg3d.service.volume_files import keep_voxels
 
 log = logging.getLogger(__name__)
 
-DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
-FILE_SUFFIXES = (".nii.gz", ".nii", ".nrrd")
-
 _VOXELS, _WORDS = "voxels.raw", "volume.json"
-_NRRD_HEADER = 1 << 20
-
-
-@dataclass(frozen=True)
-class VolumeEntry:
-    """What is known of a kept volume. shape, spacing (mm): (k, j, i); geometry: of the uploaded file, opaque."""
-
-    id: str
-    shape: tuple[int, int, int]
-    dtype: str
-    spacing: tuple[float, float, float]
-    geometry: dict[str, Any] | None = None
-
-    @property
-    def voxel_bytes(self) -> int:
-        """Size of the voxels in bytes."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-    @property
-    def file_geometry(self) -> Geometry:
-        """The grid for downloads: that of the uploaded file, or a plain one with the volume's spacing."""
-        if self.geometry is None:
-            return Geometry.regular(self.shape, self.spacing)
-        return Geometry.from_json(self.geometry)
-
-
-def hash_start(shape: tuple[int, int, int], dtype: str, spacing: tuple[float, float, float]) -> bytes:
-    """The bytes that a volume's id hashes before its voxels."""
-    words = {"dtype": dtype, "shape": list(shape), "spacing": [float(s) for s in spacing]}
-    return json.dumps(words, sort_keys=True, separators=(",", ":")).encode("ascii")
+_BLOCK = 1 << 22
 
 
 class VolumeStore:
     """Adds, finds and deletes volumes. Safe to use from several threads."""
 
-    def __init__(self, folder: DataFolder, limits: Limits) -> None:
+    def __init__(self, folder: DataFolder, limits: Limits, clock: UseClock) -> None:
         self._folder = folder
         self._limits = limits
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
         self._opened: WeakValueDictionary[str, Volume] = WeakValueDictionary()
+        self._damaged: set[str] = set()
+        self._clock = clock
+        self.on_replaced: Callable[[str], None] = lambda _: None
+        """Told the id of a damaged volume that an upload has put right; on the upload's thread."""
         # A folder without its words is one whose deletion was cut short.
-        unusable = [path for path in folder.volumes.iterdir() if not (path / _WORDS).is_file()]
+        unusable = [path for path in folder.volumes.iterdir() if path.is_dir() and not _has_words(path)]
         for leftover in [*folder.incoming.iterdir(), *folder.volumes.glob("*.deleted"), *unusable]:
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -82,45 +56,87 @@ class VolumeStore:
         """The entry of a kept volume, which now counts as used. Raises ServiceError `unknown_volume`."""
         words = self._path(volume_id) / _WORDS
         try:
-            content = json.loads(words.read_text("utf-8"))
-            os.utime(words)
+            if volume_id in self._damaged:
+                raise _damaged()
+            entry = VolumeEntry.from_json(json.loads(words.read_text("utf-8")))
         except FileNotFoundError as error:
             raise ServiceError(
                 "unknown_volume", "The worker does not hold this volume (any more): upload it."
             ) from error
-        return VolumeEntry(
-            content["id"], tuple(content["shape"]), content["dtype"], tuple(content["spacing"]), content["geometry"]
-        )
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            _pass_on(error)
+            raise self._found_damaged(volume_id, error) from error
+        if entry.id != volume_id:
+            raise self._found_damaged(volume_id, "another volume's words")
+        self._clock.mark(words)
+        return entry
 
     def holds(self, volume_id: str) -> bool:
-        """Whether the volume is there."""
+        """Whether the volume is there, as far as is known whole."""
         try:
-            return (self._path(volume_id) / _WORDS).is_file()
+            return volume_id not in self._damaged and _has_words(self._path(volume_id))
         except ServiceError:
             return False
 
+    def is_there(self, volume_id: str) -> bool:
+        """Whether something lies there that can be deleted, whole or damaged."""
+        try:
+            return _has_words(self._path(volume_id))
+        except ServiceError:
+            return False
+
+    def is_sound(self, volume_id: str) -> bool:
+        """Whether what lies on the disk is what the volume's id says; all of it is read. False is told in the log."""
+        try:
+            entry = self.find(volume_id)
+            digest = hashlib.sha256(hash_start(entry.shape, entry.dtype, entry.spacing))
+            with (self._path(volume_id) / _VOXELS).open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+        except (ServiceError, OSError) as error:
+            _pass_on(error)
+            self._found_damaged(volume_id, error)
+            return False
+        if digest.hexdigest() != volume_id:
+            self._found_damaged(volume_id, "its content is not what its id says")
+            return False
+        return True
+
     def ids(self) -> list[str]:
-        """All kept volumes."""
-        return [path.name for path in self._folder.volumes.iterdir() if (path / _WORDS).is_file()]
+        """All kept volumes, damaged ones too."""
+        return [path.name for path in self._folder.volumes.iterdir() if path.is_dir() and _has_words(path)]
 
     def idle_seconds(self, volume_id: str) -> float:
-        """Seconds since the volume was last used."""
-        try:
-            return time.time() - (self._path(volume_id) / _WORDS).stat().st_mtime
-        except FileNotFoundError:
-            return 0.0
+        """Seconds since the volume was last used; 0 where there is none."""
+        return self._clock.idle_seconds(self._path(volume_id) / _WORDS)
 
     def open(self, volume_id: str) -> Volume:
-        """The voxels, memory-mapped and shared by all who have them open. Raises ServiceError `unknown_volume`."""
+        """The voxels, memory-mapped and shared by all who have them open; checked against the id when they are mapped.
+
+        Raises ServiceError `unknown_volume`, also where they are damaged: an upload puts that right.
+        """
         entry = self.find(volume_id)
-        with self._lock:
+        with self._opening:
             volume = self._opened.get(volume_id)
             if volume is None:
-                volume = _map(entry, self._path(volume_id) / _VOXELS)
+                try:
+                    volume = _map(entry, self._path(volume_id) / _VOXELS)
+                except (OSError, ValueError, ServiceError) as error:
+                    _pass_on(error)
+                    raise self._found_damaged(volume_id, error) from error
+                if volume.id != volume_id:
+                    raise self._found_damaged(volume_id, "its content is not what its id says")
                 # Opened again, it is the same to caches.
                 volume.key = volume_id
                 self._opened[volume_id] = volume
             return volume
+
+    def _found_damaged(self, volume_id: str, reason: object) -> ServiceError:
+        """Note that a volume is damaged: it counts as not there until it is uploaded again."""
+        if volume_id not in self._damaged:
+            log.error("a volume is damaged on the disk and has to be uploaded again: %s", reason)
+            self._damaged.add(volume_id)
+        return _damaged()
 
     def check_words(self, entry: VolumeEntry) -> None:
         """Refuse what cannot be a volume, or is too large, before a byte of it is received. Raises ServiceError."""
@@ -146,28 +162,31 @@ class VolumeStore:
                         "hash_mismatch",
                         "The content has not the hash in the address: check shape, dtype, spacing and byte order.",
                     )
-            await to_thread.run_sync(self._keep, folder, entry)
-        return entry
+            kept, _ = await to_thread.run_sync(self._keep, folder, entry)
+        return kept
 
-    async def add_file(self, suffix: str, body: AsyncIterator[bytes]) -> tuple[VolumeEntry, bool]:
+    async def add_file(self, suffix: str, body: AsyncIterator[bytes], room: Reservation) -> tuple[VolumeEntry, bool]:
         """Keep the volume of a NIfTI or NRRD file, of its header only the grid. Returns the entry; True where new.
 
-        suffix: one of FILE_SUFFIXES. Raises ServiceError: bad_file, bad_volume, too_large, disk_full.
+        suffix: one of FILE_SUFFIXES. room: grows with what comes. Raises ServiceError: bad_file, bad_volume, too_large,
+        disk_full.
         """
         with incoming_folder(self._folder.incoming) as folder:
             path = folder / f"upload{suffix}"
             with path.open("wb") as file:
-                await receive(body, FileSink(file, self._limits.volume_bytes))
-            return await to_thread.run_sync(self._keep_file, folder, path)
+                await receive(body, FileSink(file, self._limits.volume_bytes, room.grow))
+            return await to_thread.run_sync(self._keep_file, folder, path, room)
 
     def delete(self, volume_id: str) -> None:
         """Forget a volume. Raises ServiceError `unknown_volume`."""
-        self.find(volume_id)
         path = self._path(volume_id)
+        if not _has_words(path):
+            self.find(volume_id)
         gone = path.with_suffix(".deleted")
         (path / _WORDS).unlink()
         with self._lock:
             self._opened.pop(volume_id, None)
+            self._damaged.discard(volume_id)
         try:
             path.rename(gone)
             shutil.rmtree(gone)
@@ -181,76 +200,60 @@ class VolumeStore:
             raise ServiceError("unknown_volume", "A volume's id is 64 hexadecimal digits (SHA-256, in lower case).")
         return self._folder.volumes / volume_id
 
-    def _keep_file(self, folder: Path, path: Path) -> tuple[VolumeEntry, bool]:
-        _refuse_other_files(path)
-        self._refuse_large(path)
+    def _keep_file(self, folder: Path, path: Path, room: Reservation) -> tuple[VolumeEntry, bool]:
         scratch = folder / "scratch"
         scratch.mkdir()
-        entry = self._unpack_file(folder, path, scratch)
+        received = path.stat().st_size
+        entry = keep_voxels(
+            path, folder / _VOXELS, scratch, self._limits.volume_bytes, lambda size: room.cover(received + size)
+        )
         # Whatever was mapped has been let go of, so Windows deletes it as well.
         path.unlink()
         shutil.rmtree(scratch)
-        return entry, self._keep(folder, entry)
+        return self._keep(folder, entry)
 
-    def _unpack_file(self, folder: Path, path: Path, scratch: Path) -> VolumeEntry:
-        """Write the voxels of a file as they are kept."""
+    def _keep(self, folder: Path, entry: VolumeEntry) -> tuple[VolumeEntry, bool]:
+        """Check the voxels and move the folder to its place; False where the volume is there already, and whole."""
         try:
-            content = read_volume(path, scratch=scratch)
-        except UnreadableFile as error:
-            raise ServiceError("bad_file", str(error)) from error
-        dtype = content.voxels.dtype.name
-        if dtype not in DTYPES:
-            raise ServiceError(
-                "bad_file", f"Voxels of type {dtype} are not taken; save the volume as int16 or float32."
-            )
-        little = np.dtype(dtype).newbyteorder("<")
-        spacing = (float(content.spacing[0]), float(content.spacing[1]), float(content.spacing[2]))
-        k, j, i = content.voxels.shape
-        with (folder / _VOXELS).open("wb") as file:
-            sink = VoxelSink(file, hash_start((k, j, i), dtype, spacing), content.voxels.nbytes)
-            for plane in content.voxels:
-                sink.write(np.ascontiguousarray(plane, little).tobytes())
-        return VolumeEntry(sink.finish(), (k, j, i), dtype, spacing, content.geometry.to_json())
-
-    def _refuse_large(self, path: Path) -> None:
-        """A header may promise far more voxels than its file holds; nothing is allocated before it is checked."""
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        try:
-            reader.ReadImageInformation()
-        except RuntimeError:
-            return  # reading the file will say what is wrong with it
-        # An image of one voxel tells how many bytes the library takes for each.
-        voxel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
-        voxel_bytes = voxel.GetSizeOfPixelComponent() * voxel.GetNumberOfComponentsPerPixel()
-        if math.prod(reader.GetSize()) * voxel_bytes > self._limits.volume_bytes:
-            raise too_large(self._limits.volume_bytes)
-
-    def _keep(self, folder: Path, entry: VolumeEntry) -> bool:
-        """Check the voxels and move the folder to its place; False where the volume is there already."""
-        _map(entry, folder / _VOXELS)
-        # A volume that was answered for must be whole after a power cut: nobody hashes it again.
+            _map(entry, folder / _VOXELS)
+        except (ValueError, OverflowError) as error:
+            raise ServiceError("bad_volume", "There are no voxels: check how the volume was exported.") from error
+        if self.holds(entry.id) and self.is_sound(entry.id):
+            with self._lock:
+                entry = self.find(entry.id).with_geometries(entry.geometries)
+                _write_words(folder, entry)
+                # Same voxels, perhaps with another grid in the patient: sessions choose theirs when they are opened.
+                (folder / _WORDS).replace(self._path(entry.id) / _WORDS)
+            self._clock.mark(self._path(entry.id) / _WORDS)
+            return entry, False
+        # A volume that was answered for must be whole after a power cut.
         with (folder / _VOXELS).open("rb+") as file:
             os.fsync(file.fileno())
-        with (folder / _WORDS).open("w", encoding="utf-8") as file:
-            json.dump(asdict(entry), file)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_words(folder, entry)
         sync_folder(folder)
         target = self._path(entry.id)
         with self._lock:
-            if self.holds(entry.id):
-                if entry.geometry is not None:
-                    # Same voxels, now with a grid in the patient: downloads follow the file that came last.
-                    (folder / _WORDS).replace(target / _WORDS)
-                return False
+            self._damaged.discard(entry.id)
+            self._opened.pop(entry.id, None)
+            was_damaged = target.exists()
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
+        if was_damaged:
+            self.on_replaced(entry.id)
+        self._clock.mark(target / _WORDS)
         sync_folder(target.parent)
-        return True
+        return entry, True
+
+
+def _write_words(folder: Path, entry: VolumeEntry) -> None:
+    with (folder / _WORDS).open("w", encoding="utf-8") as file:
+        json.dump(entry.to_json(), file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _map(entry: VolumeEntry, path: Path) -> Volume:
+    """Raises ServiceError `bad_volume`, OSError or ValueError where the file does not hold the voxels."""
     voxels = np.memmap(path, dtype=np.dtype(entry.dtype).newbyteorder("<"), mode="r", shape=entry.shape)
     try:
         return Volume(voxels, entry.spacing)
@@ -258,14 +261,25 @@ def _map(entry: VolumeEntry, path: Path) -> Volume:
         raise ServiceError("bad_volume", str(error)) from error
 
 
-def _refuse_other_files(path: Path) -> None:
-    """An NRRD header may point to any file of this machine; an upload must hold its voxels itself."""
-    if path.suffix != ".nrrd":
-        return
-    with path.open("rb") as file:
-        header, end, _ = file.read(_NRRD_HEADER).replace(b"\r", b"").lower().partition(b"\n\n")
-    fields = [line.partition(b":")[0].replace(b" ", b"") for line in header.split(b"\n")]
-    if not end or b"datafile" in fields:
-        raise ServiceError(
-            "bad_file", "The NRRD file does not hold its voxels itself, or is cut off: save it as one .nrrd file."
-        )
+def _has_words(path: Path) -> bool:
+    """Whether a folder is a volume's; one that cannot be looked into may be."""
+    try:
+        return (path / _WORDS).is_file()
+    except OSError:
+        return True
+
+
+def _pass_on(error: Exception) -> None:
+    """Raise what says nothing of the file, but of the moment: too many open files, no memory, no permission."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_MOMENT:
+        raise error
+
+
+_OF_THE_MOMENT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EBUSY}
+
+
+def _damaged() -> ServiceError:
+    return ServiceError(
+        "unknown_volume",
+        "The worker's copy of this volume was damaged on its disk: upload it again, and its sessions go on.",
+    )

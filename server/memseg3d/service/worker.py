@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 
+import SimpleITK as sitk
+
 from memseg3d.network.seam import Network
 from memseg3d.service.ahead import Ahead
 from memseg3d.service.compute import ComputeThread
 from memseg3d.service.devices import describe_device
-from memseg3d.service.errors import disk_full
 from memseg3d.service.feature_room import feature_store
 from memseg3d.service.folders import DataFolder, folder_bytes
+from memseg3d.service.limits.disk_room import DiskRoom
+from memseg3d.service.limits.drawings import DrawingThreads
+from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
 from memseg3d.service.settings import Settings
@@ -26,6 +30,8 @@ class Worker:
     """Starts with what the data folder holds; rounds that were cut short go on at once."""
 
     def __init__(self, settings: Settings, folder: DataFolder, network: Network, device: str) -> None:
+        # The library's own warnings name paths and say nothing of use.
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
         self.settings = settings
         self.folder = folder
         self.network = network
@@ -33,10 +39,16 @@ class Worker:
         self.device_facts = describe_device(device)
         self.metrics = Metrics()
         self.compute = ComputeThread()
-        self.volumes = VolumeStore(folder, settings.limits)
+        self.drawings = DrawingThreads(settings.limits)
+        self.clock = UseClock(folder.path / "clock.json", settings.retention_hours * 1800, folder.used_files())
+        self.room = DiskRoom(folder.path, folder.incoming, settings.limits.disk_bytes, self._make_room)
+        self.volumes = VolumeStore(folder, settings.limits, self.clock)
+        self.volumes.on_replaced = self._renew
         self.features = feature_store(network, self.device_facts, folder, settings.limits)
         ahead = Ahead(self.compute, self.metrics)
-        tools = Tools(network, self.compute, self.metrics, self.volumes.open, self.features, ahead, folder.incoming)
+        tools = Tools(
+            network, self.compute, self.metrics, self.volumes.open, self.features, ahead, self.clock, folder.incoming
+        )
         self.sessions = SessionRegistry(folder.sessions, tools)
         self.compute.call(self.sessions.start).result()
 
@@ -50,8 +62,10 @@ class Worker:
 
     def close(self) -> None:
         """End the compute thread between two steps and free the folder."""
+        self.drawings.close()
         self.compute.stop()
         self.features.close()
+        self.clock.keep()
         self.folder.close()
 
     def sweep(self) -> None:
@@ -59,20 +73,18 @@ class Worker:
         retention = self.settings.retention_hours * 3600
         self.compute.call(lambda: self._sweep_sessions(retention)).result()
         self._delete_idle_volumes(retention)
+        self.clock.keep()
         self.metrics.disk_bytes.set(folder_bytes(self.folder.path))
 
-    def make_room(self, wanted_bytes: int) -> None:
-        """Check the disk cap before an upload; features go first, then unused volumes without a session.
-
-        Raises `disk_full`.
-        """
-        limit = self.settings.limits.disk_bytes
-        if folder_bytes(self.folder.path) + wanted_bytes <= limit:
-            return
+    def _make_room(self, most_bytes: int) -> None:
+        """Make the folder so small, where that can be: features go first, then unused volumes without a session."""
         self.compute.call(self.features.clear_disk).result()
-        self._delete_idle_volumes(_JUST_UPLOADED_SECONDS, until=limit - wanted_bytes)
-        if folder_bytes(self.folder.path) + wanted_bytes > limit:
-            raise disk_full()
+        self._delete_idle_volumes(_JUST_UPLOADED_SECONDS, until=most_bytes)
+
+    def _renew(self, volume_id: str) -> None:
+        """An upload has put a damaged volume right."""
+        log.info("a damaged volume was uploaded again")
+        self.compute.call(lambda: self.sessions.renew(volume_id)).result()
 
     def _sweep_sessions(self, retention_seconds: float) -> None:
         for session_id in self.sessions.idle(retention_seconds):
@@ -84,7 +96,7 @@ class Worker:
     def _delete_idle_volumes(self, idle_seconds: float, until: int | None = None) -> None:
         """Delete volumes without a session, the longest unused first, `until` the folder has so many bytes at most."""
         for volume_id in sorted(self.volumes.ids(), key=self.volumes.idle_seconds, reverse=True):
-            if until is not None and folder_bytes(self.folder.path) <= until:
+            if until is not None and self.room.used() <= until:
                 return
 
             def delete_unused(volume_id: str = volume_id) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable
 from functools import cache
 
 import numpy as np
 import SimpleITK as sitk
+
+from memseg3d.propagation.prompts.brush import mark_lines, under_brush
 
 Shape3 = tuple[int, int, int]
 
@@ -26,6 +29,7 @@ class CoveredVoxels:
         self.corner = corner
         self.voxels = voxels
         self._clicks = cache(self._clicks_on)
+        self._kept: dict[Hashable, np.ndarray] = {}
 
     def slices(self, axis: int) -> list[int]:
         """Sorted indices along `axis` of the slices with a covered voxel."""
@@ -42,6 +46,12 @@ class CoveredVoxels:
     def clicks(self, axis: int, index: int) -> tuple[tuple[float, float], ...]:
         """(row, column) of pixels spread evenly over the covered part of a slice, along its middle."""
         return self._clicks(axis, index)
+
+    def kept(self, name: Hashable, made: Callable[[], np.ndarray]) -> np.ndarray:
+        """What `made` gives, made once: a round asks for the same of a drawing again and again. Not to be changed."""
+        if name not in self._kept:
+            self._kept[name] = made()
+        return self._kept[name]
 
     def _clicks_on(self, axis: int, index: int) -> tuple[tuple[float, float], ...]:
         top, left = (corner for other, corner in enumerate(self.corner) if other != axis)
@@ -73,24 +83,20 @@ def stroke(points: np.ndarray, radii: tuple[float, float], shape: tuple[int, int
     """Boolean (rows, columns): pixels under a brush that is drawn along a polyline.
 
     points: (N, 2) (row, column); radii: half the brush's height and width in pixels. Pixels that the line itself passes
-    through are always covered, however thin the brush.
+    through are always covered, however thin the brush. The work is bounded by N times the slice's longer side, however
+    wide the brush and far away the points.
     """
-    result = np.zeros(shape, bool)
     reach = np.maximum(np.array(radii, float), 1e-3)
+    starts = points[:-1] if len(points) > 1 else points
     ends = points[1:] if len(points) > 1 else points
-    for start, end in zip(points[: len(ends)], ends, strict=True):
-        low = np.clip(np.floor(np.minimum(start, end) - reach), 0, shape).astype(int)
-        high = np.clip(np.ceil(np.maximum(start, end) + reach) + 1, 0, shape).astype(int)
-        rows, columns = np.ogrid[low[0] : high[0], low[1] : high[1]]
-        along = (end - start) / reach
-        length = float(along @ along)
-        across = (rows - start[0]) / reach[0], (columns - start[1]) / reach[1]
-        place = (across[0] * along[0] + across[1] * along[1]) / length if length > 0 else 0.0
-        place = np.clip(place, 0.0, 1.0)
-        distance = (across[0] - place * along[0]) ** 2 + (across[1] - place * along[1]) ** 2
-        result[low[0] : high[0], low[1] : high[1]] |= distance <= 1.0
-        inside = _line(start, end, shape)
-        result[inside[:, 0], inside[:, 1]] = True
+    if shape[0] > shape[1]:
+        # Row by row along the shorter side, so that there are few rows.
+        flipped = under_brush(starts[:, ::-1], ends[:, ::-1], reach[::-1], (shape[1], shape[0]))
+        result = np.ascontiguousarray(flipped.T)
+    else:
+        result = under_brush(starts, ends, reach, shape)
+    if float(((0.5 / reach) ** 2).sum()) > 1.0:
+        mark_lines(result, starts, ends)
     return result
 
 
@@ -148,12 +154,3 @@ def _distances(pixels: np.ndarray) -> np.ndarray:
     # The map's zero lies on the pixels themselves, so the distance is that between centres.
     squares = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False)
     return np.maximum(sitk.GetArrayFromImage(squares), 0.0)
-
-
-def _line(start: np.ndarray, end: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(N, 2) pixels that a line passes through, inside the slice."""
-    length = float(np.abs(end - start).max())
-    count = min(math.ceil(length * 2) + 1, 4 * max(shape))
-    places = np.linspace(0.0, 1.0, max(count, 1))[:, None]
-    pixels = np.floor(start + (end - start) * places + 0.5).astype(np.int64)
-    return np.asarray(pixels[((pixels >= 0) & (pixels < shape)).all(axis=1)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -155,6 +155,14 @@ Prompt = (
     | VoxelsPrompt
     | MaskPrompt
 )
+
+
+def with_id(prompt: Prompt, name: str) -> Prompt:
+    """The same prompt under an id; what it covers is not found anew."""
+    twin = replace(prompt, id=name)
+    if isinstance(prompt, ScribblePrompt | LassoPrompt) and "cover" in vars(prompt):
+        vars(twin)["cover"] = prompt.cover
+    return twin
 
 
 def nearest_voxel(coordinate: float) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from memseg3d.propagation.prompts.checks import check_prompt
@@ -14,6 +13,7 @@ from memseg3d.propagation.prompts.prompts import (
     is_drawing,
     is_positive,
     slices_of,
+    with_id,
 )
 
 PromptsBySlice = Mapping[int, Sequence[Prompt]]
@@ -26,7 +26,7 @@ PromptSet = dict[str, Prompt]
 def with_ids(prompts: Sequence[Prompt], round_id: str) -> list[Prompt]:
     """The prompts, each with an id: its own, or one made of the round's id and its place."""
     return [
-        prompt if prompt.id is not None else dataclasses.replace(prompt, id=f"{round_id}/{place}")
+        prompt if prompt.id is not None else with_id(prompt, f"{round_id}/{place}")
         for place, prompt in enumerate(prompts)
     ]
 
@@ -47,7 +47,8 @@ def updated_set(
     unknown = [each for each in removed if each not in current]
     if unknown:
         raise PromptError(f"There is no prompt {unknown[0]!r} to remove; it may have been removed before.")
-    result = {name: prompt for name, prompt in current.items() if name not in set(removed)}
+    gone = set(removed)
+    result = {name: prompt for name, prompt in current.items() if name not in gone}
     for prompt in added:
         check_prompt(prompt, shape)
         name = str(prompt.id)
@@ -94,7 +95,9 @@ def by_slice(prompts: Sequence[Prompt], axis: int) -> dict[int, list[Prompt]]:
 
 def lost_slices(before: Sequence[Prompt], now: Sequence[Prompt], axis: int, count: int) -> set[int]:
     """Slices across `axis` that lost a prompt of `before`: all `count` of them if it was drawn across another axis."""
-    gone = [prompt for prompt in before if prompt not in now]
+    # Most are the very same objects; comparing each with all takes seconds for some thousands of clicks.
+    same = {id(prompt) for prompt in now}
+    gone = [prompt for prompt in before if id(prompt) not in same and prompt not in now]
     if any(is_drawing(prompt) and prompt.axis != axis for prompt in gone):
         return set(range(count))
     return {index for prompt in gone for index in slices_of(prompt, axis)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.prompts.prompts import Prompt
+from memseg3d.propagation.prompts.sets import Slices
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.sight.feature_shelf import size_of
 from memseg3d.propagation.sight.framing import Framing
@@ -40,16 +42,20 @@ def slices_ahead(session: Session, prompts: Sequence[Prompt]) -> Iterator[None]:
     """
     steps: list[Iterator[None]] = []
     for number, (view, slices) in session.foresee(prompts).items():
-        first, last = session.options.limits(session.volume.shape[view.axis])
         known = session.labels(number) if number in session.objects else None
-        wanted: list[tuple[int, Region]] = []
-        for start, own in slices.items():
-            mask = None if known is None else Extent.of_mask(known.slice(view.axis, start))
-            region, _ = first_region(view.framing, view.axis, start, own, mask)
-            reach = CROPPED_SLICES if view.framing.crop else last - first
-            wanted.extend((index, region) for index in outward(start, first, last, reach))
-        steps.append(_computed(view, wanted))
+        steps.append(_computed(view, _wanted(session, view, slices, known)))
     return (each for walk in steps for each in walk)
+
+
+def _wanted(session: Session, view: View, slices: Slices, known: LabelVolume | None) -> Iterator[tuple[int, Region]]:
+    """Slices and regions that an object's prompted `slices` will need. One at a time: a stroke may touch them all."""
+    first, last = session.options.limits(session.volume.shape[view.axis])
+    for start, own in slices.items():
+        mask = None if known is None else Extent.of_mask(known.slice(view.axis, start))
+        region, _ = first_region(view.framing, view.axis, start, own, mask)
+        reach = CROPPED_SLICES if view.framing.crop else last - first
+        for index in outward(start, first, last, reach):
+            yield index, region
 
 
 def outward(start: int, first: int, last: int, reach: int | None = None) -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def with_drawn_voxels(mask: np.ndarray, prompts: Sequence[Prompt], axis: int, in
         elif isinstance(prompt, StrokePrompt):
             cover = prompt.cover.on(axis, index)
             if is_drawing(prompt):
-                within = _grown_lasso(cover)
+                within = prompt.cover.kept(("grown", axis, index), partial(_grown_lasso, cover))
                 inside &= within
             elif prompt.positive:
                 inside |= cover

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
+from pydantic import BaseModel
 
-from memseg3d.service.errors import STATUS, ServiceError
+from memseg3d.service.errors import STATUS
 from memseg3d.service.protocol import ErrorAnswer
+from memseg3d.service.sessions import ServedSession
 from memseg3d.service.worker import Worker
 
 T = TypeVar("T")
@@ -28,17 +30,37 @@ async def computed(worker: Worker, function: Callable[[], T]) -> T:
     return await asyncio.wrap_future(worker.compute.call(function))
 
 
-def check_count(worker: Worker, prompts: Sequence[object]) -> None:
-    """Raise ServiceError `too_large` for more prompts than one round takes."""
-    limit = worker.settings.limits.prompts
-    if len(prompts) > limit:
-        raise ServiceError("too_large", f"A round takes {limit} prompts; this one has {len(prompts)}: send several.")
+async def of_session(worker: Worker, session_id: str, function: Callable[[ServedSession], T]) -> T:
+    """Run `function` with the session on the compute thread; one that is not in the memory is read beside it."""
+    if not worker.sessions.is_loaded(session_id):
+        await worker.drawings.run(lambda: worker.sessions.prepare(session_id))
+    return await computed(worker, lambda: function(worker.sessions.find(session_id)))
+
+
+async def shape_of(worker: Worker, session_id: str) -> tuple[int, int, int]:
+    """(k, j, i) of a session's volume; at once where the session lies in the memory. Raises ServiceError."""
+    shape = worker.sessions.shape_of(session_id)
+    if shape is None:
+        shape = await of_session(worker, session_id, lambda served: served.shape)
+    return shape
+
+
+def dumped(words: BaseModel) -> dict[str, Any]:
+    """Words as the journal keeps them."""
+    return words.model_dump(mode="json")
+
+
+def json_body(words: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's `requestBody` for a route that reads its JSON itself (see `limits/bodies.py`)."""
+    schema = {"$ref": f"#/components/schemas/{words.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def errors(*codes: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for error codes; those that any address can give are added."""
     by_status: dict[int | str, dict[str, Any]] = {}
-    for code in ("bad_request", "unauthorised", "internal", "stopping", *codes):
+    for code in ("bad_request", "unauthorised", "too_large", "internal", "stopping", "overloaded", *codes):
         words = by_status.setdefault(STATUS[code], {"model": ErrorAnswer, "description": ""})
-        words["description"] = ", ".join(filter(None, [words["description"], code]))
+        if code not in words["description"].split(", "):
+            words["description"] = ", ".join(filter(None, [words["description"], code]))
     return by_status

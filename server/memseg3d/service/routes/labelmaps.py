@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from memseg3d.files import write_slabs
+from memseg3d.files import Geometry, write_slabs
 from memseg3d.propagation.masks.merged_labels import MergedLabels
 from memseg3d.service.errors import disk_full, is_disk_full
-from memseg3d.service.routes.common import TheWorker, computed, errors
-from memseg3d.service.volumes import VolumeEntry
+from memseg3d.service.routes.common import TheWorker, errors, of_session
+from memseg3d.service.volume_entry import file_geometry
 
 router = APIRouter(prefix="/v1/sessions/{session_id}/labelmap", tags=["labelmaps"])
 
@@ -40,17 +40,44 @@ async def get_labelmap(
     format: Literal["nii.gz", "nrrd", "raw"] = "nii.gz",
 ) -> Response:
     """One object (0 and 1), or all (their numbers, the surer one where they overlap). uint8, or uint16 beyond 255."""
-    volume_id, labels = await computed(worker, lambda: worker.sessions.find(session_id).labelmap(object))
+    labels, history = await of_session(worker, session_id, lambda served: (served.labelmap(object), served.history))
     if format == "raw":
         shape = ",".join(str(size) for size in labels.shape)
         size = math.prod(labels.shape) * labels.dtype.itemsize
         headers = {"X-Shape": shape, "X-Dtype": labels.dtype.name, "Content-Length": str(size)}
         return StreamingResponse(_raw(labels), media_type="application/octet-stream", headers=headers)
-    entry = worker.volumes.find(volume_id)
+    entry = worker.volumes.find(history.volume)
+    words = history.geometry if history.has_geometry else entry.geometries.get(entry.newest_geometry or "")
+    geometry = file_geometry(words, entry.shape, entry.spacing)
+    # A labelmap packs to far less than an eighth of its voxels.
+    room = await run_in_threadpool(worker.room.reserve, math.prod(labels.shape) * labels.dtype.itemsize // 8)
     folder = worker.folder.incoming / uuid.uuid4().hex
-    path = await run_in_threadpool(_write, folder, format, labels, entry)
-    done = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(path, media_type="application/octet-stream", filename=f"segmentation.{format}", background=done)
+    try:
+        path = await run_in_threadpool(_write, folder, format, labels, geometry)
+    except BaseException:
+        worker.room.free(room)
+        raise
+
+    def done() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        worker.room.free(room)
+
+    return Download(path, done, media_type="application/octet-stream", filename=f"segmentation.{format}")
+
+
+class Download(FileResponse):
+    """A file that is gone once it was sent, or nobody takes it any more."""
+
+    def __init__(self, path: Path, done: Callable[[], None], **more: Any) -> None:
+        super().__init__(path, headers={"Cache-Control": "no-store"}, **more)
+        self._done = done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._done()
 
 
 def _raw(labels: MergedLabels) -> Iterator[bytes]:
@@ -59,10 +86,10 @@ def _raw(labels: MergedLabels) -> Iterator[bytes]:
         yield slab.astype(little, copy=False).tobytes()
 
 
-def _write(folder: Path, suffix: str, labels: MergedLabels, entry: VolumeEntry) -> Path:
+def _write(folder: Path, suffix: str, labels: MergedLabels, geometry: Geometry) -> Path:
     folder.mkdir(mode=0o700)
     try:
-        return write_slabs(folder / f"segmentation.{suffix}", labels.slabs(), labels.dtype, entry.file_geometry)
+        return write_slabs(folder / f"segmentation.{suffix}", labels.slabs(), labels.dtype, geometry)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error.__cause__, OSError) and is_disk_full(error.__cause__):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from memseg3d.service.errors import ServiceError
+from memseg3d.service.limits.bodies import body_of
 from memseg3d.service.protocol import ChangedState, Deleted, Hinted, HintRequest, SessionRequest, SessionState
-from memseg3d.service.routes.common import TheWorker, check_count, computed, errors
+from memseg3d.service.routes.common import TheWorker, computed, dumped, errors, json_body, of_session
+from memseg3d.service.volume_entry import VolumeEntry
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
@@ -26,9 +29,14 @@ async def post_session(worker: TheWorker, request: SessionRequest, response: Res
     """Open a session. With an `id` that exists on the same volume the answer is that session (200)."""
     # Opened here, so that the compute thread does not wait for the disk; held until the session holds it.
     volume = await run_in_threadpool(worker.volumes.open, request.volume)
+    geometry = _geometry(worker.volumes.find(request.volume), request.geometry)
     session_id = str(request.id or uuid4())
     options = request.options.model_dump(mode="json")
-    state, is_new = await computed(worker, lambda: worker.sessions.create(session_id, request.volume, options))
+    if not worker.sessions.is_loaded(session_id):
+        await worker.drawings.run(lambda: worker.sessions.prepare(session_id))
+    state, is_new = await computed(
+        worker, lambda: worker.sessions.create(session_id, request.volume, options, geometry)
+    )
     del volume
     response.status_code = 201 if is_new else 200
     return SessionState.model_validate(state)
@@ -37,7 +45,7 @@ async def post_session(worker: TheWorker, request: SessionRequest, response: Res
 @router.get("/{session_id}", responses=errors("unknown_session"))
 async def get_session(worker: TheWorker, session_id: str) -> SessionState:
     """The rounds of a session and what its labelmaps are."""
-    state: dict[str, Any] = await computed(worker, lambda: worker.sessions.find(session_id).state())
+    state: dict[str, Any] = await of_session(worker, session_id, lambda served: served.state())
     return SessionState.model_validate(state)
 
 
@@ -48,22 +56,40 @@ async def delete_session(worker: TheWorker, session_id: str) -> Deleted:
     return Deleted()
 
 
-@router.post("/{session_id}/hints", responses=errors("unknown_session", "too_large", "bad_prompt"))
-async def hint(worker: TheWorker, session_id: str, request: HintRequest) -> Hinted:
+@router.post(
+    "/{session_id}/hints",
+    responses=errors("unknown_session", "bad_prompt"),
+    openapi_extra=json_body(HintRequest),
+)
+async def hint(worker: TheWorker, session_id: str, request: Request) -> Hinted:
     """Prompts that are being drawn: the worker computes in idle time what their round will need. Changes nothing."""
-    check_count(worker, request.prompts)
-    words = request.model_dump(mode="json")
-    accepted = await computed(worker, lambda: worker.sessions.find(session_id).hint(words))
-    return Hinted(accepted=accepted)
+    words = await body_of(request, HintRequest)
+    shape, is_running = await of_session(worker, session_id, lambda served: (served.shape, served.is_running))
+    if is_running:
+        return Hinted(accepted=False)
+    prompts = await worker.drawings.prompts(dumped(words)["prompts"], shape)
+    return Hinted(accepted=await of_session(worker, session_id, lambda served: served.hint(prompts)))
 
 
 @router.post("/{session_id}/undo", responses=errors("unknown_session", "nothing_to_undo", "busy", "disk_full"))
 async def undo(worker: TheWorker, session_id: str) -> ChangedState:
     """Take the last round out of the labelmaps."""
-    return ChangedState.model_validate(await computed(worker, lambda: worker.sessions.find(session_id).undo()))
+    return ChangedState.model_validate(await of_session(worker, session_id, lambda served: served.undo()))
 
 
 @router.post("/{session_id}/redo", responses=errors("unknown_session", "nothing_to_redo", "busy", "disk_full"))
 async def redo(worker: TheWorker, session_id: str) -> ChangedState:
     """Put the round that was undone last back into the labelmaps."""
-    return ChangedState.model_validate(await computed(worker, lambda: worker.sessions.find(session_id).redo()))
+    return ChangedState.model_validate(await of_session(worker, session_id, lambda served: served.redo()))
+
+
+def _geometry(entry: VolumeEntry, name: str | None) -> dict[str, Any] | None:
+    """The grid that a session's downloads will have. Raises ServiceError `unknown_volume`."""
+    wanted = entry.newest_geometry if name is None else name
+    if wanted is None:
+        return None
+    if wanted not in entry.geometries:
+        raise ServiceError(
+            "unknown_volume", "The worker has no file with this geometry for the volume (any more): upload the file."
+        )
+    return entry.geometries[wanted]

@@ -11,13 +11,16 @@ from memseg3d.service.errors import ServiceError
 from memseg3d.service.protocol import Deleted, VolumeWords
 from memseg3d.service.routes.common import TheWorker, computed, errors
 from memseg3d.service.uploads import drain
-from memseg3d.service.volumes import FILE_SUFFIXES, VolumeEntry
+from memseg3d.service.volume_entry import VolumeEntry
+from memseg3d.service.volume_files import FILE_SUFFIXES
 
 router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
 
 VolumeId = Annotated[str, Path(description="SHA-256 (hex) of the volume's words and voxels.")]
 Dtype = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
 _NUMBER = r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?"
+_ENDING = r"\.([nN][iI][iI](\.[gG][zZ])?|[nN][rR][rR][dD])$"
+"""Other endings are refused as bad_file."""
 _BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _CREATED: dict[int | str, dict[str, Any]] = {
     201: {"model": VolumeWords, "description": "The worker now keeps the volume."}
@@ -26,7 +29,8 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 
 @router.put(
     "/{volume_id}",
-    responses={**errors("hash_mismatch", "too_large", "bad_volume", "disk_full"), **_CREATED},
+    response_model_exclude_none=True,
+    responses={**errors("hash_mismatch", "bad_volume", "disk_full"), **_CREATED},
     openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
 )
 async def put_volume(
@@ -36,7 +40,14 @@ async def put_volume(
     volume_id: Annotated[
         str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 (hex) of the volume's words and voxels.")
     ],
-    shape: Annotated[str, Query(pattern=r"^[0-9]{1,9},[0-9]{1,9},[0-9]{1,9}$", description="k,j,i")],
+    shape: Annotated[
+        str,
+        Query(
+            pattern=r"^[0-9]{1,9},[0-9]{1,9},[0-9]{1,9}$",
+            description="k,j,i; at least 2 slices, and no more voxels than the worker's limit.",
+            json_schema_extra={"pattern": "^[1-9][0-9]{0,8},[1-9][0-9]{0,8},[1-9][0-9]{0,8}$"},
+        ),
+    ],
     dtype: Dtype,
     spacing: Annotated[str, Query(pattern=f"^{_NUMBER},{_NUMBER},{_NUMBER}$", description="sk,sj,si in mm")],
 ) -> VolumeWords:
@@ -49,15 +60,16 @@ async def put_volume(
         encoding = request.headers.get("content-encoding", "identity").lower()
         if encoding not in ("identity", "gzip"):
             raise ServiceError("bad_request", f"Content-Encoding {encoding} is not known: send gzip or nothing.")
-        if worker.volumes.holds(volume_id):
-            await drain(body, worker.settings.limits.volume_bytes)
+        # Who sends voxels has them at hand: the time to put right what a disk has damaged.
+        if worker.volumes.holds(volume_id) and await run_in_threadpool(worker.volumes.is_sound, volume_id):
+            await drain(body)
             return _words(worker.volumes.find(volume_id))
         worker.volumes.check_words(entry)
-        await run_in_threadpool(worker.make_room, entry.voxel_bytes)
-        await worker.volumes.add_voxels(entry, body, encoding == "gzip")
+        with await run_in_threadpool(worker.room.reserve, entry.voxel_bytes):
+            entry = await worker.volumes.add_voxels(entry, body, encoding == "gzip")
         worker.look_ahead(volume_id)
     except ServiceError:
-        await drain(body, worker.settings.limits.volume_bytes)
+        await drain(body)
         raise
     response.status_code = 201
     return _words(entry)
@@ -65,32 +77,37 @@ async def put_volume(
 
 @router.post(
     "",
-    responses={**errors("too_large", "bad_file", "bad_volume", "disk_full"), **_CREATED},
+    response_model_exclude_none=True,
+    responses={**errors("bad_file", "bad_volume", "disk_full"), **_CREATED},
     openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
 )
 async def post_volume_file(
     request: Request,
     response: Response,
     worker: TheWorker,
-    filename: Annotated[str, Query(description="Only its ending counts; the name is not kept.")],
+    filename: Annotated[
+        str,
+        Query(description="Only its ending counts; the name is not kept.", json_schema_extra={"pattern": _ENDING}),
+    ],
 ) -> VolumeWords:
-    """Keep the volume of a NIfTI or NRRD file. Of the header only the grid is kept; downloads get it back."""
+    """Keep the volume of a NIfTI or NRRD file. Of the header only the grid is kept; `geometry` names it to sessions."""
     body = request.stream()
     try:
         suffix = next((suffix for suffix in FILE_SUFFIXES if filename.lower().endswith(suffix)), None)
         if suffix is None:
             raise ServiceError("bad_file", f"The file's name must end in one of {', '.join(FILE_SUFFIXES)}.")
-        await run_in_threadpool(worker.make_room, min(_announced(request), worker.settings.limits.volume_bytes))
-        entry, is_new = await worker.volumes.add_file(suffix, body)
+        announced = min(_announced(request), worker.settings.limits.volume_bytes)
+        with await run_in_threadpool(worker.room.reserve, announced) as room:
+            entry, is_new = await worker.volumes.add_file(suffix, body, room)
         worker.look_ahead(entry.id)
     except ServiceError:
-        await drain(body, worker.settings.limits.volume_bytes)
+        await drain(body)
         raise
     response.status_code = 201 if is_new else 200
     return _words(entry)
 
 
-@router.get("/{volume_id}", responses=errors("unknown_volume"))
+@router.get("/{volume_id}", response_model_exclude_none=True, responses=errors("unknown_volume"))
 async def get_volume(worker: TheWorker, volume_id: VolumeId) -> VolumeWords:
     """What the worker knows of a volume that it keeps."""
     return _words(worker.volumes.find(volume_id))
@@ -99,7 +116,8 @@ async def get_volume(worker: TheWorker, volume_id: VolumeId) -> VolumeWords:
 @router.delete("/{volume_id}", responses=errors("unknown_volume"))
 async def delete_volume(worker: TheWorker, volume_id: VolumeId) -> Deleted:
     """Forget a volume and every session on it, also one that runs."""
-    worker.volumes.find(volume_id)
+    if not worker.volumes.is_there(volume_id):
+        worker.volumes.find(volume_id)
     await computed(worker, lambda: worker.sessions.delete_of_volume(volume_id))
     await run_in_threadpool(worker.volumes.delete, volume_id)
     return Deleted()
@@ -111,4 +129,10 @@ def _announced(request: Request) -> int:
 
 
 def _words(entry: VolumeEntry) -> VolumeWords:
-    return VolumeWords(id=entry.id, shape=entry.shape, dtype=entry.dtype, spacing=entry.spacing)
+    return VolumeWords(
+        id=entry.id,
+        shape=entry.shape,
+        dtype=entry.dtype,
+        spacing=entry.spacing,
+        geometry=entry.newest_geometry,
+    )

@@ -61,7 +61,9 @@ def prompts_after(records: Sequence[RoundRecord]) -> PromptSet:
     """The prompts that stand after the rounds."""
     prompts: PromptSet = {}
     for record in records:
-        prompts = {name: prompt for name, prompt in prompts.items() if name not in set(record.removed)}
+        if record.removed:
+            gone = set(record.removed)
+            prompts = {name: prompt for name, prompt in prompts.items() if name not in gone}
         prompts |= {str(prompt.id): prompt for prompt in record.prompts}
     return prompts
 

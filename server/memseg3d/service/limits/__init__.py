@@ -1,0 +1,1 @@
+"""What keeps one caller from taking the worker away from the others: connections, bodies, drawings, disk, time."""
