@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.prompts.prompts import Prompt
-from memseg3d.propagation.prompts.sets import Slices
+from memseg3d.propagation.prompts.sets import PromptsBySlice
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.sight.feature_shelf import size_of
 from memseg3d.propagation.sight.framing import Framing
@@ -47,7 +47,9 @@ def slices_ahead(session: Session, prompts: Sequence[Prompt]) -> Iterator[None]:
     return (each for walk in steps for each in walk)
 
 
-def _wanted(session: Session, view: View, slices: Slices, known: LabelVolume | None) -> Iterator[tuple[int, Region]]:
+def _wanted(
+    session: Session, view: View, slices: PromptsBySlice, known: LabelVolume | None
+) -> Iterator[tuple[int, Region]]:
     """Slices and regions that an object's prompted `slices` will need. One at a time: a stroke may touch them all."""
     first, last = session.options.limits(session.volume.shape[view.axis])
     for start, own in slices.items():

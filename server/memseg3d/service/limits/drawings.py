@@ -17,7 +17,7 @@ import numpy as np
 from memseg3d.propagation.prompts.as_json import prompt_from_json
 from memseg3d.propagation.prompts.covered_voxels import Shape3
 from memseg3d.propagation.prompts.prompts import LassoPrompt, Prompt, ScribblePrompt, slices_of
-from memseg3d.propagation.sight.slice_prompts import obeyed
+from memseg3d.propagation.sight.slice_prompts import with_drawn_voxels
 from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.settings import Limits
@@ -107,7 +107,7 @@ def _foresee(prompt: Prompt, shape: Shape3) -> None:
         prompt.cover.clicks(prompt.axis, prompt.cover.corner[prompt.axis])
     elif isinstance(prompt, LassoPrompt) and prompt.positive:
         plane = [size for axis, size in enumerate(shape) if axis != prompt.axis]
-        obeyed(np.zeros(plane, bool), [prompt], prompt.axis, slices_of(prompt, prompt.axis)[0])
+        with_drawn_voxels(np.zeros(plane, bool), [prompt], prompt.axis, slices_of(prompt, prompt.axis)[0])
 
 
 def _voxels(words: Mapping[str, Any], shape: Shape3) -> int:
