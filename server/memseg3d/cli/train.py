@@ -1,4 +1,4 @@
-"""`memseg3d train`: make the embedded network's weights from synthetic volumes alone, look at these, publish."""
+"""`memseg3d train`: make the embedded network's weights, look at what it is taught, publish."""
 
 from __future__ import annotations
 
@@ -45,14 +45,26 @@ def nano(
     ] = None,
     save_minutes: Annotated[float, typer.Option(min=0.0, help="Minutes between two states.")] = 4.0,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two looks at the hold-out.")] = 500,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="Folder of real label maps and images to learn from."),
+    ] = None,
+    shapes: Annotated[float, typer.Option(min=0, max=1, help="Share of the volumes with real label maps.")] = 0.25,
+    pictures: Annotated[float, typer.Option(min=0, max=1, help="Share of the volumes that are real images.")] = 0.15,
+    teacher_steps: Annotated[
+        int, typer.Option(min=1, help="Steps after stage one with memories of the truth among the network's own.")
+    ] = 1500,
     tensorboard: Annotated[bool, typer.Option(help="Curves in FOLDER/tensorboard, where it is installed.")] = True,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Train the embedded network on synthetic volumes: single slices first, then clips with memory and corrections.
+    """Train the embedded network: single slices first, then clips with memory and corrections among them.
+
+    Volumes are synthetic; with --data real label maps and images that its manifest allows for weights come to them.
 
     The folder holds state.pt (resumes to the step), the averaged weights as safetensors, and log.jsonl. Start it by
     torchrun for several devices.
     """
+    from memseg3d.files import UnreadableFile
     from memseg3d.network.nano import NanoConfig
     from memseg3d.training.clips import ClipSettings
     from memseg3d.training.loop import HOLD_OUT_SEED, Trainer, TrainSettings
@@ -77,12 +89,15 @@ def nano(
         tensorboard=tensorboard,
         save_minutes=save_minutes,
         validate_every=validate_every,
-        clips=ClipSettings(length=length, slices=length + 2),
+        teacher_steps=teacher_steps,
+        clips=ClipSettings(length=length, slices=length + 2, shapes=shapes, pictures=pictures),
     )
     if weights is not None and (folder / "state.pt").is_file():
         raise typer.BadParameter(f"{folder} holds a run already: name a new folder.", param_hint="--weights")
     try:
-        trainer = Trainer(folder, NanoConfig(), settings, choose_device(device), weights)
+        trainer = Trainer(folder, NanoConfig(), settings, choose_device(device), weights, data)
+    except UnreadableFile as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from error
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--weights") from error
     first = trainer.processes.is_first
@@ -106,6 +121,26 @@ def sheet(
 
     make_folder(out.parent)
     typer.echo(f"Wrote {draw_sheet(out, seed)}")
+
+
+@app.command("clip-sheet")
+def clip_sheet(
+    out: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/clips.png"),
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="Folder of real label maps and images to learn from."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the clips shown.")] = 5,
+) -> None:
+    """Draw a page of clips: what the network is shown with every kind of first prompt, from every source."""
+    if find_spec("matplotlib") is None:
+        typer.echo("memseg3d train clip-sheet needs matplotlib: pip install 'memseg3d[report]'.", err=True)
+        raise typer.Exit(1)
+    from memseg3d.datasets.training_data import training_cases
+    from memseg3d.training.clip_sheet import draw_clips
+
+    make_folder(out.parent)
+    typer.echo(f"Wrote {draw_clips(out, seed, training_cases(data) if data else [])}")
 
 
 @app.command()

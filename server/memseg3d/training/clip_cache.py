@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from memseg3d.training.clips import Clip, SyntheticClips
+from memseg3d.training.clips import Clip, TrainingClips
 from memseg3d.training.provenance import sources_sha256
 
 
@@ -23,7 +23,7 @@ class CachedClips(Dataset[list[Clip]]):
     Images are kept in 8 bits, also for the first pass. Files of other settings, seeds or sources are never read.
     """
 
-    def __init__(self, clips: SyntheticClips, folder: Path, volumes: int) -> None:
+    def __init__(self, clips: TrainingClips, folder: Path, volumes: int) -> None:
         if volumes < 1:
             raise ValueError("A cache holds one volume at least.")
         self._clips, self._volumes = clips, volumes

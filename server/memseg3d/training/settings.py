@@ -21,6 +21,8 @@ class TrainSettings:
     steps: int = 6000
     single_steps: int = 1200
     """Steps of stage one (single slices)."""
+    teacher_steps: int = 1500
+    """Steps after stage one within which memories of the truth give way to the network's own."""
     decay_steps: int = 1500
     """Last steps, over which the learning rate falls to nothing; constant before."""
     batch: int = 6
@@ -37,7 +39,7 @@ class TrainSettings:
     seed: int = 1
     threads: int = 2
     workers: int = 1
-    """Processes that make synthetic volumes."""
+    """Processes that make volumes."""
     cache_volumes: int = 0
     """Volumes whose clips are kept on disk and shown again, changed; 0: every volume is new."""
     light_state: bool = False
