@@ -22,7 +22,7 @@ ROWS = 3
 
 
 def draw_clips(path: Path, seed: int, cases: Sequence[TrainingCase], settings: ClipSettings | None = None) -> Path:
-    """Rows of every kind of first prompts: the prompted slice in both windows, then the slices of the tracking region."""
+    """Rows of every kind of first prompts: the prompted slice in both windows, then the tracking region's slices."""
     settings = settings or ClipSettings()
     found = _examples(TrainingClips(seed, 1 << 30, settings, cases))
     columns, rows, size = 2 + settings.length, [clip for clips in found.values() for clip in clips], 1.5

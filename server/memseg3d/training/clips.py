@@ -273,9 +273,7 @@ class TrainingClips(Dataset[list[Clip]]):
     cases: real ones that may be learnt from; without any, generators make every volume.
     """
 
-    def __init__(
-        self, seed: int, volumes: int, settings: ClipSettings, cases: Sequence[TrainingCase] = ()
-    ) -> None:
+    def __init__(self, seed: int, volumes: int, settings: ClipSettings, cases: Sequence[TrainingCase] = ()) -> None:
         self.seed, self.volumes, self.settings, self.cases = seed, volumes, settings, tuple(cases)
 
     def __len__(self) -> int:

@@ -215,15 +215,13 @@ class ClipRun:
         self.outcome.dice[kind] += hard_dice(decoded.logits.detach(), truth)[shown].tolist()
 
     def _moved(self, logits: Tensor) -> Tensor:
-        """Logits (B, 1, S, S) of the prompts' region as they are seen through the tracking region, -`CERTAIN` beyond."""
+        """Logits (B, 1, S, S) of the prompts' region seen through the tracking region, -`CERTAIN` beyond it."""
         size = logits.shape[-1]
         line = torch.arange(size, dtype=torch.float32)
         scale, x, y = self.takes.frame.unbind(1)
         places = [scale[:, None] * line + start[:, None] for start in (x, y)]
         unit = [(2 * place + 1) / size - 1 for place in places]
-        grid = torch.stack(
-            [unit[0][:, None, :].expand(-1, size, -1), unit[1][:, :, None].expand(-1, -1, size)], dim=-1
-        )
+        grid = torch.stack([unit[0][:, None, :].expand(-1, size, -1), unit[1][:, :, None].expand(-1, -1, size)], dim=-1)
         kept = logits.float().clamp(-CERTAIN, CERTAIN) + CERTAIN
         return F.grid_sample(kept, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - CERTAIN
 

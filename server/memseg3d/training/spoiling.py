@@ -33,9 +33,7 @@ def as_kept(logits: Tensor, pixel: Tensor) -> Tensor:
     return _logits(torch.cat(rows))
 
 
-def spoiled(
-    logits: Sequence[Tensor], truth: Tensor, images: Tensor, generator: torch.Generator
-) -> list[Tensor]:
+def spoiled(logits: Sequence[Tensor], truth: Tensor, images: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Spoil the masks of a clip, each sample in one way on all its slices.
 
     logits: L tensors (B, 1, S, S), the network's own; truth: (B, L, 1, S, S); images: (B, L, 2, S, S), whose second

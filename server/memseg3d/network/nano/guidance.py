@@ -62,7 +62,9 @@ def mask_map(logits: Tensor | None, batch: int, size: int, device: torch.device)
     return torch.cat([probability, torch.ones_like(probability)], dim=1)
 
 
-def contradiction_maps(prompts: Prompts | None, prior: Tensor | None, batch: int, size: int, device: torch.device) -> Tensor:
+def contradiction_maps(
+    prompts: Prompts | None, prior: Tensor | None, batch: int, size: int, device: torch.device
+) -> Tensor:
     """Clicks that the prior is wrong about, narrow and wide: (B, 2, S, S) in [-1, 1].
 
     1 about a positive click outside the prior's mask, -1 about a negative one within it, 0 where clicks and prior
