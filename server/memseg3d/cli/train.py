@@ -65,7 +65,7 @@ def nano(
     torchrun for several devices.
     """
     from memseg3d.files import UnreadableFile
-    from memseg3d.network.nano import NanoConfig
+    from memseg3d.network.nano import MAPS, NanoConfig
     from memseg3d.training.clips import ClipSettings
     from memseg3d.training.loop import HOLD_OUT_SEED, Trainer, TrainSettings
 
@@ -95,7 +95,7 @@ def nano(
     if weights is not None and (folder / "state.pt").is_file():
         raise typer.BadParameter(f"{folder} holds a run already: name a new folder.", param_hint="--weights")
     try:
-        trainer = Trainer(folder, NanoConfig(), settings, choose_device(device), weights, data)
+        trainer = Trainer(folder, NanoConfig(maps=MAPS), settings, choose_device(device), weights, data)
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
     except ValueError as error:
@@ -167,13 +167,17 @@ def release(
     hold_out: Annotated[
         Path | None, typer.Option(help="rounds.json of `memseg3d evaluate hold-out` with these weights, for the card.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="The real data that the run was given, for the card."),
+    ] = None,
 ) -> None:
     """Publish a run: copy its weights into the models' folder and write their card."""
     from memseg3d.training.release import ReleaseError
     from memseg3d.training.release import release as publish
 
     try:
-        typer.echo(f"Wrote {publish(folder, models, note, hold_out=hold_out)}")
+        typer.echo(f"Wrote {publish(folder, models, note, hold_out=hold_out, data=data)}")
     except ReleaseError as error:
         raise typer.BadParameter(str(error), param_hint="--folder") from error
 

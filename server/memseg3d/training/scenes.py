@@ -66,7 +66,7 @@ def make_scene(
     pictured = [case for case in cases if case.with_image]
     if pictured and draw < shares.images:
         return _pictured(rng, pictured[int(rng.integers(len(pictured)))], slices, canvas)
-    if cases and draw < shares.images + shares.shapes:
+    if cases and shares.images <= draw < shares.images + shares.shapes:
         return _shaped(rng, _by_set(rng, cases), slices, canvas)
     step = float(np.exp(rng.uniform(*np.log(SPACINGS))))
     world = make_world(rng, Stack(slices, canvas, step))

@@ -70,7 +70,8 @@ def draw_stroke(rng: np.random.Generator, planes: Mask) -> list[Prompt]:
         tried = inner[rng.integers(0, len(inner), 6)]
         fits = [each for each in tried if _stays_inside(points[-1], each, planes[0])]
         points += fits[:1]
-    radius = max(0.5, float(depth.max() * rng.uniform(0.1, 0.5)))
+    nearest = min(float(depth[row, column]) for row, column in points)
+    radius = max(0.5, min(nearest, float(depth.max() * rng.uniform(0.1, 0.5))))
     path = tuple((0.0, float(row), float(column)) for row, column in points)
     return [ScribblePrompt(OBJECT, 0, path, (radius, radius, radius), _shape(planes))]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 ENDING_WEIGHTS, CALIBRATION_WEIGHTS = 4, 3
 """Numbers in the two fitted rules."""
 FIRST_MAPS, MAPS = 7, 9
-"""Guidance maps of the first releases, whose configurations do not tell their number, and of networks made now."""
+"""Guidance maps of the first releases, whose configurations do not tell their number, and of networks trained now."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class NanoConfig:
     heads: int = 4
     memory_slots: int = 4
     """Conditioning slot plus three recent slices: the adjacent one carries most, and each one read costs time."""
-    maps: int = MAPS
+    maps: int = FIRST_MAPS
     """Guidance maps: 7 without those of clicks that contradict the prior, 9 with them."""
 
     ending: tuple[float, float, float, float] | None = None
@@ -52,7 +52,6 @@ class NanoConfig:
         if values.pop("kind", None) != "nano":
             raise ValueError("This checkpoint's configuration is not that of the embedded network.")
         values["widths"] = tuple(values["widths"])
-        values.setdefault("maps", FIRST_MAPS)
         for name, count in (("ending", ENDING_WEIGHTS), ("calibration", CALIBRATION_WEIGHTS)):
             rule = values.get(name)
             # A rule of another length is another version's: the network works without it until it is fitted anew.
