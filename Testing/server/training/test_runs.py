@@ -120,7 +120,7 @@ AVERAGING = """
 import sys
 import torch
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from test_runs import CONFIG, SETTINGS
 from memseg3d.training.loop import Trainer
 
@@ -145,7 +145,8 @@ def torchrun(script: Path, *arguments: object, processes: int = 2) -> None:
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(AVERAGING)
-    torchrun(script, tmp_path / "run", Path(__file__).resolve().parent)
+    here = Path(__file__).resolve()
+    torchrun(script, tmp_path / "run", here.parent, here.parents[2])
     ranks = [torch.load(tmp_path / "run" / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert differing(*ranks) == []
     state = load_state(tmp_path / "run" / "state.pt")

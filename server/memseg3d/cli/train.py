@@ -37,6 +37,9 @@ def nano(
     cache_volumes: Annotated[
         int, typer.Option(min=0, help="Keep the clips of so many volumes on disk and show them again, changed.")
     ] = 0,
+    states: Annotated[
+        bool, typer.Option("--states", help="Learn from FOLDER/states as well, which `memseg3d train states` fills.")
+    ] = False,
     light_state: Annotated[
         bool, typer.Option("--light-state", help="A state of a quarter of the size, without the optimiser's moments.")
     ] = False,
@@ -85,6 +88,7 @@ def nano(
         threads=threads,
         workers=workers,
         cache_volumes=cache_volumes,
+        states=states,
         light_state=light_state,
         tensorboard=tensorboard,
         save_minutes=save_minutes,
@@ -121,6 +125,30 @@ def sheet(
 
     make_folder(out.parent)
     typer.echo(f"Wrote {draw_sheet(out, seed)}")
+
+
+@app.command()
+def states(
+    folder: Annotated[Path, typer.Option(help="Folder of the run, whose weights play and whose states are filled.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="Folder of real label maps and images to learn from."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="States to make; those of the same numbers are replaced.")] = 600,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of volumes and prompts.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the network.")] = 1,
+) -> None:
+    """Play sessions with a run's weights, beside the run, and leave their states for it to learn from."""
+    from memseg3d.cli.networks import open_network
+    from memseg3d.datasets.training_data import training_cases
+    from memseg3d.training.play_states import fill_states
+
+    weights = folder / "memseg3d-nano.safetensors"
+    if not weights.is_file():
+        raise typer.BadParameter(f"There are no weights in {folder} yet: train first.", param_hint="--folder")
+    network = open_network(str(weights), None, "cpu", threads)
+    made = fill_states(folder, network, training_cases(data) if data else [], seed, count, typer.echo)
+    typer.echo(f"{made} states in {folder / 'states'}")
 
 
 @app.command("clip-sheet")

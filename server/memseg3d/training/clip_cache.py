@@ -7,6 +7,7 @@ import os
 import zipfile
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ class CachedClips(Dataset[list[Clip]]):
         os.replace(partial, file)
 
 
-def _packed(tensor: Tensor) -> NDArray[np.generic]:
+def _packed(tensor: Tensor) -> NDArray[Any]:
     """A field as it is kept: images in 8 bits, masks in one."""
     if tensor.dtype == torch.bool:
         return np.packbits(tensor.numpy(), axis=-1)
@@ -85,7 +86,7 @@ def _packed(tensor: Tensor) -> NDArray[np.generic]:
     return tensor.numpy()
 
 
-def _opened(name: str, array: NDArray[np.generic], size: int) -> Tensor:
+def _opened(name: str, array: NDArray[Any], size: int) -> Tensor:
     if name in IMAGES:
         return (torch.from_numpy(array).float() / 255).half()
     if array.dtype == np.uint8:

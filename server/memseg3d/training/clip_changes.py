@@ -12,7 +12,7 @@ from memseg3d.network.seam import BOX_START
 from memseg3d.training.clips import Clip
 
 IMAGES = ("images", "first_image")
-PLANES = (*IMAGES, "masks", "first_mask", "outline")
+PLANES = (*IMAGES, "masks", "first_mask", "outline", "before")
 """Fields whose last two axes are rows and columns."""
 
 

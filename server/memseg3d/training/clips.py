@@ -56,6 +56,7 @@ class Clip:
     (`POINTS`,) int64, -1 pads. outline: (S, S) bool in it, the inside of a lasso; empty without one. frame: (3,)
     float32, (scale, x, y): pixel p of the tracking region is pixel scale * p + (x, y) of the prompts' region. pixel:
     () float32, side of a slice pixel in network pixels of the tracking region. kind: () int64, place in `KINDS`.
+    before: (L, S, S) bool, the masks that a session has left; empty in clips that no session was played on.
     """
 
     images: Tensor
@@ -68,6 +69,7 @@ class Clip:
     frame: Tensor
     pixel: Tensor
     kind: Tensor
+    before: Tensor
 
 
 WHOLE = 0.8
@@ -126,6 +128,11 @@ def _contrast(image: NDArray[np.float32], mask: Mask) -> float:
     return float(abs(inside.mean() - outside.mean()) / spread)
 
 
+def least_contrast(image: NDArray[np.float32], mask: Mask) -> bool:
+    """Whether a target (rows, columns) hardly shows in its slice."""
+    return _contrast(image, mask) < LEAST_CONTRAST
+
+
 def _wide_window(rng: np.random.Generator, scene: Scene) -> Window:
     """The volume's own window, jittered as scanners and rules would; at times one that saturates, as in CT."""
     if scene.window is not None and rng.random() < 0.5:
@@ -148,7 +155,7 @@ def cut_clip(rng: np.random.Generator, scene: Scene, settings: ClipSettings) -> 
     if target is None:
         return None
     cut = scene.image.numpy()[order][:, : target.shape[1], : target.shape[2]]
-    if _contrast(cut[0], target[0]) < LEAST_CONTRAST and rng.random() >= FAINT:
+    if least_contrast(cut[0], target[0]) and rng.random() >= FAINT:
         return None
     turns, mirrored = int(rng.integers(0, 4)), bool(rng.random() < 0.5)
     spacing = (scene.spacing[0], *(scene.spacing[1:] if turns % 2 == 0 else scene.spacing[:0:-1]))
@@ -203,6 +210,7 @@ def _seen(
         _frame(tracking, region),
         torch.tensor(settings.image_size / max(tracking.extent.height, tracking.extent.width)),
         torch.tensor(list(KINDS).index(kind)),
+        torch.zeros(0, *masks.shape[1:], dtype=torch.bool),
     )
 
 

@@ -27,7 +27,7 @@ def corrective_clicks(mask: Tensor, truth: Tensor, generator: torch.Generator) -
     """
     seed = int(torch.randint(0, 2**62, (), generator=generator, device=generator.device))
     rng = np.random.default_rng(seed)
-    clicks = [_click(rng, m, t) for m, t in zip(mask[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True)]
+    clicks = [error_click(rng, m, t) for m, t in zip(mask[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True)]
     points = torch.tensor([[[float(column), float(row)]] for row, column, _ in clicks], device=mask.device)
     labels = torch.tensor([[POSITIVE if positive else NEGATIVE] for _, _, positive in clicks], device=mask.device)
     return points, labels
@@ -40,8 +40,8 @@ def joined(prompts: Prompts, points: Tensor, labels: Tensor) -> Prompts:
     return Prompts(torch.cat([prompts.points, points], 1), torch.cat([prompts.labels, labels], 1))
 
 
-def _click(rng: np.random.Generator, mask: Mask, truth: Mask) -> tuple[int, int, bool]:
-    """(row, column, positive)."""
+def error_click(rng: np.random.Generator, mask: Mask, truth: Mask) -> tuple[int, int, bool]:
+    """A click on an error of one slice's mask (rows, columns): row, column, positive."""
     missing, false = _Parts(truth & ~mask), _Parts(mask & ~truth)
     positive = missing.largest >= false.largest
     other = false if positive else missing

@@ -35,18 +35,22 @@ from memseg3d.training.logs import RunLog
 from memseg3d.training.parallel import Processes
 from memseg3d.training.provenance import made_by
 from memseg3d.training.rollout import ClipRun, Outcome
+from memseg3d.training.session_states import clips_of_states
 from memseg3d.training.settings import TrainSettings
 from memseg3d.training.takes import Takes
 
 __all__ = ["HOLD_OUT_SEED", "TrainSettings", "Trainer"]
 
-Kind = Literal["single", "clip", "correction"]
+Kind = Literal["single", "clip", "correction", "session"]
 VOLUMES = 100_000_000
 LEAST_TEACHER = 0.03
 """Share of memories of the truth to the end: much of it, and nothing learns to come back from its own drift."""
 LOG_EVERY, LOOK_AT_CLOCK_EVERY = 50, 5
 STEPS: tuple[Kind, ...] = ("single", "clip", "correction", "single")
 """What the steps after stage one do in turn. Single slices stay in: memory must not be learnt at their expense."""
+STEPS_WITH_STATES: tuple[Kind, ...] = ("single", "session", "clip", "session", "correction", "single")
+STATES = "states"
+"""Folder of a run in which states of sessions lie."""
 
 
 class Trainer:
@@ -190,10 +194,18 @@ class Trainer:
     @property
     def _kind(self) -> Kind:
         """What this step does."""
-        return "single" if self.step < self.settings.single_steps else STEPS[self.step % len(STEPS)]
+        if self.step < self.settings.single_steps:
+            return "single"
+        steps = STEPS_WITH_STATES if self.settings.states else STEPS
+        return steps[self.step % len(steps)]
 
     def _taken(self, batches: Iterator[list[Clip]]) -> list[Clip]:
-        """The clips of a step: a step on single slices takes as many batches as make it up."""
+        """The clips of a step: a step on single slices takes as many batches as make it up, one on sessions none."""
+        if self._kind == "session":
+            rng = np.random.default_rng([self.settings.seed, 31, self.step, self.processes.rank])
+            found = clips_of_states(rng, self.folder / STATES, self.settings.batch, self.settings.clips)
+            if found:
+                return found
         clips = next(batches)
         if self._kind == "single":
             while len(clips) < self.settings.single_batch:
@@ -206,6 +218,9 @@ class Trainer:
         takes = Takes.of(clips, self.device)
         with self._computing():
             run = ClipRun(self.network, takes, generator, max(0.0, taught) + LEAST_TEACHER)
+            if self._kind == "session":
+                # Until there are states to learn from, such a step corrects spoiled masks.
+                return run.session() if takes.before.shape[1] else run.correction()
             return {"single": run.single, "clip": run.clip, "correction": run.correction}[self._kind]()
 
     def _learn(self, batches: Iterator[list[Clip]], dice: dict[str, list[float]]) -> tuple[float, float]:

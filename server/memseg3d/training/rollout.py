@@ -19,6 +19,7 @@ from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.seam import Conditioned, Decoded, Features, Memory, MemoryRead, Prompts
 from memseg3d.training.corrections import corrective_clicks, joined
 from memseg3d.training.losses import LossWeights, click_loss, hard_dice, harm_loss, slice_loss
+from memseg3d.training.session_states import AT
 from memseg3d.training.spoiling import CERTAIN, as_kept, spoiled
 from memseg3d.training.takes import Takes
 from memseg3d.training.users import KINDS
@@ -70,6 +71,8 @@ class ClipRun:
         self.batch, self.length = takes.images.shape[:2]
         self.first = network.encode(takes.first_images)
         self.features: list[Features] = []
+        self.nearest = 0
+        """First slice that others may lie beside."""
         self.outcome = Outcome(torch.zeros((), device=takes.images.device))
 
     def single(self) -> Outcome:
@@ -97,6 +100,14 @@ class ClipRun:
         decoded = self._first()
         truth = [(self.takes.truth[:, t] * 2 - 1) * TRUTH_LOGIT / 2 for t in range(1, self.length)]
         self._correct(decoded, self._remember_first(decoded), [self._moved(decoded.logits.detach()), *truth])
+        return self.outcome
+
+    def session(self) -> Outcome:
+        """A correction of what a session has left, about slice `AT`; slice 0 lies apart (`session_states`)."""
+        self._encode()
+        self.nearest = 1
+        left = [as_kept((each * 2 - 1) * CERTAIN, self.takes.pixel) for each in self.takes.before.unbind(1)]
+        self._correct_tracked(AT, self._kept(0, left[0], prompted=True), left)
         return self.outcome
 
     def _encode(self) -> None:
@@ -153,22 +164,34 @@ class ClipRun:
         left = [as_kept(each, self.takes.pixel) for each in self._spoiled(logits)]
         if at == 0:
             again = self._corrected_first(first)
-            memories, conditioning = {0: self._remember_first(again)}, {0}
+            self._track_again(0, {0: self._remember_first(again)}, left)
         else:
-            memories = {0: memory}
-            if at > 1:
-                # As in a later round: of the tracked slices only the neighbour is remembered, as it was left.
-                score = torch.full((self.batch, 1), TRUTH_LOGIT)
-                memories[at - 1] = self.network.remember(self.features[at - 1], left[at - 1], score, None, False)
-            conditioned = self._attended(at, memories, {0}, 1)
-            again = self._clicked(conditioned, Prompts(), left[at], self.takes.truth[:, at])
-            memories, conditioning = {0: memory, at: self._remember(at, again, prompted=True)}, {0, at}
+            self._correct_tracked(at, memory, left)
+
+    def _correct_tracked(self, at: int, memory: Memory, left: Sequence[Tensor]) -> None:
+        """Correct slice `at`, whose mask stands at `left[at]`, and track again from there; `memory`: of slice 0."""
+        memories = {0: memory}
+        if at - 1 > 0:
+            # As in a later round: of the tracked slices only the neighbour is remembered, as it was left.
+            memories[at - 1] = self._kept(at - 1, left[at - 1], prompted=False)
+        conditioned = self._attended(at, memories, {0}, 1)
+        again = self._clicked(conditioned, Prompts(), left[at], self.takes.truth[:, at])
+        self._track_again(at, {0: memory, at: self._remember(at, again, prompted=True)}, left)
+
+    def _track_again(self, at: int, memories: dict[int, Memory], left: Sequence[Tensor]) -> None:
+        """Track to both sides of a corrected slice; `memories` of it and of the prompted one."""
+        conditioning = set(memories)
         seen: Sequence[Tensor | None] = left if self._draws(TRACKED_WITH_PRIOR) else [None] * self.length
         for step, places in ((1, range(at + 1, self.length)), (-1, range(at - 1, 0, -1))):
             for t in places:
                 weight = self.weights.neighbours if abs(t - at) <= NEAR else 1.0
                 tracked = self._decode(t, None, memories, conditioning, "tracked again", seen[t], step, weight)
                 memories[t] = self._remember(t, tracked)
+
+    def _kept(self, t: int, logits: Tensor, prompted: bool) -> Memory:
+        """Memory of a slice as a round has left it."""
+        score = torch.full((self.batch, 1), TRUTH_LOGIT)
+        return self.network.remember(self.features[t], logits, score, None, prompted)
 
     def _spoiled(self, logits: Sequence[Tensor]) -> list[Tensor]:
         return spoiled(logits, self.takes.truth, self.takes.images, self.generator)
@@ -188,7 +211,7 @@ class ClipRun:
         reads = [MemoryRead(memories[c], 0) for c in sorted(conditioning) if c in memories and c != t]
         for distance in range(1, self.network.config.memory_slots):
             behind = memories.get(t - step * distance)
-            if behind is not None:
+            if behind is not None and t - step * distance >= self.nearest:
                 reads.append(MemoryRead(behind, distance))
         return self.network.attend(self.features[t], reads, self.length)
 

@@ -88,7 +88,8 @@ def _labels_of(case: TrainingCase) -> tuple[NDArray[np.int32], tuple[float, floa
     volume = case.labels()
     labels = np.ascontiguousarray(volume.voxels.astype(np.int32))
     values, counts = np.unique(labels, return_counts=True)
-    return labels, volume.spacing, values[(values > 0) & (values < SURROUNDINGS) & (counts >= 60)]
+    targets = values[(values > 0) & (values < SURROUNDINGS) & (counts >= 60)]
+    return labels, volume.spacing, targets.astype(np.int64)
 
 
 @lru_cache(maxsize=24)

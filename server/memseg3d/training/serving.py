@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE
+from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Network
 from memseg3d.propagation.framing import Framing
+from memseg3d.propagation.options import Options
 from memseg3d.propagation.parts import drawn_clicks, lasso_prior, newest_box, point_clicks
 from memseg3d.propagation.prompts import (
     BoxPrompt,
@@ -25,12 +26,14 @@ from memseg3d.propagation.prompts import (
     ScribblePrompt,
 )
 from memseg3d.propagation.regions import Extent, Region
+from memseg3d.propagation.session import Session
 from memseg3d.propagation.slice_images import Sight, slice_images
 from memseg3d.propagation.view import first_region, prompts_extent, window_of_object
 from memseg3d.propagation.volume import Volume
 from memseg3d.propagation.window import Window, automatic_window, object_window
 
 __all__ = [
+    "OBJECT",
     "BoxPrompt",
     "Camera",
     "Extent",
@@ -40,12 +43,15 @@ __all__ = [
     "Prompt",
     "Region",
     "ScribblePrompt",
+    "SessionRounds",
     "Volume",
     "Window",
     "automatic_window",
     "object_window",
 ]
 
+OBJECT = 1
+"""Number of the object that simulated users segment."""
 _CPU = torch.device("cpu")
 PAD = -1
 """Label of no point."""
@@ -131,3 +137,28 @@ class Camera:
     def named(self, prompts: Sequence[Prompt]) -> Extent | None:
         """The rectangle around everything that the prompts name."""
         return prompts_extent(prompts, 0, 0)
+
+
+class SessionRounds:
+    """One object in a real session, round after round, its slices across axis 0."""
+
+    def __init__(self, volume: Volume, network: Network) -> None:
+        self._volume = volume
+        self._session = Session(volume, network, Options(axis=0))
+        self._first: list[Prompt] = []
+
+    def answer(self, prompts: list[Prompt]) -> NDArray[np.bool_]:
+        """The object's mask (k, j, i) after a round with these prompts and all before."""
+        self._first = self._first or prompts
+        for _ in self._session.begin(f"round {len(self._session.rounds)}", prompts):
+            pass
+        return np.array(self._session.labelmap(OBJECT), dtype=bool)
+
+    @property
+    def windows(self) -> tuple[Window, Window]:
+        """The volume's window, and the object's own as the first prompts tell it."""
+        wide = automatic_window(self._volume)
+        index = next(int(each.lower[0]) for each in self._first if isinstance(each, BoxPrompt))
+        framing = Framing(self._volume.slice_shape(0), self._volume.slice_spacing(0), 128, crop=True)
+        region, _ = first_region(framing, 0, index, self._first, None)
+        return wide, window_of_object(self._volume, 0, index, self._first, region) or wide

@@ -42,6 +42,8 @@ class TrainSettings:
     """Processes that make volumes."""
     cache_volumes: int = 0
     """Volumes whose clips are kept on disk and shown again, changed; 0: every volume is new."""
+    states: bool = False
+    """Also learn from states of sessions in the run's folder (`memseg3d train states`): not exact when resumed."""
     light_state: bool = False
     """Keep the state without the optimiser's moments and in half precision: a quarter of the size, not exact."""
     tensorboard: bool = True

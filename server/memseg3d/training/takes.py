@@ -17,7 +17,8 @@ class Takes:
     """B clips; see `Clip`.
 
     images: (B, L, 2, S, S) float; truth: (B, L, 1, S, S) float in {0, 1}; first_images: (B, 2, S, S); first_truth,
-    outline: (B, 1, S, S) float in {0, 1}; prompts: of the first slice; frame: (B, 3); pixel: (B,); kind: (B,).
+    outline: (B, 1, S, S) float in {0, 1}; prompts: of the first slice; frame: (B, 3); pixel: (B,); kind: (B,);
+    before: (B, L, 1, S, S) float in {0, 1}, or (B, 0, 1, S, S).
     """
 
     images: Tensor
@@ -29,6 +30,7 @@ class Takes:
     frame: Tensor
     pixel: Tensor
     kind: Tensor
+    before: Tensor
 
     @classmethod
     def of(cls, clips: Sequence[Clip], device: torch.device) -> Takes:
@@ -48,4 +50,5 @@ class Takes:
             stacked("frame"),
             stacked("pixel"),
             stacked("kind"),
+            stacked("before")[:, :, None].float(),
         )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from memseg3d.training.serving import (
+    OBJECT,
     BoxPrompt,
     ExtremePointsPrompt,
     LassoPrompt,
@@ -17,7 +18,6 @@ from memseg3d.training.serving import (
     ScribblePrompt,
 )
 
-OBJECT = 1
 Mask = NDArray[np.bool_]
 
 ROOMS = ((0.5, -0.01, 0.06), (0.3, 0.06, 0.2), (0.2, 0.2, 0.45))
@@ -44,7 +44,7 @@ def draw_box(rng: np.random.Generator, planes: Mask) -> list[Prompt]:
 
 def draw_box_in_space(rng: np.random.Generator, planes: Mask) -> list[Prompt]:
     """What a box in space is on one slice: it fits the whole object, and is loose there."""
-    return [_box(rng, planes.any(0), float(rng.uniform(-0.01, 0.1)), planes.shape[1:])]
+    return [_box(rng, np.asarray(planes.any(0)), float(rng.uniform(-0.01, 0.1)), planes.shape[1:])]
 
 
 def draw_click(rng: np.random.Generator, planes: Mask) -> list[Prompt]:
