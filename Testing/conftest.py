@@ -1,4 +1,4 @@
-"""Fixtures shared by every test: where the real volumes lie, a tiny model, and the one worker of the client's tests."""
+"""Fixtures shared by every test: real volumes, training data, a tiny model, the one worker of the client's tests."""
 
 from __future__ import annotations
 
@@ -53,3 +53,15 @@ def a_worker(a_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
     with start_worker(a_model, tmp_path_factory.mktemp("worker")) as worker:
         yield worker
+
+
+@pytest.fixture(scope="session")
+def training_data() -> Path:
+    """Folder of the real training data; skips where it is absent, unless MEMSEG3D_TRAINING_DATA promises it."""
+    promised = os.environ.get("MEMSEG3D_TRAINING_DATA")
+    folder = Path(promised) if promised else ROOT.parent / "shared" / "training-data"
+    if not (folder / "MANIFEST.json").is_file():
+        if promised:
+            pytest.fail(f"MEMSEG3D_TRAINING_DATA is set to {promised}, but there is no MANIFEST.json in it.")
+        pytest.skip(f"No training data at {folder}; set MEMSEG3D_TRAINING_DATA to the folder of MANIFEST.json.")
+    return folder

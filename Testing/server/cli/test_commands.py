@@ -14,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from safetensors.torch import save_file
+from training_folder import write_training_folder
 from typer.testing import Result
 
 from memseg3d import __version__
@@ -123,6 +124,36 @@ def test_bad_arguments_of_evaluate_are_explained(
     result = memseg3d("evaluate", "rounds", "--data", a_data_folder, "--out", tmp_path / "out", *arguments)
     assert result.exit_code == 2, result.output
     assert sentence in words(result)
+
+
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+def test_candidates_are_compared_on_the_development_set(memseg3d: Command, tmp_path: Path) -> None:
+    data, out = write_training_folder(tmp_path / "data"), tmp_path / "out"
+    played = ["evaluate", "rounds", "--training-data", data, "--out", out, "--corrections", "1"]
+    result = memseg3d(*played, "--development")
+    assert result.exit_code == 0, result.output
+    assert "| tumours in PET | 2 |" in result.output
+    compared = memseg3d(
+        "evaluate", "compare", out / "development.json", out / "development.json", "--training-data", data
+    )
+    assert compared.exit_code == 0, compared.output
+    assert "2 targets in pairs" in compared.output
+    half = memseg3d(*played[:-4], "--out", tmp_path / "half", "--corrections", "0", "--development-half")
+    assert "| tumours in PET | 1 |" in half.output
+    wrong = memseg3d("evaluate", "compare", data / "MANIFEST.json", out / "development.json", "--training-data", data)
+    assert wrong.exit_code == 2
+    assert "no development.json" in words(wrong)
+
+
+def test_the_development_set_and_the_cases_need_their_folder(
+    memseg3d: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MEMSEG3D_TRAINING_DATA", raising=False)
+    monkeypatch.delenv("MEMSEG3D_DATA", raising=False)
+    for option, named in (("--development", "--training-data"), ("--baselines", "--data")):
+        result = memseg3d("evaluate", "rounds", "--out", tmp_path / "out", option)
+        assert result.exit_code == 2, result.output
+        assert named in words(result)
 
 
 @pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from memseg3d.network.nano import NanoConfig, NanoNetwork, from_state
-from memseg3d.network.nano.guidance import prompt_maps
+from memseg3d.network.nano import MAPS, NanoConfig, NanoNetwork, from_state, with_more_maps
+from memseg3d.network.nano.guidance import contradiction_maps, prompt_maps
 from memseg3d.network.precision import fastest_dtype
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, MemoryRead, Network, Prompts
 from memseg3d.training.checkpoints import save_weights
@@ -115,6 +115,55 @@ def test_a_rule_of_another_version_is_left_out() -> None:
     assert NanoConfig.from_json(now.to_json()) == now
     before = now.to_json().replace("[1.0, 2.0, 3.0, 4.0]", "[1.0, 2.0, 3.0]")
     assert NanoConfig.from_json(before) == replace(now, ending=None)
+
+
+def test_a_configuration_without_maps_is_one_of_the_first_releases() -> None:
+    config = NanoConfig(maps=MAPS)
+    assert NanoConfig.from_json(config.to_json()) == config
+    before = NanoConfig().to_json().replace('"maps": 7, ', "")
+    assert "maps" not in before
+    assert NanoConfig.from_json(before).maps == 7
+    with pytest.raises(ValueError, match="maps must be"):
+        NanoConfig(maps=8)
+
+
+def test_clicks_that_contradict_the_prior_are_drawn_by_sign() -> None:
+    prior = torch.full((1, 1, SIZE, SIZE), -6.0)
+    prior[..., :16] = 6.0
+    points = torch.tensor([[[4.0, 8.0], [8.0, 20.0], [24.0, 8.0], [26.0, 24.0]]])
+    clicks = Prompts(points, torch.tensor([[POSITIVE, NEGATIVE, POSITIVE, NEGATIVE]]))
+    narrow, wide = contradiction_maps(clicks, prior, 1, SIZE, torch.device("cpu"))[0]
+    # Only the negative click within the mask and the positive one outside of it say something new.
+    assert narrow[20, 8] == -1
+    assert narrow[8, 24] == 1
+    assert abs(narrow[8, 4]) < 0.01
+    assert abs(narrow[24, 26]) < 0.01
+    assert wide[8, 30] > 0.2 > narrow[8, 30]
+    assert not contradiction_maps(clicks, None, 1, SIZE, torch.device("cpu")).any()
+
+
+@torch.no_grad()
+def test_more_maps_change_nothing_until_they_are_learnt(a_network: NanoNetwork, a_box: Prompts) -> None:
+    wider = replace(a_network.config, maps=MAPS)
+    other = NanoNetwork(wider).eval()
+    other.load_state_dict(with_more_maps(a_network.state_dict(), wider))
+    image, prior = torch.rand(1, 2, SIZE, SIZE), torch.full((1, 1, SIZE, SIZE), -6.0)
+    click = Prompts(torch.tensor([[[12.0, 12.0]]]), torch.tensor([[POSITIVE]]))
+    one, two = (n.decode(n.attend(n.encode(image), [], 5), click, prior).logits for n in (a_network, other))
+    torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="would be lost"):
+        with_more_maps(other.state_dict(), a_network.config)
+
+
+@torch.no_grad()
+def test_a_prior_is_shown_to_some_rows_only(a_network: NanoNetwork) -> None:
+    conditioned = a_network.attend(a_network.encode(torch.rand(2, 2, SIZE, SIZE)), [], 5)
+    click = Prompts(torch.full((2, 1, 2), 9.0), torch.full((2, 1), POSITIVE))
+    prior = torch.full((2, 1, SIZE, SIZE), 6.0)
+    some = a_network.decode_some(conditioned, click, prior, torch.tensor([True, False])).logits
+    none = a_network.decode_some(conditioned, click, None, torch.tensor([False, False])).logits
+    assert torch.equal(some[1], none[1])
+    assert not torch.allclose(some[0], none[0])
 
 
 def test_a_foreign_configuration_is_refused() -> None:

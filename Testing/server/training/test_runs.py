@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.machinery import ModuleSpec
 from itertools import islice
 from pathlib import Path
@@ -17,14 +17,18 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from training_folder import write_training_folder
 
+from memseg3d.datasets.training_data import training_cases
 from memseg3d.network.loading import load_network
-from memseg3d.network.nano import NanoConfig
+from memseg3d.network.nano import MAPS, NanoConfig, NanoNetwork
+from memseg3d.network.nano.network import FIRST_LAYER
+from memseg3d.network.seam import POSITIVE, Prompts
 from memseg3d.training import logs
 from memseg3d.training.checkpoints import load_state, save_mean
 from memseg3d.training.clip_cache import CachedClips
 from memseg3d.training.clip_stream import ClipStream, Position, StreamSettings, starting_positions
-from memseg3d.training.clips import Clip, ClipSettings, SyntheticClips
+from memseg3d.training.clips import Clip, ClipSettings, TrainingClips
 from memseg3d.training.loop import Trainer
 from memseg3d.training.release import ReleaseError, command, release
 from memseg3d.training.settings import TrainSettings
@@ -80,27 +84,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, a_finished_ru
 
 
 @pytest.fixture
-def some_clips() -> SyntheticClips:
-    return SyntheticClips(3, 1000, CLIPS)
+def some_clips() -> TrainingClips:
+    return TrainingClips(3, 1000, CLIPS)
 
 
-def batches_of(data: SyntheticClips, position: Position, count: int, world: int = 1) -> list[list[Clip]]:
+def batches_of(data: TrainingClips, position: Position, count: int, world: int = 1) -> list[list[Clip]]:
     return list(islice(ClipStream(data, STREAM, position, world), count))
 
 
 def same(one: list[list[Clip]], two: list[list[Clip]]) -> bool:
     pairs = [(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True)]
-    return all(torch.equal(a.images, b.images) and torch.equal(a.masks, b.masks) for a, b in pairs)
+    names = [each.name for each in fields(Clip)]
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for a, b in pairs for name in names)
 
 
-def test_a_stream_goes_on_from_any_position(some_clips: SyntheticClips) -> None:
+def test_a_stream_goes_on_from_any_position(some_clips: TrainingClips) -> None:
     everything = batches_of(some_clips, Position(0, 0), 11)
     stream = ClipStream(some_clips, STREAM, Position(0, 0))
     list(islice(stream, 4))
     assert same(everything[4:], batches_of(some_clips, stream.position, 7))
 
 
-def test_processes_see_different_clips(some_clips: SyntheticClips) -> None:
+def test_processes_see_different_clips(some_clips: TrainingClips) -> None:
     first, second = starting_positions([], STREAM, 2, same=True)
     one, two = batches_of(some_clips, first, 2, world=2), batches_of(some_clips, second, 2, world=2)
     assert not same(one, two)
@@ -121,7 +126,7 @@ import sys
 import torch
 from pathlib import Path
 from torch import nn
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from test_runs import CONFIG, SETTINGS
 from memseg3d.training.loop import Trainer
 
@@ -156,7 +161,8 @@ def torchrun(script: Path, *arguments: object, processes: int = 2) -> None:
 def test_two_processes_average_their_gradients_and_train_one_network(tmp_path: Path, a_finished_run: Trainer) -> None:
     script = tmp_path / "script.py"
     script.write_text(TOGETHER)
-    torchrun(script, tmp_path / "run", Path(__file__).resolve().parent)
+    here = Path(__file__).resolve()
+    torchrun(script, tmp_path / "run", here.parent, here.parents[2])
     ranks = [torch.load(tmp_path / "run" / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert differing(*ranks) == []
     state = load_state(tmp_path / "run" / "state.pt")
@@ -238,7 +244,7 @@ def test_training_does_without_tensorboard(tmp_path: Path, monkeypatch: pytest.M
     assert json.loads((tmp_path / "log.jsonl").read_text())["finished"]
 
 
-def test_cached_clips_are_those_that_were_made(some_clips: SyntheticClips, tmp_path: Path) -> None:
+def test_cached_clips_are_those_that_were_made(some_clips: TrainingClips, tmp_path: Path) -> None:
     cached = CachedClips(some_clips, tmp_path, volumes=2)
     for made, kept in zip(some_clips[1], cached[1], strict=True):
         assert torch.equal(made.masks, kept.masks)
@@ -249,7 +255,7 @@ def test_cached_clips_are_those_that_were_made(some_clips: SyntheticClips, tmp_p
     assert file.stat().st_mtime_ns == stamp
 
 
-def test_cached_clips_come_back_changed_and_always_alike(some_clips: SyntheticClips, tmp_path: Path) -> None:
+def test_cached_clips_come_back_changed_and_always_alike(some_clips: TrainingClips, tmp_path: Path) -> None:
     cached = CachedClips(some_clips, tmp_path, volumes=2)
     first, second, third = cached[1], cached[3], cached[5]
     assert not same([first], [second])
@@ -261,7 +267,7 @@ def test_cached_clips_come_back_changed_and_always_alike(some_clips: SyntheticCl
         assert after.images.max() <= 1
 
 
-def test_a_cached_file_that_was_cut_is_made_again(some_clips: SyntheticClips, tmp_path: Path) -> None:
+def test_a_cached_file_that_was_cut_is_made_again(some_clips: TrainingClips, tmp_path: Path) -> None:
     cached = CachedClips(some_clips, tmp_path, volumes=2)
     whole = cached[0]
     (file,) = tmp_path.glob("*/*.npz")
@@ -321,6 +327,61 @@ def test_a_run_goes_on_from_nothing_but_published_weights(tmp_path: Path) -> Non
     assert load_state(tmp_path / "second" / "state.pt")["step"] == 6
 
 
+def test_a_run_goes_on_with_more_guidance_maps_and_the_same_masks(tmp_path: Path) -> None:
+    first = a_run(tmp_path / "first", steps=4)
+    weights = tmp_path / "first" / f"{CONFIG.name}.safetensors"
+    wider = replace(CONFIG, maps=MAPS)
+    second = Trainer(tmp_path / "second", wider, replace(SETTINGS, steps=5), weights=weights)
+    assert second.warm_from == 4
+    images, prior = torch.rand(1, 2, 32, 32), torch.full((1, 1, 32, 32), -5.0)
+    click = Prompts(torch.tensor([[[8.0, 8.0]]]), torch.tensor([[POSITIVE]]))
+    masks = []
+    for trainer in (first, second):
+        network = NanoNetwork(trainer.network.config).eval()
+        network.load_state_dict({name: tensor.half().float() for name, tensor in trainer.average.weights.items()})
+        with torch.no_grad():
+            masks.append(network.decode(network.attend(network.encode(images), [], 3), click, prior).logits)
+    torch.testing.assert_close(masks[0], masks[1], rtol=1e-4, atol=1e-5)
+    second.run()
+    assert second.network.state_dict()[FIRST_LAYER][:, -8:].any(), "the new maps are learnt from"
+    # A whole state of the smaller network has moments that do not fit: it goes on and warms up again.
+    third = Trainer(tmp_path / "first", wider, replace(SETTINGS, steps=5))
+    assert (third.step, third.warm_from) == (4, 4)
+    with pytest.raises(ValueError, match="other sizes"):
+        Trainer(tmp_path / "back", CONFIG, SETTINGS, weights=tmp_path / "second" / f"{CONFIG.name}.safetensors")
+
+
+def test_a_run_on_real_shapes_notes_what_it_was_given(tmp_path: Path) -> None:
+    data = write_training_folder(tmp_path / "data")
+    clips = replace(CLIPS, shapes=0.5, pictures=0.4)
+    trainer = Trainer(tmp_path / "run", CONFIG, replace(SETTINGS, steps=2, clips=clips), data=data)
+    trainer.run()
+    (chapter,) = load_state(tmp_path / "run" / "state.pt")["history"]
+    assert chapter["cases"] == 2
+    assert chapter["data_manifest_sha256"] == hashlib.sha256((data / "MANIFEST.json").read_bytes()).hexdigest()
+    assert chapter["settings"]["clips"]["shapes"] == 0.5
+    assert str(tmp_path) not in json.dumps(chapter)
+    with pytest.raises(ReleaseError, match="name their folder"):
+        release(tmp_path / "run", tmp_path / "models")
+    card = json.loads(release(tmp_path / "run", tmp_path / "models", data=data).read_text())
+    assert card["data"] == {"heads": {"licences": ["CC BY 4.0"], "cases": 2, "images": 1}}
+    assert "real label maps" in card["recipe"]
+    assert card["command"].endswith("--length 3 --shapes 0.5 --pictures 0.4")
+    manifest = json.loads((data / "MANIFEST.json").read_text())
+    (data / "MANIFEST.json").write_text(json.dumps(manifest, indent=1))
+    with pytest.raises(ReleaseError, match="name their folder"):
+        release(tmp_path / "run", tmp_path / "models", data=data)
+
+
+def test_steps_on_single_slices_take_as_many_clips_as_they_need(tmp_path: Path) -> None:
+    trainer = Trainer(tmp_path, CONFIG, replace(SETTINGS, single_batch=5))
+    batches = iter(trainer._stream())
+    assert len(trainer._taken(batches)) == 5
+    trainer.step = 5
+    assert trainer._kind == "clip"
+    assert len(trainer._taken(batches)) == SETTINGS.batch
+
+
 def test_weights_that_no_run_can_go_on_from_are_refused(tmp_path: Path) -> None:
     a_run(tmp_path / "run", steps=2)
     weights = tmp_path / "run" / f"{CONFIG.name}.safetensors"
@@ -376,3 +437,9 @@ def test_results_of_other_weights_do_not_get_into_the_card(tmp_path: Path) -> No
     results.write_text("{}")
     with pytest.raises(ReleaseError, match=r"no rounds\.json"):
         release(tmp_path / "run", tmp_path / "models", hold_out=results)
+
+
+def test_the_notice_names_every_set_that_weights_may_have_seen(training_data: Path) -> None:
+    notice = (Path(__file__).resolve().parents[3] / "NOTICE").read_text(encoding="utf-8")
+    for case in training_cases(training_data):
+        assert f"\n{case.name.partition('/')[0]} " in notice

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memseg3d.cli.evaluate_baselines import run_baselines
+from memseg3d.cli.evaluate_development import compare, run_development
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.evaluate_memory import memory
 from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
 if TYPE_CHECKING:
-    from memseg3d.evaluation.baselines import Agreement, BaselineRow
-    from memseg3d.evaluation.classical import Method
+    from memseg3d.evaluation.baselines import Agreement
+    from memseg3d.evaluation.results import Protocol, TargetResult
     from memseg3d.evaluation.robot import Advice
-    from memseg3d.propagation.volume.volume import Volume
+    from memseg3d.evaluation.rounds import Start
+    from memseg3d.network.seam import Network
 
 app = typer.Typer(help="Judge a model on volumes with truth.", no_args_is_help=True)
 app.command()(memory)
+app.command()(compare)
 
 CasesOption = Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")]
 TargetsOption = Annotated[list[str] | None, typer.Option(help="Only this case/label; may be repeated.")]
@@ -38,11 +42,11 @@ def evaluate() -> None:
 
 @app.command()
 def rounds(
-    data: Annotated[
-        Path,
-        typer.Option(envvar="MEMSEG3D_DATA", help="Folder of MANIFEST.json and <case>/image.nii.gz, label.nii.gz."),
-    ],
     out: Annotated[Path, typer.Option(help="Folder of the results; targets found there are not run again.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_DATA", help="Folder of MANIFEST.json and <case>/image.nii.gz, label.nii.gz."),
+    ] = None,
     corrections: Annotated[int, typer.Option(min=0, max=50, help="Clicks after the box.")] = 5,
     advice: Annotated[
         list[str] | None,
@@ -66,6 +70,16 @@ def rounds(
     ] = None,
     against: Annotated[str, typer.Option(help="Method that gains are over.")] = "A_growcut",
     pictures: Annotated[Path | None, typer.Option(help="Folder that gets copies of the pictures.")] = None,
+    development: Annotated[
+        bool, typer.Option("--development", help="The development set of --training-data instead of --data.")
+    ] = False,
+    development_half: Annotated[
+        bool, typer.Option("--development-half", help="A fixed half of it, to look at candidates.")
+    ] = False,
+    training_data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="Folder of MANIFEST.json and DEVELOPMENT.json."),
+    ] = None,
     policy: MemoryOption = "default",
     consensus: ConsensusOption = False,
     model: ModelOption = None,
@@ -76,19 +90,34 @@ def rounds(
 ) -> None:
     """A robot user draws one box on the largest slice and then clicks into the largest error, round after round.
 
-    Writes rounds.md (tables), rounds.csv, rounds.json, curves.png and reliability.png.
+    Writes rounds.md (tables), rounds.csv, rounds.json, curves.png and reliability.png; with --development (groups of
+    real targets for choosing between candidates) development.md and development.json.
     """
     require_extra(baselines)
-    from memseg3d.evaluation.baselines import find_baselines, read_all_baselines
+    from memseg3d.evaluation.baselines import agreement, find_baselines, read_all_baselines
     from memseg3d.evaluation.report import Evaluation, write_report
     from memseg3d.evaluation.results import Protocol
-    from memseg3d.evaluation.rounds import run_rounds
+    from memseg3d.evaluation.rounds import run_robot, run_rounds
     from memseg3d.evaluation.targets import find_cases
     from memseg3d.files import UnreadableFile
     from memseg3d.propagation.volume.errors import PropagationError
 
     ways = _ways(advice)
     _check_memory(policy)
+
+    def opened() -> Network:
+        return open_network(model, models, device, threads, precision=precision)
+
+    def protocol_of(network: Network, way: Advice = ways[0]) -> Protocol:
+        info = network.info
+        return Protocol(corrections, way, info.name, info.sha256, reach, policy, consensus=consensus)
+
+    if development or development_half:
+        run_development(training_data, out, development_half, opened, protocol_of, baselines, grow_cut)
+        return
+    if data is None:
+        raise typer.BadParameter("Name the folder of cases, or set MEMSEG3D_DATA.", param_hint="--data")
+    folder = data
     try:
         found = find_baselines(data, table)
         known = read_all_baselines(found) if found else {}
@@ -100,24 +129,25 @@ def rounds(
         find_cases(data, cases)  # a wrong path is told before a network is loaded
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
-    network = open_network(model, models, device, threads, precision=precision)
+    network = opened()
     make_folder(out)
     runs = {}
     agreements: list[Agreement] = []
+
+    def run(start: Start, protocol: Protocol) -> list[TargetResult]:
+        return run_robot(folder, out, start, protocol, cases, targets, typer.echo)
+
     try:
         for way in ways:
-            protocol = Protocol(
-                corrections, way, network.info.name, network.info.sha256, reach, policy, consensus=consensus
-            )
-            runs[way] = run_rounds(data, out, network, protocol, cases, targets, typer.echo)
+            runs[way] = run_rounds(data, out, network, protocol_of(network, way), cases, targets, typer.echo)
         if baselines:
-            anew, agreements = _run_baselines(data, out, corrections, cases, targets, grow_cut, known)
+            anew = run_baselines(run, corrections, grow_cut)
+            compared = [agreement(rows, known.get(name, {})) for name, rows in anew.items()]
+            agreements = [each for each in compared if each is not None]
             known = {**known, **anew}
     except (UnreadableFile, PropagationError) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
-    protocol = Protocol(
-        corrections, ways[0], network.info.name, network.info.sha256, reach, policy, consensus=consensus
-    )
+    protocol = protocol_of(network)
     report = write_report(out, Evaluation(protocol, runs, known, against, agreements))
     _copy_pictures(out, pictures)
     typer.echo(report.read_text(encoding="utf-8"))
@@ -190,42 +220,6 @@ def _check_memory(policy: str) -> None:
         Options(memory=policy)
     except PropagationError as error:
         raise typer.BadParameter(str(error), param_hint="--memory") from error
-
-
-def _run_baselines(
-    data: Path,
-    out: Path,
-    corrections: int,
-    cases: list[str] | None,
-    targets: list[str] | None,
-    grow_cut: Path | None,
-    table: dict[str, dict[str, BaselineRow]],
-) -> tuple[dict[str, dict[str, BaselineRow]], list[Agreement]]:
-    """Grow-cut and random walker with the robot's prompts: their rows, and how these agree with the table's."""
-    from memseg3d.evaluation.baselines import agreement, rows_of
-    from memseg3d.evaluation.classical import GROW_CUT_SHELL, WALKER_SHELL, ClassicalSegmenter, random_walker
-    from memseg3d.evaluation.grow_cut import GrowCutProgram, ProgramFailed
-    from memseg3d.evaluation.results import Protocol
-    from memseg3d.evaluation.rounds import run_robot
-
-    rows: dict[str, dict[str, BaselineRow]] = {}
-    try:
-        with GrowCutProgram(grow_cut) as program:
-            methods: dict[str, tuple[Method, int]] = {
-                "A_growcut": (program.segment, GROW_CUT_SHELL),
-                "B_random_walker": (random_walker, WALKER_SHELL),
-            }
-            for name, (method, shell) in methods.items():
-
-                def start(volume: Volume, method: Method = method, shell: int = shell) -> ClassicalSegmenter:
-                    return ClassicalSegmenter(volume, method, shell)
-
-                protocol = Protocol(corrections, "truth", name, "")
-                rows[name] = rows_of(name, run_robot(data, out, start, protocol, cases, targets, typer.echo))
-    except ProgramFailed as error:
-        raise typer.BadParameter(str(error), param_hint="--grow-cut") from error
-    compared = [agreement(rows[name], table.get(name, {})) for name in rows]
-    return rows, [each for each in compared if each is not None]
 
 
 def _copy_pictures(out: Path, folder: Path | None) -> None:

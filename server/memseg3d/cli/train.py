@@ -1,4 +1,4 @@
-"""`memseg3d train`: make the embedded network's weights from synthetic volumes alone, look at these, publish."""
+"""`memseg3d train`: make the embedded network's weights, look at what it is taught, publish."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ def nano(
     cache_volumes: Annotated[
         int, typer.Option(min=0, help="Keep the clips of so many volumes on disk and show them again, changed.")
     ] = 0,
+    states: Annotated[
+        bool, typer.Option("--states", help="Learn from FOLDER/states as well, which `memseg3d train states` fills.")
+    ] = False,
     light_state: Annotated[
         bool, typer.Option("--light-state", help="A state of a quarter of the size, without the optimiser's moments.")
     ] = False,
@@ -45,15 +48,27 @@ def nano(
     ] = None,
     save_minutes: Annotated[float, typer.Option(min=0.0, help="Minutes between two states.")] = 4.0,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two looks at the hold-out.")] = 500,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="Folder of real label maps and images to learn from."),
+    ] = None,
+    shapes: Annotated[float, typer.Option(min=0, max=1, help="Share of the volumes with real label maps.")] = 0.25,
+    pictures: Annotated[float, typer.Option(min=0, max=1, help="Share of the volumes that are real images.")] = 0.15,
+    teacher_steps: Annotated[
+        int, typer.Option(min=1, help="Steps after stage one with memories of the truth among the network's own.")
+    ] = 1500,
     tensorboard: Annotated[bool, typer.Option(help="Curves in FOLDER/tensorboard, where it is installed.")] = True,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Train the embedded network on synthetic volumes: single slices first, then clips with memory and corrections.
+    """Train the embedded network: single slices first, then clips with memory and corrections among them.
+
+    Volumes are synthetic; with --data real label maps and images that its manifest allows for weights come to them.
 
     The folder holds state.pt (resumes to the step), the averaged weights as safetensors, and log.jsonl. Start it by
     torchrun for several devices.
     """
-    from memseg3d.network.nano import NanoConfig
+    from memseg3d.files import UnreadableFile
+    from memseg3d.network.nano import MAPS, NanoConfig
     from memseg3d.training.clips import ClipSettings
     from memseg3d.training.loop import HOLD_OUT_SEED, Trainer, TrainSettings
 
@@ -73,16 +88,20 @@ def nano(
         threads=threads,
         workers=workers,
         cache_volumes=cache_volumes,
+        states=states,
         light_state=light_state,
         tensorboard=tensorboard,
         save_minutes=save_minutes,
         validate_every=validate_every,
-        clips=ClipSettings(length=length, slices=length + 2),
+        teacher_steps=teacher_steps,
+        clips=ClipSettings(length=length, slices=length + 2, shapes=shapes, pictures=pictures),
     )
     if weights is not None and (folder / "state.pt").is_file():
         raise typer.BadParameter(f"{folder} holds a run already: name a new folder.", param_hint="--weights")
     try:
-        trainer = Trainer(folder, NanoConfig(), settings, choose_device(device), weights)
+        trainer = Trainer(folder, NanoConfig(maps=MAPS), settings, choose_device(device), weights, data)
+    except UnreadableFile as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from error
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--weights") from error
     first = trainer.processes.is_first
@@ -109,6 +128,50 @@ def sheet(
 
 
 @app.command()
+def states(
+    folder: Annotated[Path, typer.Option(help="Folder of the run, whose weights play and whose states are filled.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="Folder of real label maps and images to learn from."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="States to make; those of the same numbers are replaced.")] = 600,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of volumes and prompts.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the network.")] = 1,
+) -> None:
+    """Play sessions with a run's weights, beside the run, and leave their states for it to learn from."""
+    from memseg3d.cli.networks import open_network
+    from memseg3d.datasets.training_data import training_cases
+    from memseg3d.training.play_states import fill_states
+
+    weights = folder / "memseg3d-nano.safetensors"
+    if not weights.is_file():
+        raise typer.BadParameter(f"There are no weights in {folder} yet: train first.", param_hint="--folder")
+    network = open_network(str(weights), None, "cpu", threads)
+    made = fill_states(folder, network, training_cases(data) if data else [], seed, count, typer.echo)
+    typer.echo(f"{made} states in {folder / 'states'}")
+
+
+@app.command("clip-sheet")
+def clip_sheet(
+    out: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/clips.png"),
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="Folder of real label maps and images to learn from."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the clips shown.")] = 5,
+) -> None:
+    """Draw a page of clips: what the network is shown with every kind of first prompt, from every source."""
+    if find_spec("matplotlib") is None:
+        typer.echo("memseg3d train clip-sheet needs matplotlib: pip install 'memseg3d[report]'.", err=True)
+        raise typer.Exit(1)
+    from memseg3d.datasets.training_data import training_cases
+    from memseg3d.training.clip_sheet import draw_clips
+
+    make_folder(out.parent)
+    typer.echo(f"Wrote {draw_clips(out, seed, training_cases(data) if data else [])}")
+
+
+@app.command()
 def mean(
     first: Annotated[Path, typer.Argument(help="Weights of a run.")],
     second: Annotated[Path, typer.Argument(help="Later weights of the same run.")],
@@ -132,13 +195,17 @@ def release(
     hold_out: Annotated[
         Path | None, typer.Option(help="rounds.json of `memseg3d evaluate hold-out` with these weights, for the card.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="The real data that the run was given, for the card."),
+    ] = None,
 ) -> None:
     """Publish a run: copy its weights into the models' folder and write their card."""
     from memseg3d.training.release import ReleaseError
     from memseg3d.training.release import release as publish
 
     try:
-        typer.echo(f"Wrote {publish(folder, models, note, hold_out=hold_out)}")
+        typer.echo(f"Wrote {publish(folder, models, note, hold_out=hold_out, data=data)}")
     except ReleaseError as error:
         raise typer.BadParameter(str(error), param_hint="--folder") from error
 

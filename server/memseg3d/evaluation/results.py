@@ -47,7 +47,8 @@ class RoundScore:
     prompted_dice: Dice on the slice of the box alone. seconds: of the segmentation alone; first_mask: until its first
     slice, None where there was none or the method shows none before its end. click: (k, j, i, positive), None where
     there was none. judged: (slice, predicted quality, IoU with the truth) of the slices that the round left a
-    predicted quality for.
+    predicted quality for. clicked: Dice of the clicked slice before and after the click. near: the same of the slices
+    at distance 1 to 3 from it together, None where these hold neither truth nor mask.
     """
 
     dice: float
@@ -58,6 +59,8 @@ class RoundScore:
     slices: int
     click: tuple[int, int, int, bool] | None
     judged: tuple[tuple[int, float, float], ...] = ()
+    clicked: tuple[float, float] | None = None
+    near: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class TargetResult:
 def _round_score(words: dict[str, Any]) -> RoundScore:
     click = tuple(words["click"]) if words["click"] else None
     judged = tuple((int(n), float(predicted), float(iou)) for n, predicted, iou in words["judged"])
-    return RoundScore(**{**words, "click": click, "judged": judged})
+    # A result of an older version has no such figures.
+    pairs = {name: tuple(words[name]) if words.get(name) else None for name in ("clicked", "near")}
+    return RoundScore(**{**words, "click": click, "judged": judged, **pairs})
 
 
 def result_file(out: Path, protocol: Protocol, target: Target) -> Path:

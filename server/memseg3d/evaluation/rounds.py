@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,23 @@ def run_robot(
     wanted = set(targets) if targets is not None else None
     if wanted is not None:
         cases = {*(cases or ()), *(key.partition("/")[0] for key in wanted)}
+    chosen = find_cases(data, cases)
+    read = (read_case(data, name, modality) for name, modality in chosen.items())
+    return run_cases(((case, _selected(case, wanted)) for case in read), out, start, protocol, say)
+
+
+def run_cases(
+    cases: Iterable[tuple[Case, Sequence[Target]]],
+    out: Path,
+    start: Start,
+    protocol: Protocol,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[TargetResult]:
+    """Run the robot over targets of cases; what `out/targets` holds of this protocol is not run again."""
     results = []
-    for name, modality in find_cases(data, cases).items():
-        case = read_case(data, name, modality)
+    for case, targets in cases:
         volume = Volume(case.image.voxels, case.image.spacing)
-        for target in _selected(case, wanted):
+        for target in targets:
             file = result_file(out, protocol, target)
             result = kept(file, protocol)
             if result is None:
@@ -106,10 +118,13 @@ def run_target(case: Case, target: Target, segmenter: Segmenter, protocol: Proto
         index = choose_slice(protocol.advice, truth != answer.mask, axis, answer.qualities, rng)
         click = choose_click(truth, answer.mask, spacing, axis, index)
         if click is None:
-            rounds.append(replace(rounds[-1], seconds=0.0, first_mask=None, slices=0, click=None))
+            rounds.append(
+                replace(rounds[-1], seconds=0.0, first_mask=None, slices=0, click=None, clicked=None, near=None)
+            )
             continue
-        answer = segmenter.answer(click)
-        rounds.append(_scored(answer, click, truth, spacing, tolerance, axis, box.index))
+        before, answer = answer.mask, segmenter.answer(click)
+        scored = _scored(answer, click, truth, spacing, tolerance, axis, box.index)
+        rounds.append(_about_click(scored, click, truth, before, answer.mask))
     return TargetResult(target, axis, box, _largest_part(truth), tuple(rounds))
 
 
@@ -137,6 +152,22 @@ def _scored(
         click=(*click.position, click.positive) if click else None,
         judged=judged,
     )
+
+
+NEAR = 3
+"""Slices on either side of a clicked one on which it is told what the click did there."""
+
+
+def _about_click(
+    score: RoundScore, click: Click, truth: NDArray[Any], before: NDArray[Any], after: NDArray[Any]
+) -> RoundScore:
+    """The score with what the click did on its own slice, and on those near it."""
+    at, total = click.index, truth.shape[click.axis]
+    beside = [n for n in range(max(0, at - NEAR), min(total, at + NEAR + 1)) if n != at]
+    planes = [[each.take(index, click.axis) for each in (truth, before, after)] for index in ([at], beside)]
+    clicked, near = ((dice(t, b), dice(t, a)) for t, b, a in planes)
+    shown = any(each.any() for each in planes[1])
+    return replace(score, clicked=clicked, near=near if shown else None)
 
 
 def iou(mask: NDArray[Any], truth: NDArray[Any]) -> float:

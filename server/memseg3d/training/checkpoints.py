@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from memseg3d.network.nano import NanoConfig
+from memseg3d.network.nano import NanoConfig, with_more_maps
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -42,12 +42,15 @@ def save_weights(path: Path, config: NanoConfig, weights: dict[str, torch.Tensor
 def state_of_weights(path: Path, config: NanoConfig) -> dict[str, Any]:
     """The state of a run as far as its weights tell it: no moments of the optimiser, the average for the network.
 
+    Weights of a network with fewer guidance maps go on in one with more, which count nothing at first.
+
     Raises ValueError where the file is none that a run wrote, or is of a network of other sizes than `config`.
     """
     weights, facts, made_for = _weights_of_run(path)
     # What was fitted to the trained heads afterwards is no matter here.
-    if made_for != _unfitted(config):
+    if replace(made_for, maps=config.maps) != _unfitted(config) or made_for.maps > config.maps:
         raise ValueError(f"{path} holds weights of a network of other sizes.")
+    weights = with_more_maps(weights, config)
     kept = {name: facts[name] for name in ("volumes", "history")}
     return {
         "network": weights,

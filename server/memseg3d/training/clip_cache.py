@@ -5,29 +5,33 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from memseg3d.training.clips import Clip, SyntheticClips
+from memseg3d.training.clip_changes import IMAGES, changed
+from memseg3d.training.clips import Clip, TrainingClips
 from memseg3d.training.provenance import sources_sha256
 
 
 class CachedClips(Dataset[list[Clip]]):
     """Item i: the clips of volume i modulo `volumes`; from the second pass on each is changed, by seed and i alone.
 
-    Images are kept in 8 bits, also for the first pass. Files of other settings, seeds or sources are never read.
+    Images are kept in 8 bits, also for the first pass. Files of other settings, seeds, cases or sources are never read.
     """
 
-    def __init__(self, clips: SyntheticClips, folder: Path, volumes: int) -> None:
+    def __init__(self, clips: TrainingClips, folder: Path, volumes: int) -> None:
         if volumes < 1:
             raise ValueError("A cache holds one volume at least.")
         self._clips, self._volumes = clips, volumes
-        words = repr((clips.seed, sorted(asdict(clips.settings).items()), sources_sha256()))
+        cases = [(case.name, case.with_image) for case in clips.cases]
+        words = repr((clips.seed, sorted(asdict(clips.settings).items()), cases, sources_sha256()))
         self._folder = folder / hashlib.sha256(words.encode()).hexdigest()[:16]
         self._folder.mkdir(parents=True, exist_ok=True)
 
@@ -55,38 +59,36 @@ class CachedClips(Dataset[list[Clip]]):
             return None
         try:
             with np.load(file, allow_pickle=False) as kept:
-                images, masks, size = kept["images"], kept["masks"], int(kept["size"])
+                arrays = {name: kept[name] for name in kept.files}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None  # cut short by a crash: made again
-        if not len(images):
+        if not len(arrays["images"]):
             return []
-        whole = np.unpackbits(masks, axis=-1, count=size).astype(bool)
-        return [
-            Clip((torch.from_numpy(i).float() / 255).half(), torch.from_numpy(m))
-            for i, m in zip(images, whole, strict=True)
-        ]
+        size = self._clips.settings.image_size
+        columns = {name: _opened(name, array, size) for name, array in arrays.items()}
+        return [Clip(**{name: column[n] for name, column in columns.items()}) for n in range(len(arrays["images"]))]
 
     def _write(self, volume: int, clips: list[Clip]) -> None:
-        size = self._clips.settings.image_size
-        images = [(clip.images.float() * 255).round().to(torch.uint8).numpy() for clip in clips]
-        masks = [np.packbits(clip.masks.numpy(), axis=-1) for clip in clips]
+        names = [each.name for each in fields(Clip)]
+        arrays = {name: np.array([_packed(getattr(clip, name)) for clip in clips]) for name in names}
         file = self._file(volume)
         partial = file.with_name(f"{file.stem}-{os.getpid()}.partial.npz")
-        np.savez(partial, images=np.array(images), masks=np.array(masks), size=size)
+        np.savez(partial, **arrays)  # type: ignore[arg-type]
         os.replace(partial, file)
 
 
-def changed(clip: Clip, rng: np.random.Generator) -> Clip:
-    """The clip mirrored or turned at random, with another gain, offset and gamma. Images stay in [0, 1]."""
-    images, masks = clip.images.float(), clip.masks
-    if rng.random() < 0.5:
-        images, masks = images.flip(-1), masks.flip(-1)
-    turns = int(rng.integers(0, 4))
-    images, masks = torch.rot90(images, turns, (2, 3)), torch.rot90(masks, turns, (1, 2))
-    gain, offset = float(np.exp(rng.uniform(-0.25, 0.25))), float(rng.uniform(-0.08, 0.08))
-    gamma = float(np.exp(rng.uniform(-0.3, 0.3)))
-    return Clip(_toned(images, gain, offset, gamma).half().contiguous(), masks.contiguous())
+def _packed(tensor: Tensor) -> NDArray[Any]:
+    """A field as it is kept: images in 8 bits, masks in one."""
+    if tensor.dtype == torch.bool:
+        return np.packbits(tensor.numpy(), axis=-1)
+    if tensor.dtype == torch.float16:
+        return (tensor.float() * 255).round().to(torch.uint8).numpy()
+    return tensor.numpy()
 
 
-def _toned(images: Tensor, gain: float, offset: float, gamma: float) -> Tensor:
-    return ((images - 0.5) * gain + 0.5 + offset).clamp(0, 1) ** gamma
+def _opened(name: str, array: NDArray[Any], size: int) -> Tensor:
+    if name in IMAGES:
+        return (torch.from_numpy(array).float() / 255).half()
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.unpackbits(array, axis=-1, count=size).astype(bool))
+    return torch.from_numpy(array)

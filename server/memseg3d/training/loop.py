@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset
 
-from memseg3d.network.nano import NanoConfig, NanoNetwork
+from memseg3d.datasets.training_data import manifest_sha256, training_cases
+from memseg3d.network.nano import NanoConfig, NanoNetwork, with_more_maps
+from memseg3d.network.nano.network import FIRST_LAYER
 from memseg3d.training.checkpoints import (
     Average,
     halved,
@@ -27,20 +29,28 @@ from memseg3d.training.checkpoints import (
 )
 from memseg3d.training.clip_cache import CachedClips
 from memseg3d.training.clip_stream import ClipStream, Position, starting_positions
-from memseg3d.training.clips import Clip, SyntheticClips
+from memseg3d.training.clips import Clip, TrainingClips
 from memseg3d.training.hold_out import SEED as HOLD_OUT_SEED
 from memseg3d.training.logs import RunLog
 from memseg3d.training.parallel import Processes
 from memseg3d.training.provenance import made_by
 from memseg3d.training.rollout import ClipRun, Outcome
+from memseg3d.training.session_states import clips_of_states
 from memseg3d.training.settings import TrainSettings
+from memseg3d.training.takes import Takes
 
 __all__ = ["HOLD_OUT_SEED", "TrainSettings", "Trainer"]
 
+Kind = Literal["single", "clip", "correction", "session"]
 VOLUMES = 100_000_000
 LEAST_TEACHER = 0.03
 """Share of memories of the truth to the end: much of it, and nothing learns to come back from its own drift."""
 LOG_EVERY, LOOK_AT_CLOCK_EVERY = 50, 5
+STEPS: tuple[Kind, ...] = ("single", "clip", "correction", "single")
+"""What the steps after stage one do in turn. Single slices stay in: memory must not be learnt at their expense."""
+STEPS_WITH_STATES: tuple[Kind, ...] = ("single", "session", "clip", "session", "correction", "single")
+STATES = "states"
+"""Folder of a run in which states of sessions lie."""
 
 
 class Trainer:
@@ -57,8 +67,14 @@ class Trainer:
         settings: TrainSettings,
         device: str = "cpu",
         weights: Path | None = None,
+        data: Path | None = None,
     ) -> None:
+        """data: folder of real cases that may be learnt from (`memseg3d.datasets.training_data`); None: generators make
+        every volume.
+        """
         self.folder, self.settings = folder, settings
+        self.cases = training_cases(data) if data is not None else []
+        self._data_sha256 = manifest_sha256(data) if data is not None else None
         folder.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(settings.threads)
         self.processes = Processes(torch.device(device))
@@ -87,15 +103,18 @@ class Trainer:
         self._begin_chapter()
 
     def _resume(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(widened(state["network"]))
-        self.average.weights = {name: tensor.to(self.device) for name, tensor in widened(state["average"]).items()}
+        config = self.network.config
+        self.network.load_state_dict(widened(with_more_maps(state["network"], config)))
+        average = widened(with_more_maps(state["average"], config))
+        self.average.weights = {name: tensor.to(self.device) for name, tensor in average.items()}
         self.step, self.seconds = state["step"], state["seconds"]
         self.history = state.get("history", [])
-        if "optimiser" in state:
+        grown = state["network"][FIRST_LAYER].shape != self.network.state_dict()[FIRST_LAYER].shape
+        if "optimiser" in state and not grown:
             self.optimiser.load_state_dict(state["optimiser"])
             self.warm_from = state.get("warm_from", 0)
         else:
-            # A light state has no moments: the rate rises again while they are gathered.
+            # A light state has no moments, those of a smaller network do not fit: the rate rises again meanwhile.
             self.warm_from = self.step
 
     def _begin_chapter(self) -> None:
@@ -105,6 +124,8 @@ class Trainer:
             "made_by": made_by(),
             "device": self.device.type,
             "processes": self.processes.world,
+            "cases": len(self.cases),
+            "data_manifest_sha256": self._data_sha256,
         }
         if not self.history or {k: v for k, v in self.history[-1].items() if k != "from_step"} != words:
             self.history.append({"from_step": self.step, **words})
@@ -151,9 +172,10 @@ class Trainer:
 
     def _stream(self) -> ClipStream:
         s = self.settings
-        data: Dataset[list[Clip]] = SyntheticClips(s.seed, VOLUMES, s.clips)
+        clips = TrainingClips(s.seed, VOLUMES, s.clips, self.cases)
+        data: Dataset[list[Clip]] = clips
         if s.cache_volumes:
-            data = CachedClips(SyntheticClips(s.seed, VOLUMES, s.clips), self.folder / "clips", s.cache_volumes)
+            data = CachedClips(clips, self.folder / "clips", s.cache_volumes)
         return ClipStream(data, s.stream, self.positions[self.processes.rank], self.processes.world)
 
     def _generator(self, part: int) -> torch.Generator:
@@ -169,31 +191,37 @@ class Trainer:
         with torch.device(self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             yield
 
-    def _stacked(self, clips: list[Clip]) -> tuple[Tensor, Tensor]:
-        """(B, L, 2, S, S) images and (B, L, 1, S, S) truth on the device."""
-        images, masks = torch.stack([clip.images for clip in clips]), torch.stack([clip.masks for clip in clips])
-        if self.device.type == "cuda":
-            images, masks = images.pin_memory(), masks.pin_memory()
-        images, masks = images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True)
-        return images.float(), masks[:, :, None].float()
+    @property
+    def _kind(self) -> Kind:
+        """What this step does."""
+        if self.step < self.settings.single_steps:
+            return "single"
+        steps = STEPS_WITH_STATES if self.settings.states else STEPS
+        return steps[self.step % len(steps)]
+
+    def _taken(self, batches: Iterator[list[Clip]]) -> list[Clip]:
+        """The clips of a step: a step on single slices takes as many batches as make it up, one on sessions none."""
+        if self._kind == "session":
+            rng = np.random.default_rng([self.settings.seed, 31, self.step, self.processes.rank])
+            found = clips_of_states(rng, self.folder / STATES, self.settings.batch, self.settings.clips)
+            if found:
+                return found
+        clips = next(batches)
+        if self._kind == "single":
+            while len(clips) < self.settings.single_batch:
+                clips = clips + next(batches)
+            clips = clips[: self.settings.single_batch]
+        return clips
 
     def _outcome(self, clips: list[Clip], generator: torch.Generator) -> Outcome:
-        s = self.settings
-        images, truth = self._stacked(clips)
-        # Stage two keeps single slices in: memory must not be learnt at the prompted slice's expense.
-        single = self.step < s.single_steps or self.step % 4 == 0
+        taught = 0.5 * (1 - max(0, self.step - self.settings.single_steps) / self.settings.teacher_steps)
+        takes = Takes.of(clips, self.device)
         with self._computing():
-            if single:
-                images, truth = images.flatten(0, 1)[:, None], truth.flatten(0, 1)[:, None]
-                shown = truth.flatten(1).sum(1) >= 30
-                keep = torch.nonzero(shown)[:, 0]
-                keep = keep[torch.randperm(len(keep), generator=generator)[: s.single_batch]]
-                images, truth = images[keep], truth[keep]
-            teacher = 0.5 * max(0.0, 1 - (self.step - s.single_steps) / 1500) + LEAST_TEACHER
-            run = ClipRun(self.network, images, truth, generator, teacher)
-            if single:
-                return run.single()
-            return run.correction() if self.step % 4 == 2 else run.clip()
+            run = ClipRun(self.network, takes, generator, max(0.0, taught) + LEAST_TEACHER)
+            if self._kind == "session":
+                # Until there are states to learn from, such a step corrects spoiled masks.
+                return run.session() if takes.before.shape[1] else run.correction()
+            return {"single": run.single, "clip": run.clip, "correction": run.correction}[self._kind]()
 
     def _learn(self, batches: Iterator[list[Clip]], dice: dict[str, list[float]]) -> tuple[float, float]:
         """One step of the optimiser. Returns its mean loss, and the seconds that it waited for clips."""
@@ -202,7 +230,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         for part in range(s.accumulate):
             started = time.monotonic()
-            clips = next(batches)
+            clips = self._taken(batches)
             waited += time.monotonic() - started
             outcome = self._outcome(clips, self._generator(part))
             loss = outcome.mean_loss() / s.accumulate
@@ -263,15 +291,15 @@ class Trainer:
         network = NanoNetwork(self.network.config).to(self.device).eval()
         network.load_state_dict(self.average.weights)
         generator = torch.Generator(self.device).manual_seed(HOLD_OUT_SEED)
-        data = SyntheticClips(HOLD_OUT_SEED, volumes, self.settings.clips)
+        data = TrainingClips(HOLD_OUT_SEED, volumes, self.settings.clips)
         dice: dict[str, list[float]] = defaultdict(list)
         for index in range(volumes):
             clips = data[index]
             if not clips:
                 continue
-            images, truth = self._stacked(clips)
+            takes = Takes.of(clips, self.device)
             with self._computing():
-                outcome = ClipRun(network, images, truth, generator).clip()
+                outcome = ClipRun(network, takes, generator).clip()
             for kind, values in outcome.dice.items():
                 dice[kind] += values
         return {kind: round(float(np.mean(values)), 4) for kind, values in sorted(dice.items())}

@@ -5,20 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
 
+from memseg3d.datasets.training_data import manifest_sha256, training_cases
 from memseg3d.training.clips import ClipSettings
 from memseg3d.training.settings import TrainSettings
 
-RECIPE = (
-    "Trained from nothing on synthetic volumes alone, made on the fly by memseg3d.training.synthetic; no image of any "
-    "person, animal or microscope was used. Stage one: single slices; stage two: clips with memory, a correction and a "
-    "second pass. AdamW, constant learning rate with a linear fall at the end, averaged weights."
+SYNTHETIC = (
+    "Trained on synthetic volumes alone, made on the fly by memseg3d.training.synthetic; no image of any person, "
+    "animal or microscope was used."
 )
+WITH_DATA = (
+    "Trained on synthetic volumes, made on the fly by memseg3d.training.synthetic, on real label maps with an "
+    "appearance of chance, and on real images whose licence allows it (data; NOTICE names them with attribution)."
+)
+RECIPE = (
+    "Single slices, and clips with memory, corrections and a second pass, cut as sessions show them: the prompt comes "
+    "first, region and window follow from it. AdamW, constant learning rate with a linear fall at the end, averaged "
+    "weights."
+)
+CLIP_OPTIONS = ("length", "shapes", "pictures")
+"""Settings of clips that are options of their names."""
 ALWAYS = ("steps", "single_steps", "decay_steps", "learning_rate", "seed", "batch")
 """Options that the command of the card always names; the others where they differ from what is usual."""
 NO_MATTER = ("threads", "workers", "light_state", "tensorboard", "save_minutes", "validate_every")
@@ -33,13 +45,21 @@ class ReleaseError(ValueError):
     """The run cannot be published."""
 
 
-def release(run: Path, models: Path, note: str = "", name: str = "memseg3d-nano", hold_out: Path | None = None) -> Path:
+def release(
+    run: Path,
+    models: Path,
+    note: str = "",
+    name: str = "memseg3d-nano",
+    hold_out: Path | None = None,
+    data: Path | None = None,
+) -> Path:
     """Copy the weights of folder `run` into `models` and write <name>.json beside them; returns the card's path.
 
     The card holds the SHA-256 (checked at load), the command that makes such weights again, every chapter of the run
     (from which step on which settings, code and libraries), steps and hours, the Dice on the synthetic hold-out, and
     `note`: how the run differed from that command. hold_out: rounds.json of `memseg3d evaluate hold-out` with these
-    weights. Raises ReleaseError where the run has no weights, or the hold-out's results are another network's.
+    weights. data: the training data of the run, whose sets the card names with their licences. Raises ReleaseError
+    where the run has no weights, the hold-out's results are another network's, or the data are missing or others.
     """
     weights = run / f"{name}.safetensors"
     if not weights.is_file():
@@ -56,13 +76,14 @@ def release(run: Path, models: Path, note: str = "", name: str = "memseg3d-nano"
         parameters = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
     training: dict[str, Any] = json.loads(metadata["memseg3d.training"])
     chapters = training.get("history", [])
+    sets = _sets(chapters, data)
     card = {
         "name": name,
         "sha256": sha256,
         "licence": "Apache-2.0",
         "use": "Research use only, not for clinical use.",
         "parameters": parameters,
-        "recipe": RECIPE,
+        "recipe": f"{WITH_DATA if sets else SYNTHETIC} {RECIPE}",
         "command": command(training["settings"]),
         "in_one_piece": len(chapters) == 1,
         "note": note,
@@ -70,6 +91,8 @@ def release(run: Path, models: Path, note: str = "", name: str = "memseg3d-nano"
         "synthetic_hold_out_dice": _last_validation(run / "log.jsonl"),
         "configuration": json.loads(metadata["memseg3d.config"]),
     }
+    if sets:
+        card["data"] = sets
     if volumes is not None:
         card["synthetic_hold_out_volumes"] = volumes
     path = models / f"{name}.json"
@@ -82,10 +105,29 @@ def command(settings: dict[str, Any]) -> str:
     optional = [each for each in fields(TrainSettings) if each.name not in (*ALWAYS, *NO_MATTER, *NO_OPTIONS)]
     named = [*ALWAYS, *(each.name for each in optional if settings.get(each.name, each.default) != each.default)]
     options = {key: settings[key] for key in named}
-    length = settings.get("clips", {}).get("length", ClipSettings().length)
-    if length != ClipSettings().length:
-        options["length"] = length
+    usual = ClipSettings()
+    for key in CLIP_OPTIONS:
+        value = settings.get("clips", {}).get(key, getattr(usual, key))
+        if value != getattr(usual, key):
+            options[key] = value
     return "memseg3d train nano " + " ".join(f"--{key.replace('_', '-')} {value}" for key, value in options.items())
+
+
+def _sets(chapters: Sequence[Mapping[str, Any]], data: Path | None) -> dict[str, dict[str, Any]]:
+    """The sets that the chapters of a run have seen: licences, cases, and in how many of them the image as well."""
+    seen = {chapter["data_manifest_sha256"] for chapter in chapters if chapter.get("data_manifest_sha256")}
+    if not seen:
+        return {}
+    if data is None or manifest_sha256(data) not in seen:
+        raise ReleaseError("The run has learnt from real data: name their folder, with the manifest that it was given.")
+    sets: dict[str, dict[str, Any]] = {}
+    for case in training_cases(data):
+        words = sets.setdefault(case.name.partition("/")[0], {"licences": [], "cases": 0, "images": 0})
+        words["cases"] += 1
+        words["images"] += case.with_image
+        if case.licence not in words["licences"]:
+            words["licences"].append(case.licence)
+    return sets
 
 
 def _hold_out(results: Path, sha256: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class TrainSettings:
     steps: int = 6000
     single_steps: int = 1200
     """Steps of stage one (single slices)."""
+    teacher_steps: int = 1500
+    """Steps after stage one within which memories of the truth give way to the network's own."""
     decay_steps: int = 1500
     """Last steps, over which the learning rate falls to nothing; constant before."""
     batch: int = 6
@@ -37,9 +39,11 @@ class TrainSettings:
     seed: int = 1
     threads: int = 2
     workers: int = 1
-    """Processes that make synthetic volumes."""
+    """Processes that make volumes."""
     cache_volumes: int = 0
     """Volumes whose clips are kept on disk and shown again, changed; 0: every volume is new."""
+    states: bool = False
+    """Also learn from states of sessions in the run's folder (`memseg3d train states`): not exact when resumed."""
     light_state: bool = False
     """Keep the state without the optimiser's moments and in half precision: a quarter of the size, not exact."""
     tensorboard: bool = True

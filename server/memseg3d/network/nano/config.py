@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 ENDING_WEIGHTS, CALIBRATION_WEIGHTS = 4, 3
 """Numbers in the two fitted rules."""
+FIRST_MAPS, MAPS = 7, 9
+"""Guidance maps of the first releases, whose configurations do not tell their number, and of networks trained now."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class NanoConfig:
     heads: int = 4
     memory_slots: int = 4
     """Conditioning slot plus three recent slices: the adjacent one carries most, and each one read costs time."""
+    maps: int = FIRST_MAPS
+    """Guidance maps: 7 without those of clicks that contradict the prior, 9 with them."""
 
     ending: tuple[float, float, float, float] | None = None
     """The rule for an object's end that was fitted to the trained quality head (`NetworkInfo.ending`)."""
@@ -32,6 +36,8 @@ class NanoConfig:
     def __post_init__(self) -> None:
         if self.image_size % 16:
             raise ValueError(f"image_size must be a multiple of 16, not {self.image_size}.")
+        if self.maps not in (FIRST_MAPS, MAPS):
+            raise ValueError(f"maps must be {FIRST_MAPS} or {MAPS}, not {self.maps}.")
         if self.key_width % self.heads or self.widths[2] % self.heads:
             raise ValueError("key_width and the stride 8 width must be multiples of the number of heads.")
 

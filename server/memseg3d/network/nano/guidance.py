@@ -8,13 +8,13 @@ from torch.nn import functional as F
 
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Prompts
 
-CLICK_RADIUS = 3.0
-"""Standard deviation of a click's Gaussian in network pixels at S = 128."""
+CLICK_RADIUS, WIDE_RADIUS = 3.0, 14.0
+"""Standard deviations of a click's Gaussian in network pixels at S = 128, and of the wide one of a contradiction."""
 
 
-def _clicks(points: Tensor, chosen: Tensor, size: int) -> Tensor:
+def _clicks(points: Tensor, chosen: Tensor, size: int, radius: float = CLICK_RADIUS) -> Tensor:
     """Maximum of Gaussians at the chosen points: (B, N, 2), (B, N) -> (B, 1, S, S)."""
-    sigma = CLICK_RADIUS * size / 128
+    sigma = radius * size / 128
     axis = torch.arange(size, device=points.device, dtype=torch.float32)
     x = torch.exp(-((axis[None, None] - points[..., :1]) ** 2) / (2 * sigma**2))
     y = torch.exp(-((axis[None, None] - points[..., 1:]) ** 2) / (2 * sigma**2))
@@ -60,3 +60,28 @@ def mask_map(logits: Tensor | None, batch: int, size: int, device: torch.device)
     if probability.shape[-1] != size:
         probability = F.interpolate(probability, size=(size, size), mode="bilinear", align_corners=False)
     return torch.cat([probability, torch.ones_like(probability)], dim=1)
+
+
+def contradiction_maps(
+    prompts: Prompts | None, prior: Tensor | None, batch: int, size: int, device: torch.device
+) -> Tensor:
+    """Clicks that the prior is wrong about, narrow and wide: (B, 2, S, S) in [-1, 1].
+
+    1 about a positive click outside the prior's mask, -1 about a negative one within it, 0 where clicks and prior
+    agree, and everywhere without a prior. prior: (B, 1, s, s) logits.
+    """
+    if prior is None or prompts is None or prompts.points is None or prompts.labels is None or prompts.count == 0:
+        return torch.zeros(batch, 2, size, size, device=device)
+    points, labels = prompts.points.float(), prompts.labels
+    # From pixel centres at integers to [-1, 1] over the square, as `grid_sample` has it.
+    places = ((2 * points + 1) / size - 1)[:, None]
+    held = F.grid_sample(prior.float(), places, mode="nearest", padding_mode="border", align_corners=False)[:, 0, 0] > 0
+    missed = ((labels == POSITIVE) & ~held).float()
+    false = ((labels == NEGATIVE) & held).float()
+    return torch.cat(
+        [
+            _clicks(points, missed, size, radius) - _clicks(points, false, size, radius)
+            for radius in (CLICK_RADIUS, WIDE_RADIUS)
+        ],
+        dim=1,
+    )

@@ -2,7 +2,7 @@
 
 A memory network in the manner of STM and Mem3D (keys and values of finished slices, read by attention), with the
 adjacent slice's features and mask joined densely, and SAM 2's prompts, object score and predicted quality.
-Trained on synthetic volumes alone (`memseg3d train nano`).
+Trained by `memseg3d train nano`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memseg3d.network.kernels import attention
+from memseg3d.network.kernels import attention, plain_attention
 from memseg3d.network.nano.blocks import Down, ResidualBlock, Up, norm, sine_positions
-from memseg3d.network.nano.config import NanoConfig
-from memseg3d.network.nano.guidance import mask_map, prompt_maps
+from memseg3d.network.nano.config import MAPS, NanoConfig
+from memseg3d.network.nano.guidance import contradiction_maps, mask_map, prompt_maps
 from memseg3d.network.seam import Conditioned, Decoded, Features, Memory, MemoryRead, NetworkInfo, Prompts
 
 CHANNELS = 2
 USER_MASK_LOGIT = 10.0
 """Logit of a user's own mask, taken over as it is."""
-GUIDANCE = 7
-"""Maps joined at full resolution: box, positive, negative; prior and its presence; adjacent mask and its presence."""
+
+FIRST_LAYER = "decoder.fuse2.weight"
+"""The tensor that reads the guidance maps."""
 
 
 class ImageEncoder(nn.Module):
@@ -74,9 +75,7 @@ class MemoryReader(nn.Module):
         told = [v + self.slot_value[s].to(v.dtype)[:, None, None] for v, s in zip(values, slots, strict=True)]
         key = torch.cat([self._heads(k) for k in placed], 2)
         value = torch.cat([self._heads(v) for v in told], 2)
-        # Training keeps to the fused kernel, which needs no room for the scores.
-        mixed = F.scaled_dot_product_attention if torch.is_grad_enabled() else attention
-        found = mixed(query, key, value)
+        found = _learning_attention(query, key, value) if torch.is_grad_enabled() else attention(query, key, value)
         return found.transpose(2, 3).reshape(batch, channels, rows, columns)
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -85,13 +84,25 @@ class MemoryReader(nn.Module):
         return x.reshape(batch, self.heads, channels // self.heads, rows * columns).transpose(2, 3)
 
 
+def _learning_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """`attention` without choosing by the clock, so that a run is the same every time."""
+    if query.device.type == "cuda":
+        return F.scaled_dot_product_attention(query, key, value)
+    # On processors the fused kernel's way back takes several times longer than these two products.
+    return plain_attention(query, key, value, 0.0, query.shape[2])
+
+
 class GuidedDecoder(nn.Module):
-    """A U-Net over the current slice, the adjacent slice, the guidance maps and what memory gave."""
+    """A U-Net over the current slice, the adjacent slice, the guidance maps and what memory gave.
+
+    Maps, joined at full resolution: box, positive, negative; prior and its presence; adjacent mask and its presence;
+    with `NanoConfig.maps` 9 also the clicks that contradict the prior, narrow and wide.
+    """
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         c2, c4, c8, c16 = config.widths
-        self.fuse2 = nn.Conv2d(2 * c2 + 4 * GUIDANCE, c2, 3, padding=1)
+        self.fuse2 = nn.Conv2d(2 * c2 + 4 * config.maps, c2, 3, padding=1)
         self.block2 = ResidualBlock(c2)
         self.down4, self.fuse4, self.block4 = Down(c2, c4), nn.Conv2d(3 * c4, c4, 1), ResidualBlock(c4)
         self.down8, self.fuse8 = Down(c4, c8), nn.Conv2d(3 * c8, c8, 1)
@@ -191,7 +202,15 @@ class NanoNetwork(nn.Module):
             return _mean(self._decode(conditioned, prompts, prior), self._decode(conditioned, prompts, None))
         return self._decode(conditioned, prompts, prior)
 
-    def _decode(self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None) -> Decoded:
+    def decode_some(
+        self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None, shown: Tensor
+    ) -> Decoded:
+        """`decode` for training: one reading, and only the rows of which `shown` (B,) bool is true have a prior."""
+        return self._decode(conditioned, prompts, prior, shown)
+
+    def _decode(
+        self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None, shown: Tensor | None = None
+    ) -> Decoded:
         levels, tensors = conditioned.features.levels, conditioned.tensors
         batch, size, device = levels[0].shape[0], self.config.image_size, levels[0].device
         if "probability" in tensors:
@@ -201,9 +220,13 @@ class NanoNetwork(nn.Module):
         else:
             previous = torch.zeros(batch, 2, size, size, device=device)
             adjacent = (torch.zeros_like(levels[0]), torch.zeros_like(levels[1]))
-        maps = torch.cat(
-            [prompt_maps(prompts, batch, size, device), mask_map(prior, batch, size, device), previous], dim=1
-        )
+        told = [mask_map(prior, batch, size, device)]
+        if self.config.maps == MAPS:
+            told.append(contradiction_maps(prompts, prior, batch, size, device))
+        if shown is not None:
+            told = [each * shown[:, None, None, None] for each in told]
+        drawn = [prompt_maps(prompts, batch, size, device), told[0], previous, *told[1:]]
+        maps = torch.cat(drawn, dim=1)
         maps = maps.to(levels[0].dtype).contiguous(memory_format=torch.channels_last)
         logits, presence, quality = self.decoder(levels, adjacent, tensors["found"], maps)
         chosen = torch.zeros(batch, dtype=torch.long, device=device)
@@ -239,6 +262,15 @@ def _mean(one: Decoded, other: Decoded) -> Decoded:
         one.chosen,
         extras={"quality_logit": quality},
     )
+
+
+def with_more_maps(state: Mapping[str, Tensor], config: NanoConfig) -> dict[str, Tensor]:
+    """Tensors of a network of fewer guidance maps for one of `config.maps`: the new ones count nothing at first."""
+    weight = state[FIRST_LAYER]
+    missing = 2 * config.widths[0] + 4 * config.maps - weight.shape[1]
+    if missing < 0:
+        raise ValueError(f"{-missing // 4} guidance maps would be lost.")
+    return {**state, FIRST_LAYER: F.pad(weight, (0, 0, 0, 0, 0, missing))}
 
 
 def from_state(config_json: str, state: Mapping[str, Tensor], sha256: str = "") -> NanoNetwork:

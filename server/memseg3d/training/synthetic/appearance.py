@@ -133,3 +133,26 @@ def render(rng: np.random.Generator, world: World) -> Tensor:
     if rng.random() < 0.15:
         image = 1 - image
     return image
+
+
+def altered(rng: np.random.Generator, image: Tensor) -> tuple[Tensor, bool]:
+    """A real image as another scanner might have shown it, and whether its grey values mean another thing now.
+
+    image: (T, rows, columns) in any unit, which the result keeps.
+    """
+    low, high = (float(edge) for edge in np.quantile(image.numpy()[:, ::2, ::2], [0.002, 0.998]))
+    span = max(high - low, 1e-6)
+    image = (image - low) / span
+    changed = False
+    if rng.random() < 0.3:
+        image, changed = _curve(rng, image), True
+    if rng.random() < 0.3:
+        image, changed = image.clamp(min=0) ** float(np.exp(rng.uniform(-0.4, 0.4))), True
+    if rng.random() < 0.1:
+        image, changed = 1 - image, True
+    if rng.random() < 0.25:
+        image = gaussian_blur(image, float(rng.uniform(0.3, 1.0)))
+    if rng.random() < 0.4:
+        noise = torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))
+        image = image + float(rng.uniform(0, 0.05)) * noise
+    return image * span + low, changed

@@ -16,12 +16,12 @@ from memseg3d.training.synthetic.worlds import World, cells, scattered_objects
 Maker = Callable[[np.random.Generator, Stack], World]
 
 WORLDS: dict[str, tuple[Maker, float]] = {
-    "objects": (scattered_objects, 0.28),
-    "body": (body, 0.3),
-    "cells": (cells, 0.15),
+    "objects": (scattered_objects, 0.26),
+    "body": (body, 0.28),
+    "cells": (cells, 0.13),
     "head": (head, 0.13),
     "spine": (spine, 0.07),
-    "uptake": (uptake, 0.07),
+    "uptake": (uptake, 0.13),
 }
 """Name -> what makes the world, and its share of the volumes."""
 

@@ -37,7 +37,11 @@ def _lesion(rng: np.random.Generator, world: World, frame: Frame, shine: Tensor)
     field = make(rng, frame, centre, radius)
     hot = rng.uniform(0.45, 1.0)
     world.levels[world.paint(field > 0)] = hot
-    if rng.random() < 0.7:
+    if rng.random() < 0.25:
+        # The core of a large lesion is dead, and its rim shines: it is one lesion all the same.
+        rough = 0.15 * smooth_field(rng, world.stack, radius * 0.5)[0]
+        shine[field > rng.uniform(0.2, 0.55) + rough] = rng.uniform(0.05, 0.4)
+    elif rng.random() < 0.75:
         # Uptake is uneven: parts of a lesion shine more, and a core may be dead. It is one lesion all the same.
         uneven = field + 0.4 * smooth_field(rng, world.stack, radius * 0.5)[0]
         part = (uneven > rng.uniform(0.2, 0.6)) & (field > 0)
