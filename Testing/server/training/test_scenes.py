@@ -102,7 +102,7 @@ def test_a_box_surrounds_what_the_network_is_asked_for() -> None:
 def test_the_first_slice_is_seen_as_a_session_sees_it() -> None:
     """Region, window, image and points are those of the session's own objects."""
     from memseg3d.network.nano import NanoConfig, NanoNetwork
-    from memseg3d.propagation.memory.region_tracker import RegionTracker
+    from memseg3d.propagation.memory.network_prompts import network_prompts
     from memseg3d.propagation.prompts.options import Options
     from memseg3d.propagation.rounds.objects.object_tools import ObjectTools
     from memseg3d.propagation.sight.feature_store import FeatureStore
@@ -119,7 +119,7 @@ def test_the_first_slice_is_seen_as_a_session_sees_it() -> None:
     camera = Camera(volume, 32)
     region = camera.first_region(prompts)
     assert camera.own_window(prompts, region) == view.windows[1]
-    given = RegionTracker(view)._network_prompts(0, prompts, region)
+    given = network_prompts(view, 0, prompts, region)
     points, labels = camera.points(prompts, region, 5)
     assert given.points is not None
     assert given.labels is not None

@@ -14,6 +14,8 @@ POINT_CROP = 1.0 / 3.0
 """First crop around clicks alone, as part of the slice's shorter side."""
 FULLEST, EMPTIEST = 0.70, 0.35
 """An object that fills more or less of the crop's side asks for a larger or smaller one."""
+SIZE_STEP, MOST_SIZES = 2**0.5, 12
+"""Sizes of crops that are tried for clicks alone: each larger by this factor, and so many of them."""
 ZOOM = 1.5
 ZOOM_STEPS = 4
 CENTRE_SLACK = 0.12
@@ -41,24 +43,35 @@ class Framing:
         """Region of an object that fills `box` (slice pixels); at_least: smallest side in mm."""
         if not self.crop:
             return Region.whole(self.slice_shape, self.size)
-        return self._square(box, max(MARGIN * self._longer_side(box), at_least))
+        return self._square(box, max(MARGIN * self.longer_side(box), at_least))
 
     def around_points(self, points: Extent) -> Region:
         """First region of clicks without a box: a third of the slice's shorter side, or more where they lie apart."""
         height, width = (count * step for count, step in zip(self.slice_shape, self.spacing, strict=True))
         return self.around(points, at_least=min(height, width) * POINT_CROP)
 
+    def sizes_about(self, points: Extent) -> list[Region]:
+        """Regions about clicks to try, from a small one that holds them to one as large as the slice's shorter side."""
+        height, width = (count * step for count, step in zip(self.slice_shape, self.spacing, strict=True))
+        largest = min(height, width)
+        side = max(2 * self._smallest(), MARGIN * self.longer_side(points))
+        sides = []
+        while side < largest and len(sides) < MOST_SIZES - 1:
+            sides.append(side)
+            side *= SIZE_STEP
+        return list(dict.fromkeys(self._square(points, each) for each in [*sides, max(largest, side)]))
+
     def zoomed(self, region: Region, mask: Extent | None, points: Extent) -> Region | None:
         """The next region to try for clicks alone, given the mask's box that `region` led to; None: `region` fits."""
         if not self.crop or mask is None:
             return None
         side = region.side(self.spacing)
-        fill = self._longer_side(mask) / side
+        fill = self.longer_side(mask) / side
         box = mask.union(points)
         if fill > FULLEST or self.touches_border(region, mask):
             wanted = self._square(box, side * ZOOM)
         elif fill < EMPTIEST:
-            wanted = self._square(box, max(side / ZOOM, MARGIN * self._longer_side(box)))
+            wanted = self._square(box, max(side / ZOOM, MARGIN * self.longer_side(box)))
         else:
             return None
         return None if wanted == region else wanted
@@ -68,7 +81,7 @@ class Framing:
         if not self.crop or mask is None:
             return region
         side = region.side(self.spacing)
-        wanted = max(MARGIN * self._longer_side(mask), self._smallest())
+        wanted = max(MARGIN * self.longer_side(mask), self._smallest())
         if self.touches_border(region, mask):
             return self._square(mask, max(wanted, side * ZOOM))
         offset = max(
@@ -92,8 +105,8 @@ class Framing:
     def _square(self, box: Extent, side: float) -> Region:
         return Region.crop(box.centre, max(side, self._smallest()), self.spacing, self.size)
 
-    def _longer_side(self, box: Extent) -> float:
-        """In mm."""
+    def longer_side(self, box: Extent) -> float:
+        """Of a rectangle of slice pixels, in mm."""
         return max(box.height * self.spacing[0], box.width * self.spacing[1])
 
     def _smallest(self) -> float:

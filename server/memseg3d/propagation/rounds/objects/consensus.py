@@ -53,7 +53,6 @@ class ConsensusRun:
         labelmaps. is_afresh: nothing of an earlier round along this axis stands.
         """
         self.number = run.number
-        self.view = run.view
         self.masks = run.masks
         self.qualities = run.qualities
         self.soft = run.soft
@@ -65,6 +64,11 @@ class ConsensusRun:
         self._folder = folder
         self._is_afresh = is_afresh
         self._walks_left = 0
+
+    @property
+    def view(self) -> View:
+        """How the slices of the prompted axis are seen."""
+        return self._run.view
 
     @property
     def batch(self) -> FrontBatch | None:

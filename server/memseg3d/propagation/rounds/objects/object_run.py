@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from memseg3d.propagation.memory.conditioning import Conditioning, Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import SliceDone
 from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.rounds.objects.first_look import first_look, slice_of_clicks
 from memseg3d.propagation.rounds.objects.prompted_slices import PromptedSlices
 from memseg3d.propagation.rounds.objects.slice_rules import SliceRules
 from memseg3d.propagation.rounds.objects.staged_masks import StagedMasks
@@ -19,6 +20,7 @@ from memseg3d.propagation.rounds.walks.blending import Blending
 from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.rounds.walks.object_walks import ObjectWalks, most_steps
 from memseg3d.propagation.rules.quality_calibration import QualityCalibrator
+from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.sight.view import View
 
 
@@ -47,12 +49,19 @@ class ObjectRun:
         self.masks = self._staged.packed
         self.qualities = self._staged.qualities
         self.soft = self._staged.soft
-        self._conditioning = Conditioning(view, last.stored, memories, options.memory)
-        self._prompted = PromptedSlices(view, plan, last, self._conditioning, self._rules, self._staged.mask)
+        self._recalled = memories
+        self._begin({})
         self._calibrated = QualityCalibrator.of(view, plan.slices, self._staged.mask)
         self._beyond = plan.beyond(last.content, view.axis)
         self._walks: ObjectWalks | None = None
         self._steps_left = len(plan.decode) + most_steps(plan) if plan.slices else 1
+
+    def _begin(self, expected: Mapping[int, Extent]) -> None:
+        """Begin to decode through the windows of `view`. expected: where the object seems to lie on a slice."""
+        self._conditioning = Conditioning(self.view, self._last.stored, self._recalled, self._options.memory)
+        self._prompted = PromptedSlices(
+            self.view, self.plan, self._last, self._conditioning, self._rules, self._staged.mask, expected
+        )
 
     @property
     def steps_left(self) -> int:
@@ -75,6 +84,7 @@ class ObjectRun:
             self._steps_left = 0
             return
         self._rules.follow_clicks(alone=True)
+        yield from self._look()
         yield from self._prompted.recall()
         for index in self.plan.decode:
             result = yield from self._prompted.decode(index)
@@ -82,6 +92,17 @@ class ObjectRun:
             mask, sure = result.mask(self.view.slice_shape), result.probabilities(self.view.slice_shape)
             quality = self._calibrated(index, result.quality)
             yield [self._staged.finish(index, mask, quality, sure, prompted=True)]
+
+    def _look(self) -> Iterator[list[SliceDone]]:
+        """See an object that clicks alone tell through the window that fits it; a step where that is asked."""
+        index = slice_of_clicks(self.view, self.plan, self._last)
+        if index is None:
+            return
+        seen = first_look(self.view, index, self.plan.slices[index])
+        yield []
+        if seen is not None:
+            self.view, extent = seen
+            self._begin({index: extent})
 
     def propagate(self) -> Iterator[list[SliceDone]]:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""

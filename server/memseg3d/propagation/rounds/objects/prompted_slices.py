@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from memseg3d.propagation.prompts.prompts import MaskPrompt, Prompt, is_drawing,
 from memseg3d.propagation.rounds.objects.slice_rules import SliceRules
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
+from memseg3d.propagation.rules.box_fit import missed_middle
 from memseg3d.propagation.sight.framing import ZOOM_STEPS
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.sight.slice_logits import SliceLogits
@@ -25,7 +26,7 @@ Steps = Generator[list[SliceDone], None, SliceLogits]
 class PromptedSlices:
     """`recall` what earlier rounds know first, then `decode` slice by slice.
 
-    mask_of: a slice's mask (rows, columns) as it stands in this round.
+    mask_of: a slice's mask (rows, columns) as it stands in this round. expected: where a slice's object seems to lie.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class PromptedSlices:
         conditioning: Conditioning,
         rules: SliceRules,
         mask_of: Callable[[int], np.ndarray],
+        expected: Mapping[int, Extent],
     ) -> None:
         self._view = view
         self._plan = plan
@@ -43,6 +45,7 @@ class PromptedSlices:
         self._conditioning = conditioning
         self._rules = rules
         self._mask_of = mask_of
+        self._expected = expected
 
     def recall(self) -> Iterator[list[SliceDone]]:
         """Remember the conditioning slices of earlier rounds; a step for each that takes computing."""
@@ -66,18 +69,26 @@ class PromptedSlices:
             # What only takes away needs to know the object: the slices decoded just now tell.
             self._conditioning.remember_decoded()
         result = yield from self._found(index, prompts)
+        middle = missed_middle(result, prompts, self._view.axis, index, self._view.slice_shape)
+        if middle is not None:
+            yield []
+            result = yield from self._found(index, prompts, middle)
         mask = self._rules.decoded(index, result, self._known_near)
         if np.array_equal(mask, result.mask(self._view.slice_shape)):
             return result
         self._conditioning.correct(index, mask)
         return SliceLogits.of_mask(mask, result.quality)
 
-    def _found(self, index: int, prompts: list[Prompt]) -> Steps:
-        """What the network says; where clicks alone leave the region open, one step for each region that is tried."""
+    def _found(self, index: int, prompts: list[Prompt], *implied: Prompt) -> Steps:
+        """What the network says; where clicks alone leave the region open, one step for each region that is tried.
+
+        implied: what the prompts say besides.
+        """
         framing, axis = self._view.framing, self._view.axis
         prior, neighbour = self._prior(index, prompts), self._neighbour(index)
         region, is_guess = first_region(framing, axis, index, prompts, self._known_extent(index))
-        result = self._conditioning.decode(index, region, prompts, prior, neighbour)
+        said = [*prompts, *implied]
+        result = self._conditioning.decode(index, region, said, prior, neighbour)
         for _ in range(ZOOM_STEPS if is_guess else 0):
             named = prompts_extent(prompts, axis, index)
             wanted = None if named is None else framing.zoomed(region, result.extent(self._view.slice_shape), named)
@@ -85,7 +96,7 @@ class PromptedSlices:
                 break
             yield []
             region = wanted
-            result = self._conditioning.decode(index, region, prompts, prior, neighbour)
+            result = self._conditioning.decode(index, region, said, prior, neighbour)
         return result
 
     def _prior(self, index: int, prompts: list[Prompt]) -> SliceLogits | None:
@@ -130,7 +141,7 @@ class PromptedSlices:
         known = [at for at in self._conditioning.known if at not in lost]
         nearest = sorted(known, key=lambda each: abs(each - index))[:1]
         found = (self._last.extent(at) for at in [index, *nearest] if at not in lost)
-        return next((extent for extent in found if extent is not None), None)
+        return next((extent for extent in found if extent is not None), self._expected.get(index))
 
     def _known_near(self, index: int) -> np.ndarray | None:
         """The mask on the nearest other conditioning slice that shows the object; None where there is none."""

@@ -1,0 +1,97 @@
+"""The first look at an object that clicks alone tell: through which region and window it is seen best.
+
+A click says where an object is and not how large. Crops of several sizes are tried in one batch; one that the found mask
+fills well is believed, and the object's own grey values are read off that mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from memseg3d.network.seam import Prompts
+from memseg3d.propagation.memory.network_prompts import network_prompts
+from memseg3d.propagation.prompts.prompts import Prompt
+from memseg3d.propagation.rounds.planning.plan import Plan
+from memseg3d.propagation.rounds.records.last_round import LastRound
+from memseg3d.propagation.sight.regions import Extent, Region
+from memseg3d.propagation.sight.slice_images import SeenSlice, slice_images
+from memseg3d.propagation.sight.slice_logits import SliceLogits
+from memseg3d.propagation.sight.view import View, first_region, prompts_extent
+from memseg3d.propagation.volume.window import object_window
+
+FULLEST, EMPTIEST = 0.85, 0.3
+"""A mask fills its crop well where its longer side is between these parts of the crop's."""
+LARGER = 1.1
+"""A crop of the next size is worth so much more: small ones show an island round the click, and are sure of it."""
+
+
+def slice_of_clicks(view: View, plan: Plan, last: LastRound) -> int | None:
+    """The slice whose clicks are all that is known of an object; None where more is known, or crops are not used."""
+    if not view.store.network.info.prefers_crop or not view.framing.crop or not plan.decode or last.content:
+        return None
+    index = plan.decode[0]
+    return index if first_region(view.framing, view.axis, index, plan.slices[index], None)[1] else None
+
+
+@torch.no_grad()
+def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> tuple[View, Extent] | None:
+    """How the object is seen best, and the rectangle around it on slice `index`; None where no crop shows it.
+
+    prompts: of that slice, clicks and strokes alone, one of them positive.
+    """
+    named = prompts_extent(prompts, view.axis, index)
+    if named is None:
+        return None
+    regions = view.framing.sizes_about(named)
+    found = _decoded(view, index, prompts, regions)
+    chosen = _believed(view, found)
+    if chosen is None:
+        return None
+    mask = chosen.mask(view.slice_shape)
+    extent = Extent.of_mask(mask)
+    assert extent is not None
+    if len(view.windows) > 1:
+        pixels = np.asarray(view.volume.slice(view.axis, index))
+        around = pixels[chosen.region.covered(view.slice_shape)]
+        view = replace(view, windows=(view.windows[0], object_window(pixels[mask], around.ravel())))
+    return view, extent
+
+
+def _decoded(view: View, index: int, prompts: Sequence[Prompt], regions: Sequence[Region]) -> list[SliceLogits]:
+    """What the network finds through each region, all in one batch and with no memory."""
+    network, device = view.store.network, view.store.device
+    sights = [SeenSlice(view.volume, view.axis, index, region, view.windows) for region in regions]
+    said = [network_prompts(view, index, prompts, region) for region in regions]
+    features = network.encode(slice_images(sights, device))
+    conditioned = network.attend(features, [], view.volume.shape[view.axis])
+    decoded = network.decode(conditioned, _stacked(said), None)
+    rows = range(len(regions))
+    logits = decoded.logits[list(rows), decoded.chosen].float().cpu().numpy().astype(np.float16)
+    quality = decoded.quality[list(rows), decoded.chosen if decoded.quality.shape[1] > 1 else 0]
+    present = (decoded.object_score[:, 0] > 0).tolist()
+    return [SliceLogits(regions[row], logits[row], float(quality[row]), present[row]) for row in rows]
+
+
+def _stacked(said: Sequence[Prompts]) -> Prompts:
+    """Prompts of one slice each as those of a batch; those that see fewer points are padded."""
+    most = max(each.count for each in said)
+    device = next(each.points.device for each in said if each.points is not None)
+    points, labels = torch.zeros(len(said), most, 2, device=device), torch.full((len(said), most), -1, device=device)
+    for row, each in enumerate(said):
+        if each.points is not None and each.labels is not None:
+            points[row, : each.count], labels[row, : each.count] = each.points[0], each.labels[0]
+    return Prompts(points, labels)
+
+
+def _believed(view: View, found: Sequence[SliceLogits]) -> SliceLogits | None:
+    """Of results from small crops to large ones the surest whose mask fills its crop well, larger ones preferred."""
+    shown = [(each, extent) for each in found if (extent := each.extent(view.slice_shape)) is not None]
+    fills = [view.framing.longer_side(extent) / each.region.side(view.framing.spacing) for each, extent in shown]
+    fitting = [each for (each, _), fill in zip(shown, fills, strict=True) if EMPTIEST <= fill <= FULLEST]
+    candidates = fitting or [each for each, _ in shown]
+    worth = [each.quality * LARGER**place for place, each in enumerate(candidates)]
+    return candidates[int(np.argmax(worth))] if candidates else None
