@@ -15,18 +15,27 @@ MOST_AT_ONCE = 1 << 24
 """Bytes unpacked at once: a small file may unpack to more than the memory holds."""
 
 
-def check_compressed(data: Path, start: int, shown: str) -> None:
-    """Raise `UnreadableFile` unless the bytes of `data` from `start` are whole gzip or zlib streams."""
+def check_compressed(data: Path, start: int, shown: str, promised: int | None = None) -> None:
+    """Raise `UnreadableFile` unless the bytes of `data` from `start` are whole gzip or zlib streams.
+
+    promised: how many bytes the header lets them unpack to; what goes on far beyond is refused before it is unpacked.
+    """
     if not data.is_file():
         raise UnreadableFile(f"The voxels of {shown} are missing: {data.name} should lie beside it.")
     inflate = zlib.decompressobj(GZIP_OR_ZLIB)
+    present = 0
     with data.open("rb") as stream:
         stream.seek(start)
         try:
             while not inflate.eof and (block := stream.read(BLOCK)):
                 while block and not inflate.eof:
-                    inflate.decompress(block, MOST_AT_ONCE)
+                    present += len(inflate.decompress(block, MOST_AT_ONCE))
                     block = inflate.unconsumed_tail
+                    if promised is not None and present > promised + MOST_AT_ONCE:
+                        raise UnreadableFile(
+                            f"{shown} unpacks to more than its header says ({promised:,} bytes): it is damaged, or no "
+                            "image. Save it again."
+                        )
         except zlib.error as error:
             raise UnreadableFile(f"{shown} is damaged: its compressed data does not add up. Copy it again.") from error
     if not inflate.eof:

@@ -218,10 +218,10 @@ class VolumeStore:
         reader.SetFileName(str(path))
         try:
             reader.ReadImageInformation()
+            # An image of one voxel tells how many bytes the library takes for each; of some kinds it makes none.
+            voxel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
         except RuntimeError:
             return  # reading the file will say what is wrong with it
-        # An image of one voxel tells how many bytes the library takes for each.
-        voxel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
         voxel_bytes = voxel.GetSizeOfPixelComponent() * voxel.GetNumberOfComponentsPerPixel()
         if math.prod(reader.GetSize()) * voxel_bytes > self._limits.volume_bytes:
             raise too_large(self._limits.volume_bytes)
