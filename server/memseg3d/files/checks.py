@@ -1,9 +1,9 @@
-"""Checks compressed voxels before a library reads them: some hand out half a volume where the data is damaged."""
+"""Checks before a library reads a file: compressed voxels are whole, and voxels lie beside their header."""
 
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from memseg3d.files.errors import UnreadableFile
 
@@ -40,3 +40,13 @@ def check_compressed(data: Path, start: int, shown: str, promised: int | None = 
             raise UnreadableFile(f"{shown} is damaged: its compressed data does not add up. Copy it again.") from error
     if not inflate.eof:
         raise UnreadableFile(f"{shown} is cut off: its compressed data ends early. Copy it again.")
+
+
+def check_beside(name: str, shown: str) -> None:
+    """Raise `UnreadableFile` where a header names a voxel file outside its own folder.
+
+    An uploaded header could otherwise show any file that the worker may read.
+    """
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if path.is_absolute() or path.drive or ".." in path.parts:
+            raise UnreadableFile(f"{shown} keeps its voxels outside its own folder; save it as one file.")
