@@ -14,6 +14,7 @@ import slicer
 
 from MemSeg3DLib.base.errors import ExportError
 from MemSeg3DLib.base.output_files import RESEARCH_USE, FileSet
+from MemSeg3DLib.base.packing import Extent
 from MemSeg3DLib.export.common_grid import on_one_grid, own_mask
 from MemSeg3DLib.scene.grids import (
     BINARY,
@@ -211,9 +212,12 @@ def _header_lines(segmentation_node: Any, ids: list[str]) -> dict[str, str]:
     """
     original = segmentation_node.GetSegmentation()
     hollow = slicer.vtkMRMLSegmentationNode()
+    voxel: Extent = ((0, 1), (0, 1), (0, 1))
     for one in ids:
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(original.GetSegment(one))
+        # One voxel, so that nothing has to be made of nothing.
+        segment.AddRepresentation(BINARY, Grid(np.eye(4), (0, 0, 0), (1, 1, 1)).image(voxel, np.zeros((1, 1, 1), bool)))
         hollow.GetSegmentation().AddSegment(segment, one)
     storage = slicer.vtkMRMLSegmentationStorageNode()
     with tempfile.TemporaryDirectory() as folder:

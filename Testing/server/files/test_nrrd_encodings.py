@@ -1,4 +1,4 @@
-"""NRRD files in every encoding are read, or refused for the reason that is theirs; none unpacks to more than it says."""
+"""NRRD in every encoding is read, or refused for the reason that is its own; none unpacks to more than it says."""
 
 from __future__ import annotations
 

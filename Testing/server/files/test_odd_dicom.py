@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK as sitk
 from odd_dicom import ODD, expected_voxels, make_odd
 
 from memseg3d.files import UnreadableFile, read_volume
@@ -24,3 +26,22 @@ def test_the_workers_verdict(tmp_path: Path, name: str, capfd: pytest.CaptureFix
         assert odd.note in " ".join(volume.notes)
     shown = capfd.readouterr()
     assert (shown.out, shown.err) == ("", "")
+
+
+def test_compressed_frames_are_read(tmp_path: Path) -> None:
+    """The image library decodes the frames, shown to it as a plain stack; each is then rescaled as it says itself."""
+    (path,) = make_odd("enhanced PET with a slope a frame", tmp_path / "study").iterdir()
+    dataset = pydicom.dcmread(path)
+    writer = sitk.ImageFileWriter()
+    writer.SetFileName(str(tmp_path / "packed.dcm"))
+    writer.SetImageIO("GDCMImageIO")
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG2000")
+    writer.Execute(sitk.GetImageFromArray(dataset.pixel_array))
+    packed = pydicom.dcmread(tmp_path / "packed.dcm")
+    dataset.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
+    dataset.PixelData = packed.PixelData
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(path, enforce_file_format=True)
+    expected = expected_voxels(ODD["enhanced PET with a slope a frame"], "a slope a frame")
+    assert np.array_equal(read_volume(tmp_path / "study").voxels, expected)

@@ -61,9 +61,13 @@ def scan_files(files: Iterable[Path]) -> Found:
     planes, copies = without_copies(planes)
     notes = []
     if copies:
-        notes.append(f"{_count(copies, 'file is a copy', 'files are copies')} of another and left out.")
+        notes.append(
+            _count(copies, "file is a copy of another and was left out.", "files are copies and were left out.")
+        )
     if dangling:
-        notes.append(f"{_count(dangling, 'link leads', 'links lead')} nowhere and left out: slices may be missing.")
+        notes.append(
+            f"{_count(dangling, 'link leads', 'links lead')} nowhere: slices that were not fetched are missing."
+        )
     return Found(tuple(parts_of(planes)), tuple(broken), tuple(notes))
 
 
