@@ -32,7 +32,7 @@ KNOWN = {
     (
         "@itk-wasm/dicom 7.6.4",
         "odd matrix",
-    ): "frames that end within a byte are displaced; rows x columns no multiple of 8",
+    ): "cannot read frames that end within a byte",
     ("@cornerstonejs/adapters 5.14.0", "odd matrix"): "guesses the packing of frames by the length of all",
 }
 """The readers' own faults."""
@@ -85,7 +85,7 @@ class Programs:
 
         def read(folder: Path) -> Points:
             if self.node is None or not (self.node / "node_modules").is_dir():
-                raise Absent("node packages (npm install in Testing/audits/readers, or --node)")
+                raise Absent("skipped, its packages are missing (npm install in Testing/audits/readers, or --node)")
             script = self.node / "read_seg.mjs"
             if script.resolve() != (HERE / "read_seg.mjs").resolve():
                 script.write_bytes((HERE / "read_seg.mjs").read_bytes())
@@ -96,12 +96,12 @@ class Programs:
     def _program(self, name: str) -> Path:
         path = None if self.programs is None else self.programs / f"{name}{SUFFIX}"
         if path is None or not path.is_file():
-            raise Absent(f"{name} (an environment with requirements.txt, --programs)")
+            raise Absent(f"skipped, {name} is missing (an environment with requirements.txt, --programs)")
         return path
 
 
 class Absent(Exception):
-    """A reader that is not on this computer."""
+    """A reader that is not on this computer, or not asked."""
 
 
 def _run(command: list[Any]) -> str:
@@ -168,16 +168,17 @@ def main() -> int:
             for name, one in made.items():
                 try:
                     if (reader, name) in KNOWN:
-                        raise Absent(f"use: it {KNOWN[reader, name]} (rows x columns is no multiple of 8)")
+                        raise Absent(f"{name} is left out, it {KNOWN[reader, name]}")
                     cell = in_place(read(one.folder), one)
                 except Absent as error:
                     cell = "skipped"
-                    notes.append(f"{reader}: skipped on {name}, there is no {error}.")
+                    notes.append(f"{reader}: {error}.")
                 except Exception as error:  # whatever a foreign reader raises is its verdict
                     cell = f"refused: {error}"
                 failed = failed or cell not in ("all", "skipped")
                 cells.append(cell)
             print(f"| {kind} | {reader} | {' | '.join(cells)} |", flush=True)
+        notes.append("@cornerstonejs/adapters: voxels are counted, their places are the viewer's.")
         print("\n" + "\n".join(dict.fromkeys(notes)))
     return int(failed)
 

@@ -61,13 +61,9 @@ def scan_files(files: Iterable[Path]) -> Found:
     planes, copies = without_copies(planes)
     notes = []
     if copies:
-        notes.append(
-            _count(copies, "file is a copy of another and was left out.", "files are copies and were left out.")
-        )
+        notes.append(_count(copies, "file is a copy and was left out.", "files are copies and were left out."))
     if dangling:
-        notes.append(
-            f"{_count(dangling, 'link leads', 'links lead')} nowhere: slices that were not fetched are missing."
-        )
+        notes.append(f"{_count(dangling, 'link leads', 'links lead')} nowhere: slices may not have been fetched.")
     return Found(tuple(parts_of(planes)), tuple(broken), tuple(notes))
 
 
