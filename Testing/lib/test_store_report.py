@@ -12,7 +12,8 @@ from MemSeg3DLib.export.dicom.store_report import code_of, report_of
 
 XML = b"""<?xml version="1.0"?><NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM">
 <DicomAttribute tag="00081198" vr="SQ"><Item number="1"><DicomAttribute tag="00081155" vr="UI">
-<Value number="1">1.2.3</Value></DicomAttribute><DicomAttribute tag="00081197" vr="US"><Value number="1">290</Value></DicomAttribute>
+<Value number="1">1.2.3</Value></DicomAttribute>
+<DicomAttribute tag="00081197" vr="US"><Value number="1">290</Value></DicomAttribute>
 </Item></DicomAttribute>
 </NativeDicomModel>"""
 ODD: list[Any] = [
