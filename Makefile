@@ -33,7 +33,7 @@ DEMO_OPTIONS = $(if $(VOLUME),--volume "$(VOLUME)") $(if $(TRUTH),--truth "$(TRU
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture house test test-quick coverage lint clean debian
+.PHONY: help demo picture house test test-quick coverage lint audit-readers audit-fuzz clean debian
 
 help:
 	@echo "make demo    segment two organs of a CT phantom and look at out/demo/overview.png"
@@ -80,6 +80,12 @@ coverage: debian $(VENV)/test.stamp
 
 lint: $(VENV)/test.stamp
 	$(LINT)
+
+# Long checks with an environment of their own, which neither tests nor demo need.
+audit-readers: $(VENV)/test.stamp
+	$(RUN) -m venv .venv-readers && .venv-readers/bin/python -m pip install -q -r Testing/audits/readers/requirements.txt
+	-cd Testing/audits/readers && npm install --silent
+	$(RUN) -m Testing.audits.readers --programs .venv-readers/bin
 
 clean:
 	rm -rf $(VENV) out .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

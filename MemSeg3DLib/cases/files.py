@@ -11,7 +11,7 @@ import slicer
 
 from MemSeg3DLib.base.errors import ExportError, RoundError, SceneError
 from MemSeg3DLib.base.output_files import FileSet, write_text
-from MemSeg3DLib.export.seg_nrrd import SegNrrdJob, UnusualSegmentation, prepare_seg_nrrd, write_seg_nrrd
+from MemSeg3DLib.export.seg_nrrd import SegNrrdJob, prepare_seg_nrrd
 from MemSeg3DLib.prompts.as_json import drawn_from_json, drawn_to_json
 from MemSeg3DLib.prompts.pending_masks import masks_text, store_masks
 from MemSeg3DLib.prompts.store import PromptStore
@@ -52,13 +52,12 @@ class CaseFiles:
 class CaseSave:
     """A case as it was when it was copied out of the scene; `write` may run on any thread.
 
-    segmentation: None where Slicer's own writer has to write it, and has done so. rounds: as the scene stores them.
-    kept: attributes of the segmentation. drawn: its prompts as they lie, those that wait for Run included; masks: those
-    that wait, as the scene stores them. spacing: (k, j, i) in mm of the volume.
+    rounds: as the scene stores them. kept: attributes of the segmentation. drawn: its prompts as they lie, those that
+    wait for Run included; masks: those that wait, as the scene stores them. spacing: (k, j, i) in mm of the volume.
     """
 
     files: CaseFiles
-    segmentation: SegNrrdJob | None
+    segmentation: SegNrrdJob
     rounds: str
     kept: dict[str, str]
     drawn: list[dict[str, Any]]
@@ -70,8 +69,7 @@ class CaseSave:
 
         Returns a sentence where the rounds cannot be run again elsewhere; all that going on needs is saved even so.
         """
-        if self.segmentation is not None:
-            self.segmentation.write()
+        self.segmentation.write()
         replayable, remark = self._replayable()
         with FileSet(overwrite=True) as files:
             history = {"version": 1, "rounds": self.rounds, "kept": self.kept, "drawn": self.drawn, "masks": self.masks}
@@ -100,12 +98,8 @@ class CaseSave:
 
 
 def prepare_save(segmentation_node: Any, volume_node: Any, files: CaseFiles) -> CaseSave:
-    """Copy a case out of the scene; main thread."""
-    try:
-        job: SegNrrdJob | None = prepare_seg_nrrd(segmentation_node, files.segmentation, overwrite=True)
-    except UnusualSegmentation:
-        write_seg_nrrd(segmentation_node, files.segmentation)
-        job = None
+    """Copy a case out of the scene; main thread. Raises ExportError where a segment cannot be kept as it is."""
+    job = prepare_seg_nrrd(segmentation_node, files.segmentation, overwrite=True)
     spacing = volume_spacing(volume_node)
     rounds, kept = _rounds_text(segmentation_node), _kept(segmentation_node)
     return CaseSave(files, job, rounds, kept, _drawn(segmentation_node), masks_text(segmentation_node), spacing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from MemSeg3DLib.base.errors import SceneError
@@ -11,19 +11,22 @@ from MemSeg3DLib.base.output_files import unique_names
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 NO_VOLUMES = (".seg.nrrd", ".label.nrrd")
+MAC = "__MACOSX"
 
 
 @dataclass(frozen=True)
 class Case:
     """One volume to annotate. name: unique, safe as a file name, and made of nothing but the user's own names.
 
-    files: one volume file, or the slices of one DICOM series. problem: why it cannot be opened, or None.
+    files: one volume file, or the slices of one DICOM series. problem: why it cannot be opened, or None. part: which of
+    the volumes that the files hold as frames; empty where they hold one.
     """
 
     name: str
     files: tuple[Path, ...]
     is_dicom: bool = False
     problem: str | None = None
+    part: str = ""
 
 
 def find_cases(
@@ -55,7 +58,7 @@ def find_cases(
             f"{folder.name} holds no volume: choose a folder with NIfTI, NRRD or MetaImage files, or DICOM studies."
         )
     names = unique_names([case.name for case in found], "case")
-    return [Case(name, one.files, one.is_dicom, one.problem) for name, one in zip(names, found, strict=True)]
+    return [replace(one, name=name) for name, one in zip(names, found, strict=True)]
 
 
 def _of_entry(entry: Path, folder: Path, pattern: str) -> Iterator[Case]:
@@ -79,29 +82,44 @@ def _without_suffix(name: str) -> str:
 
 
 def _may_be_dicom(path: Path) -> bool:
-    """Files of any name with DICOM's mark; other files are not worth reading."""
-    if path.name.startswith(".") or _is_volume(path):
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    """Files of any name: what is no DICOM is passed over by its first bytes. Names that a Mac or a system hides are not
+    the user's.
+    """
+    return not path.name.startswith(".") and not _is_volume(path) and MAC not in path.parts
 
 
 def _series_of(files: list[Path], study: str) -> Iterator[Case]:
-    """One case a series, in the order of their numbers; named by the folder, never by what the headers say."""
+    """One case a volume, in the order of the series' numbers; named by the folder, never by what the headers say.
+
+    What was never meant to be a volume (screenshots, localizers) is a case only where the study holds nothing else.
+    """
     if not files:
         return
     # Here and not above: the DICOM library takes long to load, and many queues have none.
-    from MemSeg3DLib.export.dicom.series import DicomSourceError, group_series, verify_series
+    from MemSeg3DLib.export.dicom.sources.errors import DicomSourceError, NoVolume
+    from MemSeg3DLib.export.dicom.sources.folder import in_order, scan_files
+    from MemSeg3DLib.export.dicom.sources.stack import stacked
 
-    series = group_series(files)
-    for number, slices in enumerate(series, 1):
-        name = study if len(series) == 1 else f"{study}_series{number}"
+    found = scan_files(files)
+    cases: list[Case] = []
+    others: list[Case] = []
+    for part in in_order(found.parts):
+        paths = tuple(dict.fromkeys(plane.file for plane in part.planes))
+        # Frames of one file may belong to several volumes: then the files alone do not say which.
+        label = part.label if part.planes[0].frame is not None else ""
         try:
-            verified = verify_series(slices)
+            found.check_broken(part)
+            stack = stacked(part)
+        except NoVolume as error:
+            others.append(Case(study, paths, True, str(error), label))
         except DicomSourceError as error:
-            yield Case(name, tuple(Path(str(one.filename)) for one in slices), True, str(error))
+            cases.append(Case(study, paths, True, str(error), label))
         else:
-            yield Case(name, tuple(Path(str(one.filename)) for one in verified.datasets), True)
+            ordered = tuple(dict.fromkeys(plane.file for plane in stack.planes))
+            cases.append(Case(study, ordered, True, None, label))
+    if not found.parts and found.broken:
+        first = found.broken[0].file
+        cases.append(Case(study, (first,), True, f"{first.name} is cut off. Export or copy the series again."))
+    cases = cases or others
+    for number, case in enumerate(cases, 1):
+        yield replace(case, name=study if len(cases) == 1 else f"{study}_series{number}")

@@ -38,7 +38,7 @@ def load_case(scene: Any, case: Case, files: CaseFiles, template: CaseTemplate |
             # Here and not above: the DICOM libraries take long to load, and many queues have none.
             from MemSeg3DLib.cases.dicom_volume import load_series
 
-            volume, sources = load_series(scene, case.files, case.name)
+            volume, sources = load_series(scene, case.files, case.name, case.part)
         else:
             volume = load_volume(scene, case.files[0], case.name)
         nodes.append(volume)

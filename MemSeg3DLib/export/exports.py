@@ -95,7 +95,10 @@ def prepare_export(request: ExportRequest) -> ExportJob:
     path = _target(request, ".nii.gz")
     nodes = request.segmentation_node, request.volume_node
     job = prepare_nifti(*nodes, path, ids, request.like, overlap, request.overwrite)
-    return _Files(job, outside_remarks(request.segmentation_node, ids, request.volume_node))
+    remarks = outside_remarks(request.segmentation_node, ids, request.volume_node)
+    if remarks and all(mask.is_empty for mask in job.masks):
+        raise ExportError(f"Nothing would be written. {' '.join(remarks)}")
+    return _Files(job, remarks)
 
 
 def _prepare_dicom(request: ExportRequest, ids: Sequence[str]) -> ExportJob:
@@ -110,8 +113,12 @@ def _prepare_dicom(request: ExportRequest, ids: Sequence[str]) -> ExportJob:
 
     nodes = request.segmentation_node, request.volume_node
     settings = replace(request.settings, overwrite=request.overwrite)
-    job = prepare_dicom(*nodes, request.find_source, ids, path, server, settings, request.one_file_per_segment)
-    return _Dicom(job, outside_remarks(request.segmentation_node, ids, request.volume_node))
+    remarks = outside_remarks(request.segmentation_node, ids, request.volume_node)
+    try:
+        job = prepare_dicom(*nodes, request.find_source, ids, path, server, settings, request.one_file_per_segment)
+    except ExportError as error:
+        raise ExportError(" ".join([str(error), *remarks])) from error
+    return _Dicom(job, remarks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +137,10 @@ class _Dicom:
 
     def run(self, on_step: OnStep | None = None) -> Exported:
         done = self.job.run(on_step)
-        return Exported(done.files, done.sent_to, (*self.remarks, *done.remarks))
+        # What the volume's voxels cannot hold is not empty, and has its sentence already.
+        said = {one.partition(" is finer than")[0] for one in self.remarks}
+        others = [one for one in done.remarks if one.removesuffix(" is empty and was left out.") not in said]
+        return Exported(done.files, done.sent_to, (*self.remarks, *others))
 
 
 def export_task(job: ExportJob) -> Task[Exported]:

@@ -16,9 +16,12 @@ from MemSeg3DLib.base.errors import ExportError, SceneError
 from MemSeg3DLib.base.output_files import RESEARCH_USE, FileSet, unique_names, write_text
 from MemSeg3DLib.export.dicom.terminology import SegmentDescription, segment_as_json
 from MemSeg3DLib.export.dicom.terminology_entry import describe_segment
+from MemSeg3DLib.export.labelmaps.writing import laid_on_nifti, write_nifti_labelmap
 from MemSeg3DLib.scene.transforms import LPS_FROM_RAS, ijk_to_local_matrix
 from MemSeg3DLib.scene.volume_masks import CroppedMask, chosen_ids, layers_of, mask_on_volume
 
+NIFTI = (".nii", ".nii.gz")
+_OTHER_GRID = "{name} is not on the source volume's grid: export without it, or name the right file."
 FARTHEST = 0.1
 """How far, in voxels, rounding of an affine may move the far corner of a labelmap."""
 
@@ -38,7 +41,8 @@ class Overlap(Enum):
 class NiftiJob:
     """Everything that is to be written, copied out of the scene, so that `write` may run on any thread.
 
-    path: `<name>.nii.gz`; further files get names of their own beside it. affine: (i, j, k, 1) to LPS mm.
+    path: `<name>.nii.gz`; further files get names of their own beside it. affine: (i, j, k, 1) to LPS mm. like: the
+    file that labelmaps are to lie on. loaded_from: the one that the volume was loaded from, as the scene knows it.
     """
 
     path: Path
@@ -48,6 +52,7 @@ class NiftiJob:
     overlap: Overlap
     like: Path | None
     overwrite: bool
+    loaded_from: Path | None = None
 
     def write(self, on_step: Callable[[int, int], None] | None = None) -> tuple[Path, ...]:
         """Write labelmaps, side-car and label description; all or none of them. Raises ExportError or SceneError.
@@ -87,6 +92,8 @@ class NiftiJob:
         labels = np.zeros(self.masks[0].shape, dtype=np.uint8 if len(self.masks) < 256 else np.uint16)
         for index in layer:
             self.masks[index].paint(labels, self.segments[index].label)
+        if self._write_like_nifti(path, labels):
+            return
         image = sitk.GetImageFromArray(labels)
         spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
         image.SetSpacing([float(value) for value in spacing])
@@ -104,6 +111,31 @@ class NiftiJob:
             is_whole = False
         if not is_whole:
             raise ExportError(f"{self.path.name} cannot be written: check the folder and its free space.")
+
+    def _write_like_nifti(self, path: Path, labels: np.ndarray) -> bool:
+        """Write with the forms of the NIfTI file that the volume came from; False where it came from none.
+
+        Such a file may hold two positions, or one that the library would write anew: its own fields go through.
+        """
+        if self.like is not None and self.like.name.lower().endswith(NIFTI):
+            try:
+                laid = laid_on_nifti(labels, self.affine, self.like)
+            except ExportError as error:
+                raise SceneError(f"{error}") from error
+            if laid is None:
+                raise SceneError(_OTHER_GRID.format(name=self.like.name))
+        elif self.like is None and self.loaded_from is not None:
+            try:
+                laid = laid_on_nifti(labels, self.affine, self.loaded_from)
+            except ExportError:
+                return False  # gone, or exchanged, since it was loaded
+            if laid is None:
+                return False  # the volume was moved or resampled since
+        else:
+            return False
+        if not write_nifti_labelmap(path, *laid, f"MemSeg3D. {RESEARCH_USE}"):
+            raise ExportError(f"{self.path.name} cannot be written: check the folder and its free space.")
+        return True
 
     def _side_car(self, where: dict[int, str]) -> str:
         segments = [
@@ -142,7 +174,14 @@ def prepare_nifti(
     segments = tuple(describe_segment(segmentation.GetSegment(one), n) for n, one in enumerate(ids, 1))
     affine = LPS_FROM_RAS @ ijk_to_local_matrix(volume_node)
     _check_right_angles(affine, masks[0].shape)
-    return NiftiJob(path, segments, masks, affine, overlap, like, overwrite)
+    return NiftiJob(path, segments, masks, affine, overlap, like, overwrite, _loaded_from(volume_node))
+
+
+def _loaded_from(volume_node: Any) -> Path | None:
+    """The NIfTI file that the scene says a volume was loaded from."""
+    storage = volume_node.GetStorageNode()
+    name = str(storage.GetFileName() or "") if storage is not None else ""
+    return Path(name) if name.lower().endswith(NIFTI) and Path(name).is_file() else None
 
 
 def write_nifti(
@@ -157,8 +196,9 @@ def write_nifti(
     """Write labelmaps on the source volume's grid and, beside them, `<name>.json` and `<name>.labels.txt`.
 
     A segment has the same value in every file: its place in the list, from 1. The volume's own geometry is written,
-    without its parent transform. like: the file that the volume was loaded from; the labelmap then lies on that file
-    voxel for voxel, also where Slicer turned its slices around. Returns all files, labelmaps first.
+    without its parent transform; where it was loaded from NIfTI, that file's own forms, codes and units. like: the file
+    that the volume was loaded from; the labelmap then lies on that file voxel for voxel, also where Slicer turned its
+    slices around. Returns all files, labelmaps first.
     Raises SceneError where `like` has another grid or the volume is sheared, ExportError where the disk does not take a
     file.
     """
@@ -183,7 +223,7 @@ def _stem(name: str) -> str:
 
 def _laid_on(image: sitk.Image, like: Path) -> sitk.Image:
     """The image with its axes in the order and direction of a file on the same grid."""
-    refusal = SceneError(f"{like.name} is not on the source volume's grid: export without it, or name the right file.")
+    refusal = SceneError(_OTHER_GRID.format(name=like.name))
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(like))
     try:

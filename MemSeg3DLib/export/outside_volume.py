@@ -1,4 +1,4 @@
-"""Parts of segments that lie beyond the source volume: an export on its voxels cannot hold them, and says so."""
+"""Parts of segments that the voxels of the source volume cannot hold, beyond it or finer than it: an export says so."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from MemSeg3DLib.base.packing import bounding_extent
 from MemSeg3DLib.scene.grids import Grid, labelmap_of, read_segment
 from MemSeg3DLib.scene.nodes import volume_array
 from MemSeg3DLib.scene.transforms import ijk_to_local_matrix, linear_between, to_numpy, transform_points
+from MemSeg3DLib.scene.volume_masks import mask_on_volume
 
 AT_ONCE = 1_000_000
 """Voxels that are held against the volume at a time, to bound memory."""
@@ -21,12 +22,17 @@ ROUNDING = 1e-3
 
 
 def outside_remarks(segmentation_node: Any, segment_ids: Sequence[str], volume_node: Any) -> tuple[str, ...]:
-    """A sentence for every segment that has voxels beyond the volume; main thread."""
+    """A sentence for every segment that has voxels beyond the volume, or vanishes between its voxels; main thread."""
     remarks = []
     for segment_id in segment_ids:
         beyond, total = _beyond(segmentation_node, segment_id, volume_node)
-        if beyond:
-            name = segmentation_node.GetSegmentation().GetSegment(segment_id).GetName()
+        name = segmentation_node.GetSegmentation().GetSegment(segment_id).GetName()
+        if beyond < total and mask_on_volume(segmentation_node, segment_id, volume_node).is_empty:
+            remarks.append(
+                f"{name} is finer than the voxels of {volume_node.GetName()}, which miss all of it, and was left out; "
+                "export .seg.nrrd, or resample the volume to finer voxels."
+            )
+        elif beyond:
             share = "less than 1" if beyond < 0.01 * total else f"{100 * beyond / total:.0f}"
             remarks.append(
                 f"{name}: {share} % of the segment lies outside of {volume_node.GetName()} and was left out; "

@@ -14,7 +14,17 @@ import slicer
 
 from MemSeg3DLib.base.errors import ExportError
 from MemSeg3DLib.base.output_files import RESEARCH_USE, FileSet
-from MemSeg3DLib.scene.grids import BINARY, content_stamp, filled_box, labelmap_of, read_segment, segmentation_grid
+from MemSeg3DLib.base.packing import Extent
+from MemSeg3DLib.export.common_grid import on_one_grid, own_mask
+from MemSeg3DLib.scene.grids import (
+    BINARY,
+    Grid,
+    content_stamp,
+    filled_box,
+    labelmap_of,
+    read_segment,
+    segmentation_grid,
+)
 from MemSeg3DLib.scene.transforms import LPS_FROM_RAS
 from MemSeg3DLib.scene.volume_masks import CroppedMask, chosen_ids, cropped, layers_of
 
@@ -111,21 +121,21 @@ class SegNrrdJob:
 def prepare_seg_nrrd(segmentation_node: Any, path: Path, overwrite: bool = False) -> SegNrrdJob:
     """Copy what is needed out of the scene; main thread.
 
-    Raises ExportError where the segmentation cannot be kept so without loss: segments without a labelmap, or on
-    lattices of their own.
+    Segments on lattices of their own come onto the finest one, as copies: the scene is not changed. Raises ExportError
+    where a segment would change by that, or is a surface that cannot be made a labelmap.
     """
     path = Path(path)
     if not path.name.endswith(SUFFIX):
         raise ExportError(f"A segmentation file ends in {SUFFIX}, {path.name} does not: change its name.")
     ids = chosen_ids(segmentation_node, None)
     segmentation = segmentation_node.GetSegmentation()
-    grid = segmentation_grid(segmentation_node, None)
-    masks = []
-    for one in ids:
-        _check_keepable(segmentation_node, one, grid)
-        box = filled_box(segmentation_node, one, grid)
-        inside = np.zeros((0, 0, 0), bool) if box is None else read_segment(segmentation_node, one, grid, box)
-        masks.append(CroppedMask(grid.shape, None, inside) if box is None else cropped(inside, grid.shape, box))
+    stamps = {one: content_stamp(segmentation_node, one) for one in ids}
+    held = _with_labelmaps(segmentation_node, ids)
+    grid = segmentation_grid(held, None)
+    if all(_is_on(held, one, grid) for one in ids):
+        masks = [_mask_on(held, one, grid) for one in ids]
+    else:
+        grid, masks = on_one_grid([own_mask(held, one) for one in ids])
     parameters = str(segmentation.SerializeAllConversionParameters())
     representations: list[str] = []
     segmentation.GetContainedRepresentationNames(representations)
@@ -141,7 +151,7 @@ def prepare_seg_nrrd(segmentation_node: Any, path: Path, overwrite: bool = False
         fields={**_header_lines(segmentation_node, ids), **own},
         affine=LPS_FROM_RAS @ grid.matrix,
         first=grid.first,
-        stamps={one: content_stamp(segmentation_node, one) for one in ids},
+        stamps=stamps,
         overwrite=overwrite,
     )
 
@@ -149,42 +159,50 @@ def prepare_seg_nrrd(segmentation_node: Any, path: Path, overwrite: bool = False
 def write_seg_nrrd(segmentation_node: Any, path: Path, overwrite: bool = True) -> None:
     """Write the segmentation as Slicer's .seg.nrrd: names, colours, terminology and overlaps are kept.
 
-    Where segments have no labelmap, or lattices of their own, Slicer's own writer does it, on the main thread.
+    The scene is only read: what has to be converted or resampled is a copy. Raises as `prepare_seg_nrrd`.
     """
-    path = Path(path)
-    try:
-        job = prepare_seg_nrrd(segmentation_node, path, overwrite)
-    except UnusualSegmentation:
-        with FileSet(overwrite) as files:
-            _write_by_slicer(segmentation_node, files.add(path), path)
-        return
-    job.write()
+    prepare_seg_nrrd(segmentation_node, path, overwrite).write()
 
 
-class UnusualSegmentation(ExportError):
-    """A segmentation that only Slicer's own writer keeps without loss."""
+def _with_labelmaps(segmentation_node: Any, ids: list[str]) -> Any:
+    """The node itself, or a copy outside of the scene whose surfaces have become labelmaps."""
+    segmentation = segmentation_node.GetSegmentation()
+    surfaces = [
+        one for one in ids if labelmap_of(segmentation_node, one) is None and _representations(segmentation, one)
+    ]
+    if not surfaces:
+        return segmentation_node
+    copied = slicer.vtkMRMLSegmentationNode()
+    copied.GetSegmentation().DeepCopy(segmentation)
+    copied.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    if not copied.GetSegmentation().CreateRepresentation(BINARY, True):
+        name = segmentation.GetSegment(surfaces[0]).GetName()
+        raise ExportError(
+            f"'{name}' is a surface and cannot be made a labelmap: convert it in Slicer's Segmentations first."
+        )
+    return copied
 
 
-def _check_keepable(segmentation_node: Any, segment_id: str, grid: Any) -> None:
-    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+def _representations(segmentation: Any, segment_id: str) -> list[str]:
     names: list[str] = []
-    segment.GetContainedRepresentationNames(names)
+    segmentation.GetSegment(segment_id).GetContainedRepresentationNames(names)
+    return names
+
+
+def _is_on(segmentation_node: Any, segment_id: str, grid: Grid) -> bool:
+    """True where a segment lies on the grid, or is empty."""
     labelmap = labelmap_of(segmentation_node, segment_id)
-    if labelmap is None:
-        if names:
-            raise UnusualSegmentation(f"{segment.GetName()} is a surface without a labelmap: convert it first.")
-        return
+    if labelmap is None or labelmap.IsEmpty():
+        return True
     reference = grid.image(((0, 1), (0, 1), (0, 1)))
-    if not slicer.vtkOrientedImageDataResample.DoGeometriesMatch(labelmap, reference):
-        raise UnusualSegmentation(f"{segment.GetName()} is on another grid than the segmentation: save it with Slicer.")
+    return bool(slicer.vtkOrientedImageDataResample.DoGeometriesMatch(labelmap, reference))
 
 
-def _write_by_slicer(segmentation_node: Any, temporary: Path, path: Path) -> None:
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetScene(segmentation_node.GetScene())
-    storage.SetFileName(str(temporary))
-    if not storage.WriteData(segmentation_node):
-        raise ExportError(f"{path.name} cannot be written: check the folder and its free space.")
+def _mask_on(segmentation_node: Any, segment_id: str, grid: Grid) -> CroppedMask:
+    box = filled_box(segmentation_node, segment_id, grid)
+    if box is None:
+        return CroppedMask(grid.shape, None, np.zeros((0, 0, 0), bool))
+    return cropped(read_segment(segmentation_node, segment_id, grid, box), grid.shape, box)
 
 
 def _header_lines(segmentation_node: Any, ids: list[str]) -> dict[str, str]:
@@ -194,9 +212,12 @@ def _header_lines(segmentation_node: Any, ids: list[str]) -> dict[str, str]:
     """
     original = segmentation_node.GetSegmentation()
     hollow = slicer.vtkMRMLSegmentationNode()
+    voxel: Extent = ((0, 1), (0, 1), (0, 1))
     for one in ids:
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(original.GetSegment(one))
+        # One voxel, so that nothing has to be made of nothing.
+        segment.AddRepresentation(BINARY, Grid(np.eye(4), (0, 0, 0), (1, 1, 1)).image(voxel, np.zeros((1, 1, 1), bool)))
         hollow.GetSegmentation().AddSegment(segment, one)
     storage = slicer.vtkMRMLSegmentationStorageNode()
     with tempfile.TemporaryDirectory() as folder:

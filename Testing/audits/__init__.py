@@ -1,1 +1,1 @@
-"""Fuzzing in numbers that no test run has time for: `make audit-fuzz`. A small sample of each runs with the tests."""
+"""Audits: what the product's files are to other programs. Longer than tests, with requirements of their own."""

@@ -278,7 +278,7 @@ def test_dicom_studies_become_cases_without_the_patients_name(scene: Any, tmp_pa
     del broken
     cases = find_cases(tmp_path / "studies")
     assert sorted(case.name for case in cases) == ["S0001_series1", "S0001_series2", "S2"]
-    assert "missing or unevenly spaced" in str(cases[-1].problem)
+    assert "irregular gaps" in str(cases[-1].problem)
     queue = CaseQueue(scene, cases, tmp_path / "out", TEMPLATE)
     queue.open(next(case.name for case in cases if len(case.files) == 20))
     assert np.array_equal(volume_array(queue.volume_node), small_phantom().voxels)

@@ -252,13 +252,13 @@ def _turned(loaded: Loaded) -> None:
     [
         (_attribute(""), "was not loaded from DICOM"),
         (_spoiled_uids(lambda uids: ["Unknown", *uids[1:]]), "1 of the volume's 20 slices are of unknown origin"),
-        (_spoiled_uids(lambda uids: uids[:1]), "multi-frame"),
+        (_spoiled_uids(lambda uids: uids[:1]), "single slice"),
         (_spoiled_uids(lambda uids: uids[:-1]), "20 slices but names 19"),
         (_spoiled_uids(lambda uids: [*uids[:-1], uids[0]]), "the same DICOM instance twice"),
         (_spoiled_uids(lambda uids: ["1.2.3", *uids[1:]]), "1 of the volume's 20 DICOM files are not in"),
-        (_moved, "slice 0 lies 1.50 mm away"),
-        (_respaced, "mm away from Slice"),
-        (_turned, "mm away from Slice"),
+        (_moved, r"slice 0 lies 1\.5 mm away"),
+        (_respaced, "mm away from where"),
+        (_turned, "mm away from where"),
     ],
 )
 def test_sources_that_do_not_agree_are_refused(

@@ -201,11 +201,11 @@ def test_missing_fields_that_may_be_empty_are_no_obstacle(a_series: SourceSeries
 
 
 def test_names_of_any_script_survive(a_series: SourceSeries, tmp_path: Path) -> None:
-    for dataset in a_series.datasets:
-        renamed = copy.deepcopy(dataset)
+    for plane in a_series.planes:
+        renamed = pydicom.dcmread(plane.file)
         renamed.SpecificCharacterSet = "ISO_IR 100"
         renamed.PatientName, renamed.StudyDescription = "Müller^Jörg", "Höhe"
-        renamed.save_as(tmp_path / f"{dataset.InstanceNumber}.dcm", enforce_file_format=True)
+        renamed.save_as(tmp_path / f"{renamed.InstanceNumber}.dcm", enforce_file_format=True)
     series = read_series(tmp_path)
     path = write_dicom_seg(series, [describe(1, "Läsion 肝臓")], two_blobs(series), tmp_path / "seg.dcm").path
     again = pydicom.dcmread(path)

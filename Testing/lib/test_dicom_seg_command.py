@@ -104,7 +104,7 @@ def test_a_labelmap_that_cannot_be_right_is_refused(
     ("option", "content", "reason"),
     [
         ("labelmap", None, "There is no file"),
-        ("labelmap", "no image at all", "cannot be read as an image"),
+        ("labelmap", "no image at all", "no gzip file"),
         ("labels", "{", "no valid JSON"),
         ("labels", None, "cannot be read"),
         ("dicom", None, "no folder"),

@@ -60,17 +60,26 @@ def test_named_files_make_a_series(a_folder: Path) -> None:
     assert len(read_files(sorted(a_folder.iterdir())[3:9]).datasets) == 6
 
 
-def test_two_series_must_be_told_apart(tmp_path: Path) -> None:
+def test_two_series_on_one_grid_must_be_told_apart(tmp_path: Path) -> None:
     for name in ("first", "second"):
         write_phantom_series(small_phantom().voxels[:3], geometry_of(small_phantom()), tmp_path / name)
-    with pytest.raises(DicomSourceError, match="2 image series; choose one") as refused:
-        read_series(tmp_path)
-    one = next(word for word in str(refused.value).split() if word.startswith(("1.", "2.")))
-    assert len(read_series(tmp_path, one).datasets) == 3
+    grid = read_series(tmp_path / "second").grid
+    with pytest.raises(DicomSourceError, match=r"the grid of 2 volumes.*--series"):
+        read_series(tmp_path, grid=grid)
+    uid = read_series(tmp_path / "second").planes[0].series
+    assert read_series(tmp_path, uid, grid).planes[0].file.parent.name == "second"
+
+
+def test_the_labelmap_chooses_the_series_on_whose_grid_it_lies(tmp_path: Path) -> None:
+    write_phantom_series(small_phantom().voxels, geometry_of(small_phantom()), tmp_path / "large")
+    write_phantom_series(small_phantom().voxels[:3], geometry_of(small_phantom()), tmp_path / "small")
+    assert len(read_series(tmp_path).planes) == len(small_phantom().voxels)
+    small = read_series(tmp_path / "small").grid
+    assert len(read_series(tmp_path, grid=small).planes) == 3
 
 
 def test_an_empty_folder_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DicomSourceError, match="no DICOM image series"):
+    with pytest.raises(DicomSourceError, match="no DICOM images"):
         read_series(tmp_path)
     with pytest.raises(DicomSourceError, match="no folder"):
         read_series(tmp_path / "absent")
@@ -102,20 +111,20 @@ def _drop(keyword: str) -> Callable[[list[Dataset]], None]:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda slices: slices.pop(5), "missing or unevenly spaced"),
-        (lambda slices: slices.append(slices[2]), "same slice twice"),
-        (_move(4, (0, 0, 1.2)), "missing or unevenly spaced"),
-        (_move(4, (0.9, 0, 0)), "shifted sideways"),
-        (_move(4, (0, 0, 3.0)), "where another slice lies"),
-        (_put(3, "PatientID", "somebody else"), "more than one patient"),
-        (_put(3, "StudyInstanceUID", generate_uid()), "more than one study"),
-        (_put(3, "FrameOfReferenceUID", generate_uid()), "more than one frame of reference"),
-        (_put(3, "PixelSpacing", [1.0, 1.0]), "another pixel spacing"),
-        (_put(3, "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]), "another orientation"),
-        (_put(3, "Rows", 7), "another size"),
-        (_put(0, "NumberOfFrames", 12), "multi-frame"),
-        (_drop("FrameOfReferenceUID"), "lacks FrameOfReferenceUID"),
-        (_drop("ImagePositionPatient"), "lacks ImagePositionPatient"),
+        (lambda slices: slices.pop(5), "irregular gaps"),
+        (lambda slices: slices.append(slices[2]), "one SOP Instance UID"),
+        (_move(4, (0, 0, 1.2)), "irregular gaps"),
+        (_move(4, (0.9, 0, 0)), "shifted against each other"),
+        (_move(4, (0, 0, 3.0)), "several images at one position"),
+        (_put(3, "PatientID", "somebody else"), "not one volume but 2.*patient 2"),
+        (_put(3, "StudyInstanceUID", generate_uid()), "not one volume but 2.*study 2"),
+        (_put(3, "FrameOfReferenceUID", generate_uid()), "not one volume but 2.*stack 2"),
+        (_put(3, "PixelSpacing", [1.0, 1.0]), "not one volume but 2.*pixels of 1 x 1 mm"),
+        (_put(3, "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]), "not one volume but 2.*sagittal"),
+        (_put(3, "Rows", 7), "not one volume but 2.* x 7"),
+        (_put(0, "NumberOfFrames", 12), "not one volume but 2"),
+        (_drop("SOPInstanceUID"), "lacks the SOP Instance UID"),
+        (_drop("ImagePositionPatient"), "without a position"),
         (lambda slices: slices.clear(), "no source slices"),
     ],
 )
@@ -157,10 +166,10 @@ def test_turned_and_flipped_labelmaps_land_on_the_same_voxels(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda affine: affine.__setitem__((0, 3), affine[0, 3] + 0.7), "mm away from Slice"),
-        (lambda affine: affine.__setitem__((slice(0, 3), 2), affine[:3, 2] * 1.02), "mm away from Slice"),
+        (lambda affine: affine.__setitem__((0, 3), affine[0, 3] + 0.7), "mm away from where"),
+        (lambda affine: affine.__setitem__((slice(0, 3), 2), affine[:3, 2] * 1.02), "mm away from where"),
         (lambda affine: affine.__setitem__((0, 0), affine[0, 0] * 2), "another size"),
-        (lambda affine: affine.__setitem__((1, 0), 1.4), "mm away from Slice|point elsewhere"),
+        (lambda affine: affine.__setitem__((1, 0), 1.4), "mm away from where|point elsewhere"),
     ],
 )
 def test_a_labelmap_on_another_grid_is_refused(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
+import vtk
 from lib.scenes import SHAPE, a_ball, make_volume, voxels_of, write_ball
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from MemSeg3DLib.base.errors import ExportError
 from MemSeg3DLib.export.dicom.terminology_entry import read_tag
-from MemSeg3DLib.export.seg_nrrd import UnusualSegmentation, prepare_seg_nrrd, write_seg_nrrd
+from MemSeg3DLib.export.seg_nrrd import write_seg_nrrd
 from MemSeg3DLib.scene.grids import segmentation_grid
 from MemSeg3DLib.scene.nodes import add_segment, add_segmentation
 from MemSeg3DLib.segments.writer import SegmentWriter
@@ -141,22 +145,106 @@ def test_an_empty_segmentation_keeps_its_names(a_segmentation: Any, tmp_path: Pa
     assert [again.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)] == ["one", "two"]
 
 
-def test_segments_on_a_finer_grid_are_left_to_slicer(
-    an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str], tmp_path: Path
+def add_block(node: Any, name: str, box: tuple[slice, ...], shape: tuple[int, ...], geometry: dict[str, Any]) -> None:
+    """A segment on a lattice of its own. geometry: spacing in mm, origin, angle about z in degrees."""
+    voxels = np.zeros(shape, np.uint8)
+    voxels[box] = 1
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(shape[::-1])
+    image.SetSpacing(*([geometry.get("spacing", 1.0)] * 3))
+    image.SetOrigin(*geometry.get("origin", (0.0, 0.0, 0.0)))
+    angle = np.radians(geometry.get("angle", 0.0))
+    c, s = float(np.cos(angle)), float(np.sin(angle))
+    image.SetDirections(((c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0)))
+    image.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    segment.AddRepresentation("Binary labelmap", image)
+    node.GetSegmentation().AddSegment(segment, name)
+
+
+def volumes_of(node: Any) -> dict[str, float]:
+    """mm3 of every segment, on its own lattice."""
+    found = {}
+    for one in ids_of(node):
+        segment = node.GetSegmentation().GetSegment(one)
+        image = segment.GetRepresentation("Binary labelmap")
+        scalars = image.GetPointData().GetScalars()
+        count = 0 if scalars is None else int((vtk_to_numpy(scalars) == segment.GetLabelValue()).sum())
+        found[one] = count * float(np.prod(image.GetSpacing()))
+    return found
+
+
+def geometries_of(node: Any) -> list[tuple[object, ...]]:
+    images = [node.GetSegmentation().GetSegment(one).GetRepresentation("Binary labelmap") for one in ids_of(node)]
+    return [(image.GetSpacing(), image.GetOrigin(), image.GetExtent()) for image in images]
+
+
+LIVER = ((slice(2, 6), slice(2, 8), slice(2, 8)), (10, 20, 20))
+VESSEL = ((slice(8, 40), slice(41, 42), slice(40, 72)), (40, 80, 80))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"spacing": 1.0}, {"spacing": 0.25}),
+        ({"spacing": 0.25}, {"spacing": 1.0}),
+        ({"spacing": 1.0}, {"spacing": 1.0, "origin": (0.5, 0.0, 0.0)}),
+        ({"spacing": 1.0}, {"spacing": 0.5, "origin": (3.25, -2.0, 11.0)}),
+    ],
+    ids=["fine and coarse", "coarse and fine", "half a voxel aside", "elsewhere"],
+)
+def test_segments_on_grids_of_their_own_keep_their_volumes(
+    scene: Any, tmp_path: Path, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    finer = slicer.vtkOrientedImageData()
-    grid = segmentation_grid(a_segmentation, an_oblique_volume)
-    finer.DeepCopy(grid.image(((2, 6), (3, 9), (4, 12)), np.ones((4, 6, 8), bool)))
-    finer.SetSpacing([part / 2 for part in finer.GetSpacing()])
-    segment = a_segmentation.GetSegmentation().GetSegment(segment_ids[0])
-    segment.AddRepresentation("Binary labelmap", finer)
-    with pytest.raises(UnusualSegmentation):
-        prepare_seg_nrrd(a_segmentation, tmp_path / "seg.seg.nrrd")
-    write_seg_nrrd(a_segmentation, tmp_path / "seg.seg.nrrd")
-    again = read_by_slicer(tmp_path / "seg.seg.nrrd")
-    read = slicer.vtkOrientedImageData()
-    assert again.GetBinaryLabelmapRepresentation(segment_ids[0], read)
-    assert sum(read.GetPointData().GetScalars().GetTuple1(n) for n in range(read.GetNumberOfPoints())) == 4 * 6 * 8
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    add_block(node, "liver", *LIVER, first)
+    add_block(node, "vessel", *VESSEL, second)
+    before, geometries = volumes_of(node), geometries_of(node)
+    write_seg_nrrd(node, tmp_path / "two.seg.nrrd")
+    assert (volumes_of(node), geometries_of(node)) == (before, geometries), "a save only reads the scene"
+    assert volumes_of(read_by_slicer(tmp_path / "two.seg.nrrd")) == pytest.approx(before, rel=1e-6)
+
+
+def test_a_segment_on_a_turned_grid_is_kept_or_refused_by_name(scene: Any, tmp_path: Path) -> None:
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    add_block(node, "liver", *LIVER, {"spacing": 1.0})
+    add_block(node, "vessel", *VESSEL, {"spacing": 0.6, "angle": 21.0})
+    before = volumes_of(node)
+    with contextlib.suppress(ExportError):
+        write_seg_nrrd(node, tmp_path / "two.seg.nrrd")
+        assert volumes_of(read_by_slicer(tmp_path / "two.seg.nrrd")) == pytest.approx(before, rel=0.011)
+    assert volumes_of(node) == before
+
+
+def test_a_segment_that_would_change_is_refused_by_name(scene: Any, tmp_path: Path) -> None:
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    add_block(node, "liver", *LIVER, {"spacing": 1.0})
+    # One voxel wide, at an angle: on the liver's voxels it is another shape, and their edges never meet.
+    add_block(node, "wire", (slice(3, 4), slice(2, 18), slice(5, 6)), (10, 20, 20), {"spacing": 1.07, "angle": 38.0})
+    before = volumes_of(node)
+    with pytest.raises(ExportError, match=r"cannot be kept in one file: '(wire|liver)' would"):
+        write_seg_nrrd(node, tmp_path / "two.seg.nrrd")
+    assert volumes_of(node) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_surface_alone_becomes_a_labelmap_in_the_file_alone(scene: Any, tmp_path: Path) -> None:
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    ball = vtk.vtkSphereSource()
+    ball.SetRadius(9)
+    ball.SetThetaResolution(40)
+    ball.SetPhiResolution(40)
+    ball.Update()
+    segment = slicer.vtkSegment()
+    segment.SetName("ball")
+    segment.AddRepresentation("Closed surface", ball.GetOutput())
+    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    node.GetSegmentation().AddSegment(segment, "ball")
+    write_seg_nrrd(node, tmp_path / "ball.seg.nrrd")
+    assert segment.GetRepresentation("Binary labelmap") is None
+    again = read_by_slicer(tmp_path / "ball.seg.nrrd")
+    assert volumes_of(again)["ball"] == pytest.approx(4 / 3 * np.pi * 9**3, rel=0.06)
 
 
 def test_a_closed_surface_beside_the_labelmap_is_no_obstacle(

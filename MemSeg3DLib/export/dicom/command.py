@@ -8,23 +8,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from MemSeg3DLib.base.errors import MemSeg3DError
-from MemSeg3DLib.export.dicom.segmentation import DicomSegError, masks_of_labelmap, write_dicom_seg
+from MemSeg3DLib.export.dicom.segmentation import masks_of_labelmap, write_dicom_seg
 from MemSeg3DLib.export.dicom.series import PatientGrid, read_series
 from MemSeg3DLib.export.dicom.settings import ExportSettings
 from MemSeg3DLib.export.dicom.terminology import SegmentDescription, describe, read_labels
+from MemSeg3DLib.export.labelmaps.reading import read_labelmap
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where the file was written, 1 with a sentence on stderr where it was not."""
     options = _parser().parse_args(arguments)
     try:
-        labelmap, grid = read_labelmap(options.labelmap)
+        labelmap, affine = read_labelmap(options.labelmap)
+        k, j, i = labelmap.shape
+        grid = PatientGrid((k, j, i), affine)
         segments = read_labels(options.labels) if options.labels else _numbered(labelmap)
-        series = read_series(options.dicom, options.series)
+        series = read_series(options.dicom, options.series, grid)
         settings = ExportSettings(
             series_description=options.description, creator=options.creator, overwrite=options.overwrite
         )
@@ -33,32 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemSeg3DError as error:
         print(error, file=sys.stderr)
         return 1
-    for sentence in report.left_out:
+    for sentence in (*series.notes, *report.left_out, *report.remarks):
         print(sentence, file=sys.stderr)
     print(f"{report.path}: {', '.join(report.segments)} as series {report.series_uid}")
     return 0
-
-
-def read_labelmap(path: Path) -> tuple[NDArray[np.integer], PatientGrid]:
-    """A labelmap of whole numbers (k, j, i) with its grid. Raises `DicomSegError` for anything else."""
-    if not path.is_file():
-        raise DicomSegError(f"There is no file {path}; name the labelmap.")
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise DicomSegError(f"{path} cannot be read as an image; save the labelmap as NIfTI or NRRD.") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise DicomSegError(
-            f"{path} is no three-dimensional labelmap; overlapping segments of a .seg.nrrd must be exported one by one."
-        )
-    labels = sitk.GetArrayFromImage(image)
-    if not np.issubdtype(labels.dtype, np.integer):
-        if not np.array_equal(labels, np.rint(labels)):
-            raise DicomSegError(f"{path} holds fractions, not labels; save a labelmap of whole numbers.")
-        labels = labels.astype(np.int32)
-    if labels.min() < 0:
-        raise DicomSegError(f"{path} holds negative labels; use 0 for the background and positive numbers.")
-    return labels, PatientGrid.of_image(image)
 
 
 def _numbered(labelmap: NDArray[np.integer]) -> list[SegmentDescription]:
@@ -71,7 +51,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a labelmap as a DICOM-SEG of the series it was made on.",
     )
     parser.add_argument("--dicom", type=Path, required=True, metavar="FOLDER", help="folder of the source series")
-    parser.add_argument("--series", metavar="UID", help="which series, where the folder holds several")
+    parser.add_argument(
+        "--series",
+        metavar="NAME",
+        help="which series, where the labelmap may belong to several: its UID, number, description, or the words by "
+        "which messages name a part of it",
+    )
     parser.add_argument(
         "--labelmap", type=Path, required=True, metavar="FILE", help="NIfTI or NRRD on the series' grid"
     )

@@ -14,6 +14,7 @@ import requests
 from MemSeg3DLib.base.errors import ExportError
 from MemSeg3DLib.base.hosts import is_loopback
 from MemSeg3DLib.export.dicom.multipart import MultipartFiles
+from MemSeg3DLib.export.dicom.store_report import code_of, items_of, report_of, value_of
 
 CONNECT_SECONDS = 10.0
 # A PACS may index what it has received before it answers.
@@ -95,9 +96,9 @@ def store(
         "Accept": "application/dicom+json",
     }
     answer = _call(server, "POST", "/studies", headers, body)
-    report = _report(answer)
+    report = report_of(answer.content)
     is_page = report is None and answer.status_code != 409 and _is_a_page(answer)
-    if is_page or answer.status_code not in (200, 202, 409):
+    if is_page or answer.status_code not in (200, 201, 202, 204, 409):
         raise _refused(server, answer)
     failures = _failures(report or {})
     if failures or answer.status_code == 409:
@@ -108,7 +109,7 @@ def store(
 def check(server: DicomWebServer) -> None:
     """Ask the PACS for nothing in particular: address, certificate and credentials are right if this returns."""
     answer = _call(server, "GET", "/studies?limit=1", {"Accept": "application/dicom+json"}, None)
-    if answer.status_code not in (200, 204) or (_is_a_page(answer) and _report(answer) is None):
+    if answer.status_code not in (200, 204) or (_is_a_page(answer) and report_of(answer.content) is None):
         raise _refused(server, answer)
 
 
@@ -177,17 +178,6 @@ def _refused(server: DicomWebServer, answer: requests.Response) -> DicomWebError
     return DicomWebError(f"{server.host} refused (HTTP {status}): {reason}.")
 
 
-def _report(answer: requests.Response) -> dict[str, Any] | None:
-    """The answer's DICOM JSON, or None where it holds none."""
-    try:
-        content = answer.json()
-    except ValueError:
-        return None
-    if isinstance(content, list):
-        content = content[0] if content else {}
-    return content if isinstance(content, dict) else None
-
-
 def _is_a_page(answer: requests.Response) -> bool:
     """True for words that are no report of DICOMweb, such as the page on which a gateway asks for a password."""
     is_xml = "dicom+xml" in answer.headers.get("Content-Type", "") or b"<NativeDicomModel" in answer.content[:1000]
@@ -197,7 +187,7 @@ def _is_a_page(answer: requests.Response) -> bool:
 def _unconfirmed(server: DicomWebServer, instances: dict[str, str], report: dict[str, Any]) -> list[str]:
     """A sentence where the report does not name every file as stored."""
     # ReferencedSOPSequence lists what was stored.
-    named = {str(_value(item, "00081155")) for item in report.get("00081199", {}).get("Value", [])}
+    named = {str(value_of(item, "00081155")) for item in items_of(report, "00081199")}
     open_ones = [name for uid, name in instances.items() if uid not in named]
     if not open_ones:
         return []
@@ -208,8 +198,8 @@ def _failures(report: dict[str, Any]) -> list[tuple[str, int]]:
     """(SOP instance UID, failure reason) of what was not stored."""
     found = []
     for tag in ("00081198", "0008119A"):  # FailedSOPSequence, OtherFailuresSequence
-        for item in report.get(tag, {}).get("Value", []):
-            found.append((str(_value(item, "00081155") or ""), int(_value(item, "00081197") or 0)))
+        for item in items_of(report, tag):
+            found.append((str(value_of(item, "00081155") or ""), code_of(value_of(item, "00081197"))))
     return found
 
 
@@ -220,17 +210,11 @@ def _warnings(report: dict[str, Any]) -> list[str]:
         0xB007: "the PACS doubts that it fits its type",
     }
     found = []
-    for item in report.get("00081199", {}).get("Value", []):  # ReferencedSOPSequence
-        code = _value(item, "00081196")
-        if code is not None:
-            reason = reasons.get(int(code), f"the PACS warns with code {int(code):04X}")
-            found.append(f"Stored, but {reason}.")
+    for item in items_of(report, "00081199"):  # ReferencedSOPSequence
+        if value_of(item, "00081196") is not None:
+            code = code_of(value_of(item, "00081196"))
+            found.append(f"Stored, but {reasons.get(code, f'the PACS warns with code {code:04X}')}.")
     return found
-
-
-def _value(item: dict[str, Any], tag: str) -> Any:
-    values = item.get(tag, {}).get("Value", []) if isinstance(item, dict) else []
-    return values[0] if values else None
 
 
 def _not_stored(

@@ -19,6 +19,7 @@ from MemSeg3DLib.export.dicom.dicomweb import DicomWebServer, store
 from MemSeg3DLib.export.dicom.segmentation import write_dicom_seg
 from MemSeg3DLib.export.dicom.series import DicomSourceError, PatientGrid, SourceSeries, onto_series, read_files
 from MemSeg3DLib.export.dicom.settings import ExportSettings
+from MemSeg3DLib.export.dicom.source_headers import source_headers
 from MemSeg3DLib.export.dicom.terminology import SegmentDescription
 from MemSeg3DLib.export.dicom.terminology_entry import (
     ALGORITHM_NAME_TAG,
@@ -26,6 +27,7 @@ from MemSeg3DLib.export.dicom.terminology_entry import (
     TRACKING_ID_TAG,
     TRACKING_UID_TAG,
     describe_segment,
+    plain_words,
     read_tag,
 )
 from MemSeg3DLib.scene.nodes import volume_array
@@ -94,14 +96,17 @@ class DicomJob:
                 (path.with_name(f"{stem}_{name}{suffix}"), (one,)) for one, name in zip(filled, names, strict=True)
             ]
         masks = {one.label: mask for one, mask in zip(self.segments, self.masks, strict=True)}
+        # Once for all files: with hundreds of slices this takes seconds.
+        headers = source_headers(series)
         remarks: list[str] = []
         with FileSet(self.settings.overwrite) as files:
             for done, (target, segments) in enumerate(groups):
                 if on_step is not None:
                     on_step(done, len(groups))
                 whole = {one.label: masks[one.label].whole() for one in segments}
-                report = write_dicom_seg(series, segments, whole, files.add(target), self.grid, self.settings)
-                remarks.extend(report.left_out)
+                target = files.add(target)
+                report = write_dicom_seg(series, segments, whole, target, self.grid, self.settings, headers)
+                remarks.extend(one for one in (*report.left_out, *report.remarks) if one not in remarks)
             targets = files.targets
         return targets, remarks
 
@@ -163,12 +168,8 @@ def source_files(volume_node: Any, find_source: FindSource) -> dict[str, Path]:
             f"{unknown} of the volume's {len(uids)} slices are of unknown origin: load the series again from DICOM."
         )
     depth = volume_array(volume_node).shape[0]
-    if len(uids) == 1 and depth > 1:
-        raise DicomSourceError(
-            "The volume came from a multi-frame DICOM object, which a DICOM-SEG of MemSeg3D cannot refer to yet: "
-            "export NIfTI or .seg.nrrd instead."
-        )
-    if len(uids) != depth:
+    # One instance may hold all slices as frames; whether it does is verified when it is read.
+    if len(uids) not in (1, depth):
         raise DicomSourceError(
             f"The volume has {depth} slices but names {len(uids)} DICOM instances: it was changed after loading. "
             "Load the series again and choose it as source volume."
@@ -253,8 +254,8 @@ def read_sources(sources: dict[str, Path], grid: PatientGrid) -> SourceSeries:
     Raises DicomSourceError where a file is not the instance it was imported as, where the slices are no regular series,
     or where they lie elsewhere than the volume.
     """
-    series = read_files(list(sources.values()))
-    if {str(dataset.SOPInstanceUID) for dataset in series.datasets} != set(sources):
+    series = read_files(list(sources.values()), grid)
+    if {plane.instance for plane in series.planes} != set(sources):
         raise DicomSourceError(
             "Files of the series have been exchanged since it was imported: import the series again, then export."
         )
@@ -276,6 +277,6 @@ def tag_segment(segment: Any, settings: ExportSettings) -> None:
     if read_tag(segment, TRACKING_UID_TAG) is None:
         segment.SetTag(TRACKING_UID_TAG, str(highdicom.UID()))
     if read_tag(segment, TRACKING_ID_TAG) is None:
-        segment.SetTag(TRACKING_ID_TAG, str(segment.GetName() or "segment")[:64])
+        segment.SetTag(TRACKING_ID_TAG, plain_words(str(segment.GetName() or "")).strip()[:64] or "segment")
     segment.SetTag(ALGORITHM_TYPE_TAG, "SEMIAUTOMATIC")
     segment.SetTag(ALGORITHM_NAME_TAG, f"{settings.algorithm_name} {settings.algorithm_version}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,22 +22,10 @@ from MemSeg3DLib.base.errors import ExportError
 from MemSeg3DLib.base.output_files import RESEARCH_USE, FileSet
 from MemSeg3DLib.export.dicom.series import PatientGrid, SourceSeries, onto_series
 from MemSeg3DLib.export.dicom.settings import ExportSettings
+from MemSeg3DLib.export.dicom.source_headers import UNICODE, refer_to_sources, source_headers, state_spacing
+from MemSeg3DLib.export.dicom.sources.headers import WRONG, whole_number
 from MemSeg3DLib.export.dicom.terminology import Code, SegmentDescription
 
-# Attributes that must be present in a DICOM-SEG but may be empty (type 2), taken from the source slices.
-MAY_BE_EMPTY = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-    "PositionReferenceIndicator",
-)
-UNICODE = "ISO_IR 192"
 Mask = NDArray[np.bool_]
 
 
@@ -48,12 +35,16 @@ class DicomSegError(ExportError):
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: path, the new series' UID, names of the segments, and a sentence for each one left out."""
+    """What was written: path, the new series' UID, names of the segments, and a sentence for each one left out.
+
+    remarks: what else the user should know, such as viewers that are known to misread the file.
+    """
 
     path: Path
     series_uid: str
     segments: tuple[str, ...]
     left_out: tuple[str, ...] = field(default=())
+    remarks: tuple[str, ...] = field(default=())
 
 
 def masks_of_labelmap(labelmap: NDArray[np.integer], segments: Sequence[SegmentDescription]) -> dict[int, Mask]:
@@ -73,11 +64,13 @@ def write_dicom_seg(
     out_path: Path,
     grid: PatientGrid | None = None,
     settings: ExportSettings | None = None,
+    headers: Sequence[Dataset] | None = None,
 ) -> ExportReport:
     """Write segments as one binary DICOM-SEG that refers to `series`; segments may overlap.
 
     masks: label -> boolean (k, j, i) on `grid` (None: the series' own). Turned and flipped grids are brought onto the
     series, anything else is refused. Empty segments are left out and reported. The file appears whole or not at all.
+    headers: `source_headers(series)`, where several files are written of one series.
     Raises `DicomSourceError` where the grid is not the series' own, `DicomSegError` for everything else.
     """
     settings = settings or ExportSettings()
@@ -90,10 +83,32 @@ def write_dicom_seg(
         raise DicomSegError("Every segment is empty: segment something first, then export.")
     if len({segment.label for segment in filled}) < len(filled):
         raise DicomSegError("Two segments have the same label; give each its own.")
-    dataset = _segmentation(series, filled, [placed[segment.label] for segment in filled], settings)
-    _save(dataset, out_path, settings.overwrite)
-    return ExportReport(
-        out_path, str(dataset.SeriesInstanceUID), tuple(segment.name for segment in filled), tuple(left_out)
+    headers = source_headers(series) if headers is None else headers
+    dataset = _segmentation(series, headers, filled, [placed[segment.label] for segment in filled], settings)
+    try:
+        _save(dataset, out_path, settings.overwrite)
+    except WRONG as error:
+        if isinstance(error, OSError):
+            raise
+        raise DicomSegError(_REFUSED.format(reason=error)) from error
+    names = tuple(segment.name for segment in filled)
+    return ExportReport(out_path, str(dataset.SeriesInstanceUID), names, tuple(left_out), known_misreadings(series))
+
+
+_REFUSED = (
+    "The headers of the source series cannot go into a DICOM-SEG ({reason}). Export NIfTI or .seg.nrrd, and have the "
+    "series' headers repaired."
+)
+
+
+def known_misreadings(series: SourceSeries) -> tuple[str, ...]:
+    """Sentences about viewers that are known to misread a DICOM-SEG of this series, although it is valid."""
+    _, rows, columns = series.grid.shape
+    if rows * columns % 8 == 0:
+        return ()
+    return (
+        f"{rows} x {columns} pixels are no multiple of 8: viewers that use @cornerstonejs/adapters 5.14 (OHIF) or "
+        "@itk-wasm/dicom 7.6 show this DICOM-SEG displaced or not at all. 3D Slicer, dcmqi and others read it right.",
     )
 
 
@@ -104,14 +119,25 @@ def _placed(mask: Mask, grid: PatientGrid, series: SourceSeries) -> Mask:
 
 
 def _segmentation(
-    series: SourceSeries, segments: Sequence[SegmentDescription], masks: Sequence[Mask], settings: ExportSettings
+    series: SourceSeries,
+    headers: Sequence[Dataset],
+    segments: Sequence[SegmentDescription],
+    masks: Sequence[Mask],
+    settings: ExportSettings,
 ) -> Segmentation:
-    sources = [_completed(dataset) for dataset in series.datasets]
-    number = settings.series_number or int(sources[0].get("SeriesNumber") or 0) + 1000
+    number = settings.series_number or whole_number(headers[0], "SeriesNumber") + 1000
     with warnings.catch_warnings():
         # highdicom would print an unusual patient's name into the log.
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
-        dataset = _built(sources, segments, masks, number, settings)
+        try:
+            dataset = _built(headers, segments, masks, number, settings)
+            state_spacing(dataset, series)
+            refer_to_sources(dataset, series, headers)
+        except WRONG as error:
+            raise DicomSegError(_REFUSED.format(reason=error)) from error
+    if "ContentCreatorName" not in dataset:
+        # Type 2: present, and empty where nobody is named.
+        dataset.ContentCreatorName = ""
     # Names of patients and segments may need any script, whatever the source was written in.
     dataset.SpecificCharacterSet = UNICODE
     for item, segment in zip(dataset.SegmentSequence, segments, strict=True):
@@ -175,12 +201,12 @@ def _described(number: int, segment: SegmentDescription, settings: ExportSetting
     )
     return DicomSegment(
         segment_number=number,
-        segment_label=_line(segment.name),
+        segment_label=_line(segment.name) or f"Segment {number}",
         segmented_property_category=_concept(segment.category),
         segmented_property_type=_concept(segment.type),
         algorithm_type=SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
         algorithm_identification=algorithm,
-        tracking_id=_line(segment.tracking_id or f"MemSeg3D {segment.name}"),
+        tracking_id=_line(segment.tracking_id or "") or _line(f"MemSeg3D {segment.name}"),
         tracking_uid=segment.tracking_uid or highdicom.UID(),
         anatomic_regions=None if segment.region is None else [_concept(segment.region)],
         display_color=None if segment.colour is None else CIELabColor.from_rgb(*segment.colour),
@@ -194,20 +220,6 @@ def _concept(code: Code) -> CodedConcept:
 def _line(text: str) -> str:
     """Words of the user as one line of DICOM, in which a backslash would part two values."""
     return " ".join("".join(c if c.isprintable() else " " for c in text.replace("\\", "/")).split())[:64].strip()
-
-
-def _completed(source: Dataset) -> Dataset:
-    """The source's header with the missing fields that may be empty added as empty, in memory alone."""
-    completed = copy.deepcopy(source)
-    # Read every text in the source's own character set before another one is announced.
-    completed.decode()
-    completed.SpecificCharacterSet = UNICODE
-    for keyword in MAY_BE_EMPTY:
-        if keyword not in completed:
-            setattr(completed, keyword, "")
-    if completed.PatientSex not in ("M", "F", "O", "", None):
-        completed.PatientSex = ""
-    return completed
 
 
 def _save(dataset: Dataset, path: Path, overwrite: bool) -> None:

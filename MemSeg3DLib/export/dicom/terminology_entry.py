@@ -35,7 +35,7 @@ def entry_of(segment: SegmentDescription) -> str:
     for field, at in _PARTS.items():
         code: Code | None = getattr(segment, field)
         # Slicer's separators cannot be quoted: a meaning that holds one would shift all parts behind it.
-        parts[at] = "^".join(_plain(word) for word in (code.scheme, code.value, code.meaning)) if code else "^^"
+        parts[at] = "^".join(plain_words(word) for word in (code.scheme, code.value, code.meaning)) if code else "^^"
     return "~".join(parts)
 
 
@@ -45,7 +45,7 @@ def describe_segment(segment: Any, label: int) -> SegmentDescription:
     The codes are those of its terminology. Where that says no more than tissue, Slicer's default, they come from the
     presets if the segment's name is known there.
     """
-    name = str(segment.GetName() or f"Segment {label}")
+    name = str(segment.GetName() or "").strip() or f"Segment {label}"
     known = describe(label, name)
     codes: Mapping[str, Code] = parse_entry(read_tag(segment, ENTRY_TAG) or "")
     if codes.get("type", TISSUE).value != TISSUE.value:
@@ -88,5 +88,6 @@ def _parse_code(text: str) -> Code | None:
     return Code(value, scheme, meaning or value)
 
 
-def _plain(word: str) -> str:
+def plain_words(word: str) -> str:
+    """Words without the characters by which Slicer's files part values: they cannot be quoted."""
     return word.replace("^", " ").replace("~", " ").replace("|", " ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from niftis import header_of, matrix, placing_fields, write_nifti
 
 from memseg3d.files import VolumeFile, read_volume
 from memseg3d.propagation.volume.volume import volume_id
@@ -97,6 +99,19 @@ def test_no_name_of_a_file_reaches_disk_or_log(a_worker: WorkerProcess, tmp_path
     assert b"POST /v1/volumes 422" in a_worker.log.read_bytes()
 
 
+def test_a_download_has_the_forms_of_the_upload(
+    a_worker: WorkerProcess, a_volume: np.ndarray, a_box: Words, tmp_path: Path
+) -> None:
+    forms = {"qform": matrix(0.2), "sform": matrix(0.0, origin=(-40.0, 1.0, 2.0)), "codes": (1, 2)}
+    path = write_nifti(tmp_path / "two.nii.gz", a_volume.astype(np.int16), **forms, words=b"DOE^JANE")  # type: ignore[arg-type]
+    words = send(a_worker, path).json()
+    session = a_worker.open_session(words["id"])
+    a_worker.run(session, [a_box])
+    (tmp_path / "back.nii.gz").write_bytes(a_worker.call("GET", f"/sessions/{session}/labelmap").content)
+    assert placing_fields(tmp_path / "back.nii.gz") == placing_fields(path)
+    assert b"DOE" not in header_of(tmp_path / "back.nii.gz")
+
+
 def test_files_that_hold_no_volume_are_refused_with_the_reason(a_worker: WorkerProcess, tmp_path: Path) -> None:
     good = np.arange(6000, dtype=np.int16).reshape(10, 20, 30)
     save(tmp_path / "good.nii.gz", good)
@@ -111,7 +126,17 @@ def test_files_that_hold_no_volume_are_refused_with_the_reason(a_worker: WorkerP
     (tmp_path / "elsewhere.nrrd").write_bytes(
         b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 4 4\nencoding: raw\ndata file: voxels.raw\n\n"
     )
+    sitk.WriteImage(sitk.Image([6, 5, 4], sitk.sitkComplexFloat32), str(tmp_path / "complex.nii.gz"))
+    six = bytearray(write_nifti(tmp_path / "six.nii", np.zeros((4, 3, 3), np.int16)).read_bytes())
+    struct.pack_into("<8h", six, 40, 6, 3, 3, 2, 1, 1, 2, 1)
+    (tmp_path / "six.nii").write_bytes(six)
+    (tmp_path / "wide.nrrd").write_bytes(
+        b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4294967296 1 1\nencoding: raw\n\nxxxx"
+    )
     expected = {
+        "complex.nii.gz": "complex",
+        "six.nii": "6 dimensions",
+        "wide.nrrd": "damaged",
         "cut.nii.gz": "cut off",
         "text.nii.gz": "gzip",
         "empty.nii": "empty",

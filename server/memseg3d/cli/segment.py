@@ -76,7 +76,9 @@ def segment(
     consensus: Annotated[
         bool, typer.Option("--consensus", help="Propagate along all three axes and let them vote on every voxel.")
     ] = False,
-    series: Annotated[str | None, typer.Option(help="DICOM series by UID, number or description.")] = None,
+    series: Annotated[
+        str | None, typer.Option(help="DICOM series by UID, number or description, or a part by the words of messages.")
+    ] = None,
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",

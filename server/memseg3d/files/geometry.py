@@ -10,19 +10,25 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from memseg3d.files.nifti_forms import NiftiForms
+
+SAME_LENGTH = 1e-5
+
 
 @dataclass(frozen=True)
 class Geometry:
     """A regular grid in patient space. The worker never interprets it: it only hands it back.
 
     shape: (k, j, i) voxels. spacing: (i, j, k) mm. origin: centre of voxel 0 in LPS mm. direction: 3x3 row by row, its
-    columns the unit vectors of i, j and k in LPS.
+    columns the unit vectors of i, j and k in LPS. nifti: the header fields of a NIfTI input, which a NIfTI labelmap
+    gets as they are; None for volumes of other formats.
     """
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     origin: tuple[float, float, float]
     direction: tuple[float, ...]
+    nifti: NiftiForms | None = None
 
     @classmethod
     def regular(cls, shape: Sequence[int], spacing: Sequence[float]) -> Geometry:
@@ -40,21 +46,36 @@ class Geometry:
         return cls((k, j, i), (si, sj, sk), (x, y, z), tuple(image.GetDirection()))
 
     @classmethod
+    def of_nifti(cls, shape: Sequence[int], forms: NiftiForms) -> Geometry:
+        """The grid of a NIfTI file with (k, j, i) voxels, by the form that counts."""
+        matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ forms.position()
+        lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+        k, j, i = (int(n) for n in shape)
+        # Where they say the same, the header's own lengths are free of rounding, and the library's.
+        stated = np.abs(forms.pixdim[1:]) * forms.millimetres
+        near = np.isfinite(stated) & (np.abs(stated - lengths) <= SAME_LENGTH * lengths)
+        si, sj, sk = (float(n) for n in np.where(near, stated, lengths))
+        x, y, z = (float(n) for n in matrix[:3, 3])
+        return cls((k, j, i), (si, sj, sk), (x, y, z), tuple((matrix[:3, :3] / lengths).ravel().tolist()), forms)
+
+    @classmethod
     def from_json(cls, words: dict[str, Any]) -> Geometry:
         """The grid that `to_json` described."""
         k, j, i = words["shape"]
         si, sj, sk = words["spacing"]
         x, y, z = words["origin"]
-        return cls((k, j, i), (si, sj, sk), (x, y, z), tuple(words["direction"]))
+        forms = NiftiForms(bytes.fromhex(words["nifti"])) if words.get("nifti") else None
+        return cls((k, j, i), (si, sj, sk), (x, y, z), tuple(words["direction"]), forms)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists of numbers, without loss: floats survive JSON."""
-        return {
+        words: dict[str, Any] = {
             "shape": list(self.shape),
             "spacing": list(self.spacing),
             "origin": list(self.origin),
             "direction": list(self.direction),
         }
+        return words if self.nifti is None else {**words, "nifti": self.nifti.fields.hex()}
 
     @property
     def spacing_kji(self) -> tuple[float, float, float]:

@@ -20,11 +20,17 @@ _NIFTI_LARGEST = 32767
 
 
 def nifti_header(geometry: Geometry, dtype: np.dtype) -> bytes:
-    """The bytes before the voxels of a .nii file on this grid. Raises `UnwritableLabelmap`: a side is too long."""
+    """The bytes before the voxels of a .nii file on this grid, with the forms of the input where that was NIfTI.
+
+    Raises `UnwritableLabelmap`: a side is too long.
+    """
     k, j, i = geometry.shape
     if max(geometry.shape) > _NIFTI_LARGEST:
         raise UnwritableLabelmap(f"NIfTI files have at most {_NIFTI_LARGEST} voxels a side; save as .nrrd.")
-    header = bytearray(_example(geometry, dtype, "a.nii", compressed=False)[:_NIFTI_HEADER_BYTES])
+    example = geometry if geometry.nifti is None else Geometry.regular(geometry.shape, (1.0, 1.0, 1.0))
+    header = bytearray(_example(example, dtype, "a.nii", compressed=False)[:_NIFTI_HEADER_BYTES])
+    if geometry.nifti is not None:
+        geometry.nifti.put(header)
     struct.pack_into("<3h", header, _NIFTI_SIZES, i, j, k)
     return bytes(header)
 

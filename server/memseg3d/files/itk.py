@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from memseg3d.files.errors import UnreadableFile
 from memseg3d.files.geometry import Geometry
 
-ORTHONORMAL_TOLERANCE = 1e-3
+ORTHONORMAL_TOLERANCE = 1e-2
+"""Cosine of the angle between two axes up to which a volume counts as perpendicular: half a degree. Labelmaps carry the
+input's own axes, so nothing is moved."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ def read_image(path: Path, shown: str) -> VolumeFile:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
-        check_header(reader, shown)
         with quiet():
+            reader.ReadImageInformation()
+            check_header(reader, shown)
             image = reader.Execute()
     except RuntimeError as error:
         raise UnreadableFile(_sentence(shown, str(error))) from error
@@ -87,6 +89,8 @@ def check_header(reader: sitk.ImageFileReader, shown: str) -> None:
     sizes = [int(n) for n in reader.GetSize()]
     if len(sizes) < 3:
         raise UnreadableFile(f"{shown} is a {len(sizes)}D image; MemSeg3D needs a volume of several slices.")
+    if 0 in sizes:
+        raise UnreadableFile(f"{shown} has a damaged header: one of its sides has no voxels. Copy or export it again.")
     if any(n > 1 for n in sizes[3:]):
         raise UnreadableFile(
             f"{shown} has {len(sizes)} dimensions ({' x '.join(map(str, sizes))}); "

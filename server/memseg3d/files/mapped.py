@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from memseg3d.files.geometry import Geometry
-from memseg3d.files.itk import VolumeFile, check_header, check_perpendicular
+from memseg3d.files.itk import VolumeFile, check_header, check_perpendicular, quiet
 
 ByteOrder = Literal["<", ">"]
 
@@ -35,7 +35,8 @@ def mapped_volume(header: Path, shown: str, voxels: Path, offset: int, byte_orde
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(header))
     try:
-        reader.ReadImageInformation()
+        with quiet():
+            reader.ReadImageInformation()
     except RuntimeError:
         return None
     check_header(reader, shown)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from memseg3d.files.compressed import check_compressed
-from memseg3d.files.detached import check_beside
+from memseg3d.files.checks import check_beside, check_compressed
 from memseg3d.files.errors import UnreadableFile
 from memseg3d.files.itk import VolumeFile, read_image
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from memseg3d.files.errors import UnreadableFile
-from memseg3d.files.itk import VolumeFile, read_image
+from memseg3d.files.geometry import Geometry
+from memseg3d.files.itk import VolumeFile, check_perpendicular, read_image
 from memseg3d.files.mapped import ByteOrder, mapped_volume
+from memseg3d.files.nifti_forms import HEADER_BYTES, NiftiForms, without_forms
 
-HEADER_BYTES = 348
 NIFTI_2_HEADER_BYTES = 540
+EXTENSION_MARK = 4
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20
 
@@ -37,16 +39,16 @@ def read_nifti(path: Path, scratch: Path | None = None) -> VolumeFile:
             start = stream.read(BLOCK)
         _promised_bytes(start[:HEADER_BYTES], path.name)
         header = scratch / f"{uuid.uuid4().hex}.nii"
-        header.write_bytes(start)
+        header.write_bytes(without_forms(start, _byte_order(start) or "<"))
         mapped = _mapped(header, path, path.name)
         if mapped is not None:
-            return mapped
+            return _placed(mapped, start, path.name)
     # Always a copy of one name: the NIfTI library takes ct.nii where both ct.nii and ct.nii.gz lie in a folder.
     with contextlib.nullcontext(scratch) if scratch else tempfile.TemporaryDirectory(prefix="memseg3d-") as folder:
         plain = Path(folder) / f"{uuid.uuid4().hex}.nii"
         try:
             with gzip.open(path) if compressed else path.open("rb") as source, plain.open("wb") as target:
-                _copy(source, target, path.name)  # type: ignore[arg-type]
+                start = _copy(source, target, path.name)  # type: ignore[arg-type]
         except EOFError as error:
             raise UnreadableFile(f"{path.name} is cut off: its compressed data ends early. Copy it again.") from error
         except (gzip.BadGzipFile, zlib.error) as error:
@@ -54,7 +56,21 @@ def read_nifti(path: Path, scratch: Path | None = None) -> VolumeFile:
                 f"{path.name} is damaged: its compressed data does not add up. Copy it again."
             ) from error
         mapped = _mapped(plain, plain, path.name) if scratch else None
-        return mapped or read_image(plain, path.name)
+        return _placed(mapped or read_image(plain, path.name), start, path.name)
+
+
+def _placed(volume: VolumeFile, header: bytes, shown: str) -> VolumeFile:
+    """The volume on the grid that the file's own header gives it; the library was shown plain axes."""
+    forms = NiftiForms.of_header(header, _byte_order(header) or "<")
+    geometry = Geometry.of_nifti(volume.geometry.shape, forms)
+    check_perpendicular(geometry, shown)
+    apart = forms.apart(geometry.shape)
+    notes: tuple[str, ...] = ()
+    if apart:
+        notes = (
+            f"{shown} holds two positions, up to {apart:.1f} mm apart (qform, sform); a NIfTI labelmap keeps both.",
+        )
+    return VolumeFile(volume.voxels, geometry.spacing_kji, geometry, (*volume.notes, *notes))
 
 
 def _mapped(start: Path, plain: Path, shown: str) -> VolumeFile | None:
@@ -63,7 +79,7 @@ def _mapped(start: Path, plain: Path, shown: str) -> VolumeFile | None:
     """
     with start.open("rb") as stream:
         header = stream.read(HEADER_BYTES)
-    order: ByteOrder = "<" if struct.unpack_from("<i", header)[0] == HEADER_BYTES else ">"
+    order = _byte_order(header) or ">"
     (offset,) = struct.unpack_from(order + "f", header, 108)
     slope, intercept = struct.unpack_from(order + "2f", header, 112)
     if slope != 0 and (slope, intercept) != (1.0, 0.0):
@@ -71,24 +87,35 @@ def _mapped(start: Path, plain: Path, shown: str) -> VolumeFile | None:
     return mapped_volume(start, shown, plain, int(offset), order)
 
 
-def _copy(source: BinaryIO, target: BinaryIO, shown: str) -> None:
-    """Copy what the header promises and, to reach the checksum, at most a block more: no file can fill the disk."""
+def _copy(source: BinaryIO, target: BinaryIO, shown: str) -> bytes:
+    """Copy what the header promises and, to reach the checksum, at most a block more: no file can fill the disk.
+
+    Returns the header; the copy's has plain axes.
+    """
     header = source.read(HEADER_BYTES)
     promised = _promised_bytes(header, shown)
-    present = target.write(header)
+    start = header + source.read(EXTENSION_MARK)
+    present = target.write(without_forms(start, _byte_order(header) or "<"))
     while present <= promised and (block := source.read(BLOCK)):
         present += target.write(block)
     if present < promised:
         raise UnreadableFile(
             f"{shown} is cut off: it should hold {promised:,} bytes and holds {present:,}. Copy it again."
         )
+    return header
+
+
+def _byte_order(header: bytes) -> ByteOrder | None:
+    """The byte order in which a header says its own length; None where it does in neither."""
+    orders: tuple[ByteOrder, ByteOrder] = ("<", ">")
+    return next((one for one in orders if struct.unpack_from(one + "i", header)[0] == HEADER_BYTES), None)
 
 
 def _promised_bytes(header: bytes, shown: str) -> int:
     """Size of the whole file, unpacked, by its header."""
     if len(header) < HEADER_BYTES:
         raise UnreadableFile(f"{shown} is cut off within its header. Copy it again.")
-    order = next((o for o in "<>" if struct.unpack_from(o + "i", header)[0] == HEADER_BYTES), None)
+    order = _byte_order(header)
     if order is None:
         if NIFTI_2_HEADER_BYTES in (struct.unpack_from("<i", header)[0], struct.unpack_from(">i", header)[0]):
             raise UnreadableFile(f"{shown} is a NIfTI-2 file; save it as NIfTI-1 or NRRD.")

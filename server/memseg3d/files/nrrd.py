@@ -8,8 +8,7 @@ import re
 import uuid
 from pathlib import Path
 
-from memseg3d.files.compressed import check_compressed
-from memseg3d.files.detached import check_beside
+from memseg3d.files.checks import check_beside, check_compressed
 from memseg3d.files.errors import UnreadableFile
 from memseg3d.files.itk import VolumeFile, read_image
 from memseg3d.files.mapped import ByteOrder, mapped_volume
@@ -18,6 +17,9 @@ LONGEST_HEADER = 1 << 20
 BLOCK = 1 << 20
 GZIP = b"\x1f\x8b"
 LARGEST_VOXEL = 8
+MOST_LINES = 10_000
+UNREAD = ("bzip2", "bz2")
+"""Encodings that the library lacks."""
 END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
 
 
@@ -35,13 +37,41 @@ def read_nrrd(path: Path, scratch: Path | None = None) -> VolumeFile:
     files = _detached_files(header)
     for name in files:
         check_beside(name, path.name)
-    if _fields(header).get("encoding", "").lower() in ("gzip", "gz") and len(files) < 2:
-        if files:
-            check_compressed(path.parent / files[0], 0, path.name)
-        elif end:
-            check_compressed(path, end.end(), path.name)
-    mapped = _mapped(path, _fields(header), end.end(), scratch) if scratch and end and not files else None
+    fields = _fields(header)
+    encoding = fields.get("encoding", "").lower()
+    if encoding in UNREAD:
+        raise UnreadableFile(f"{path.name} is compressed by bzip2, which is not read; save it with gzip, or as NIfTI.")
+    if encoding in ("gzip", "gz") and len(files) < 2:
+        data = path.parent / files[0] if files else path
+        if files or end:
+            start_of_data = 0 if files or not end else end.end()
+            start_of_data = _after_lines(data, start_of_data, fields, path.name)
+            check_compressed(data, start_of_data, path.name, _promised_bytes(fields))
+    mapped = _mapped(path, fields, end.end(), scratch) if scratch and end and not files else None
     return mapped or read_image(path, path.name)
+
+
+def _after_lines(data: Path, start: int, fields: dict[str, str], shown: str) -> int:
+    """Where the compressed bytes begin: behind the lines that the header says to skip."""
+    lines = fields.get("line skip", fields.get("lineskip", "0"))
+    if not lines.isdigit():
+        raise UnreadableFile(f"{shown} has a damaged header (line skip). Copy or export it again.")
+    if lines == "0" or not data.is_file():
+        return start
+    with data.open("rb") as stream:
+        stream.seek(start)
+        for _ in range(min(int(lines), MOST_LINES)):
+            stream.readline(LONGEST_HEADER)
+        return stream.tell()
+
+
+def _promised_bytes(fields: dict[str, str]) -> int | None:
+    """How many bytes the voxels may unpack to, bytes to skip included; None where the header does not say."""
+    sizes = fields.get("sizes", "").split()
+    skip = fields.get("byte skip", fields.get("byteskip", "0"))
+    if not sizes or not all(size.isdigit() for size in sizes):
+        return None
+    return math.prod(int(size) for size in sizes) * LARGEST_VOXEL + (int(skip) if skip.isdigit() else 0)
 
 
 def _mapped(path: Path, fields: dict[str, str], start: int, scratch: Path) -> VolumeFile | None:

@@ -55,7 +55,7 @@ class Framing:
         height, width = (count * step for count, step in zip(self.slice_shape, self.spacing, strict=True))
         largest = min(height, width)
         side = max(2 * self._smallest(), MARGIN * self.longer_side(points))
-        sides = []
+        sides: list[float] = []
         while side < largest and len(sides) < MOST_SIZES - 1:
             sides.append(side)
             side *= SIZE_STEP

@@ -1,7 +1,7 @@
 """The first look at an object that clicks alone tell: through which region and window it is seen best.
 
-A click says where an object is and not how large. Crops of several sizes are tried in one batch; one that the found mask
-fills well is believed, and the object's own grey values are read off that mask.
+A click says where an object is and not how large. Crops of several sizes are tried in one batch; one that the found
+mask fills well is believed, and the object's own grey values are read off that mask.
 """
 
 from __future__ import annotations
