@@ -76,7 +76,7 @@ def _upwards(*rooms: str) -> dict[str, tuple[str, ...]]:
 _SCENE = ("base", "scene")
 _DRAWN = (*_SCENE, "prompts", "segments")
 _WORKER = ("worker/connection", "worker/installation", "worker")
-_EXPORT = ("export/dicom", "export")
+_EXPORT = ("export/labelmaps", "export/dicom/sources", "export/dicom", "export")
 _ROUNDS = ("rounds/history", "rounds/running", "rounds")
 
 LIBRARY = House(
@@ -85,8 +85,10 @@ LIBRARY = House(
     ".",
     {
         **_upwards("base", "scene", "prompts", "segments", *_WORKER),
-        "export/dicom": _SCENE,
-        "export": (*_SCENE, "segments", "export/dicom"),
+        "export/labelmaps": _SCENE,
+        "export/dicom/sources": _SCENE,
+        "export/dicom": (*_SCENE, "export/labelmaps", "export/dicom/sources"),
+        "export": (*_SCENE, "segments", "export/labelmaps", "export/dicom/sources", "export/dicom"),
         "rounds/history": (*_DRAWN, *_WORKER),
         "rounds/running": (*_DRAWN, *_WORKER, "rounds/history"),
         "rounds": (*_DRAWN, *_WORKER, "rounds/history", "rounds/running"),

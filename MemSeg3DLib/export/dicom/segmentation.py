@@ -23,7 +23,7 @@ from MemSeg3DLib.base.output_files import RESEARCH_USE, FileSet
 from MemSeg3DLib.export.dicom.series import PatientGrid, SourceSeries, onto_series
 from MemSeg3DLib.export.dicom.settings import ExportSettings
 from MemSeg3DLib.export.dicom.source_headers import UNICODE, refer_to_sources, source_headers, state_spacing
-from MemSeg3DLib.export.dicom.sources.headers import WRONG, whole_number
+from MemSeg3DLib.export.dicom.sources.values import WRONG, whole_number
 from MemSeg3DLib.export.dicom.terminology import Code, SegmentDescription
 
 Mask = NDArray[np.bool_]

@@ -15,7 +15,8 @@ from pydicom.uid import CTImageStorage, generate_uid
 from pydicom.valuerep import DSfloat
 
 from MemSeg3DLib.export.dicom.series import DicomSourceError, SourceSeries
-from MemSeg3DLib.export.dicom.sources.headers import WRONG, Plane
+from MemSeg3DLib.export.dicom.sources.headers import Plane
+from MemSeg3DLib.export.dicom.sources.values import WRONG
 
 # Attributes that must be present in a DICOM-SEG but may be empty (type 2), taken from the source.
 MAY_BE_EMPTY = (

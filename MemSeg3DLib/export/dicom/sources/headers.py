@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import struct
 import warnings
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
+
+from MemSeg3DLib.export.dicom.sources.multiframe import frames_of
+from MemSeg3DLib.export.dicom.sources.values import WRONG, marks_of, numbers, whole_number, word
 
 NOT_IMAGES = frozenset({"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG", "FID", "DOC"})
 """Modalities (0008,0060) that are drawn on a series and are none themselves."""
@@ -23,23 +23,6 @@ SHORTEST = 132
 """Bytes of preamble and mark; a .dcm file that is shorter was cut off."""
 TAIL = 1 << 16
 SERIES_UID = 0x0020000E
-WRONG = (
-    OSError,
-    EOFError,
-    InvalidDicomError,
-    BytesLengthException,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
-    struct.error,
-    zlib.error,
-)
-"""What damaged files make the library raise."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +147,6 @@ def is_whole(stream: BinaryIO, dataset: Dataset, at: int) -> bool:
 
 def planes_of(dataset: Dataset, path: Path, at: int = 0) -> list[Plane]:
     """The planes that a header describes: one, or one a frame where frames have places of their own."""
-    from MemSeg3DLib.export.dicom.sources.multiframe import frames_of
-
     rows, columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
     common: dict[str, Any] = {
         "file": path,
@@ -191,7 +172,7 @@ def planes_of(dataset: Dataset, path: Path, at: int = 0) -> list[Plane]:
             position=numbers(dataset, "ImagePositionPatient", 3),
             orientation=numbers(dataset, "ImageOrientationPatient", 6),
             spacing=numbers(dataset, "PixelSpacing", 2),
-            marks=_marks(dataset),
+            marks=marks_of(dataset),
             times=tuple(word(dataset, one) for one in ("AcquisitionDateTime", *TIMES)),
             unplaced_frames=several,
         )
@@ -199,49 +180,3 @@ def planes_of(dataset: Dataset, path: Path, at: int = 0) -> list[Plane]:
 
 
 TIMES = ("AcquisitionDate", "AcquisitionTime", "TriggerTime", "ContentDate", "ContentTime")
-MARKS = {
-    "time point": "TemporalPositionIdentifier",
-    "acquisition": "AcquisitionNumber",
-    "echo": "EchoNumbers",
-    "image type": "ImageType",
-    "echo time": "EchoTime",
-    "inversion time": "InversionTime",
-    "b-value": "DiffusionBValue",
-    "trigger time": "TriggerTime",
-    "flip angle": "FlipAngle",
-}
-"""What tells images of one series at one position apart, in the order in which it is tried."""
-
-
-def _marks(dataset: Dataset) -> dict[str, str]:
-    return {name: word(dataset, keyword) for name, keyword in MARKS.items()}
-
-
-def word(dataset: Dataset, keyword: str) -> str:
-    """A value as text, several joined by backslashes; empty where it is missing or broken."""
-    try:
-        value = dataset.get(keyword)
-        if value is None:
-            return ""
-        if isinstance(value, str | bytes | float | int):
-            return str(value).strip(" \0")
-        return "\\".join(str(one).strip(" \0") for one in value)
-    except WRONG:
-        return ""
-
-
-def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
-    """The numbers of a value, or none where one is missing, broken or not finite."""
-    try:
-        found = tuple(float(one) for one in dataset.get(keyword) or ())
-    except WRONG:
-        return ()
-    return found if len(found) == count and all(math.isfinite(one) for one in found) else ()
-
-
-def whole_number(dataset: Dataset, keyword: str) -> int:
-    """A whole number; 0 where it is missing or broken."""
-    try:
-        return int(dataset.get(keyword) or 0)
-    except WRONG:
-        return 0

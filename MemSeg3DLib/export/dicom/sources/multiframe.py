@@ -6,7 +6,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from MemSeg3DLib.export.dicom.sources.headers import MARKS, numbers, whole_number, word
+from MemSeg3DLib.export.dicom.sources.values import MARKS, numbers, whole_number, word
 
 _TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
 _MARKS = {

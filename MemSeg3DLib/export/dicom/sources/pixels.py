@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
 
-from MemSeg3DLib.export.dicom.sources.headers import WRONG, Plane
+from MemSeg3DLib.export.dicom.sources.headers import Plane
+from MemSeg3DLib.export.dicom.sources.values import WRONG
 
 _PIXELS = (
     "SamplesPerPixel",

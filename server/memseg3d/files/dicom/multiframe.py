@@ -6,7 +6,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from memseg3d.files.dicom.headers import MARKS, numbers, whole_number, word
+from memseg3d.files.dicom.values import MARKS, numbers, whole_number, word
 
 _TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
 _MARKS = {

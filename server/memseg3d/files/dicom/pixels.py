@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
 
-from memseg3d.files.dicom.headers import WRONG, Plane
+from memseg3d.files.dicom.headers import Plane
+from memseg3d.files.dicom.values import WRONG
 from memseg3d.files.itk import quiet
 
 _PIXELS = (
