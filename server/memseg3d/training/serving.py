@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Network
+from memseg3d.propagation.errors import PropagationError
 from memseg3d.propagation.framing import Framing
 from memseg3d.propagation.options import Options
 from memseg3d.propagation.parts import drawn_clicks, lasso_prior, newest_box, point_clicks
@@ -41,6 +42,7 @@ __all__ = [
     "LassoPrompt",
     "PointPrompt",
     "Prompt",
+    "PropagationError",
     "Region",
     "ScribblePrompt",
     "SessionRounds",
