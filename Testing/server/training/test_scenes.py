@@ -13,11 +13,14 @@ from training_folder import write_training_folder
 
 from memseg3d.datasets.training_data import TrainingCase, training_cases
 from memseg3d.network.seam import BOX_START
+from memseg3d.training import clips as clips_module
 from memseg3d.training.clip_changes import mirrored, turned
-from memseg3d.training.clips import Clip, ClipSettings, TrainingClips
+from memseg3d.training.clips import Clip, ClipSettings, TrainingClips, _wide_window
 from memseg3d.training.scenes import Scene, Shares, make_scene
-from memseg3d.training.serving import BoxPrompt, Camera, Extent, PointPrompt, Volume
+from memseg3d.training.serving import BoxPrompt, Camera, Extent, PointPrompt, PropagationError, Volume
 from memseg3d.training.supervoxels import supervoxels
+from memseg3d.training.synthetic.fields import Stack
+from memseg3d.training.synthetic.worlds import World
 from memseg3d.training.users import KINDS
 
 SETTINGS = ClipSettings(image_size=48, length=3, canvas=64, slices=4, clips_per_volume=4, shapes=0.5, pictures=0.5)
@@ -77,6 +80,29 @@ def test_clips_are_the_same_for_the_same_seed_and_cases(cases: list[TrainingCase
     assert all(
         torch.equal(a.images, b.images) and torch.equal(a.points, b.points) for a, b in zip(one, two, strict=True)
     )
+
+
+def test_an_image_of_nearly_one_grey_value_has_a_window() -> None:
+    image = torch.zeros(3, 40, 40)
+    image[:, 0, 0] = 5.0
+    scene = Scene("generator", World(Stack(3, 40, 1.0), torch.zeros(3, 40, 40, dtype=torch.long)), image, (1, 1, 1))
+    for seed in range(40):
+        window = _wide_window(np.random.default_rng(seed), scene)
+        assert window.low < window.high
+
+
+def test_a_clip_that_a_session_would_refuse_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def refused(*_: object) -> Clip | None:
+        tries.append(1)
+        if len(tries) % 2:
+            raise PropagationError("bad_window", "no contrast")
+        return None
+
+    monkeypatch.setattr(clips_module, "cut_clip", refused)
+    assert TrainingClips(5, 12, SETTINGS)[0] == []
+    assert len(tries) == 3 * SETTINGS.clips_per_volume
 
 
 def some_clips() -> list[Clip]:

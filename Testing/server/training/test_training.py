@@ -89,10 +89,11 @@ def test_a_kept_mask_has_the_pixels_of_the_volume(a_square: torch.Tensor) -> Non
     logits = ((a_square * 2 - 1) * 3).repeat(2, 1, 1, 1)
     fine, coarse = as_kept(logits, torch.tensor([1.0, 4.0])).split(1)
     assert torch.equal(fine > 0, a_square > 0)
-    assert fine.abs().unique().tolist() == pytest.approx([10.0], abs=0.1)
-    # Columns 10 to 15 hold most of the coarse pixels from 12 to 16 and half of those from 8: these are not kept.
-    assert (coarse > 0)[..., 12, 16:].sum() == 0
-    assert coarse.abs().unique().numel() > 2, "borders are as wide as a pixel of the volume"
+    assert torch.allclose(fine.abs(), torch.tensor(10.0), atol=0.1), "every pixel is certain"
+    # Columns 12 to 15 make a pixel of the volume that is of the object, columns 16 to 19 one that is not.
+    assert (coarse > 0)[..., 12, 13:16].all()
+    assert not (coarse > 0)[..., 12, 16:].any()
+    assert (coarse[..., 12, 14:18].abs() < 9.5).any(), "borders are as wide as a pixel of the volume"
 
 
 def test_spoiled_masks_move_their_borders_or_stay_as_they_are(a_square: torch.Tensor, dice: torch.Generator) -> None:
@@ -139,10 +140,10 @@ def test_a_mask_is_seen_through_the_tracking_region(dice: torch.Generator) -> No
             continue
         takes = Takes.of(clips, torch.device("cpu"))
         moved = ClipRun(network, takes, dice)._moved((takes.first_truth * 2 - 1) * 10) > 0
-        for own, truth in zip(moved, takes.truth[:, 0] > 0, strict=True):
+        for own, truth, frame in zip(moved, takes.truth[:, 0] > 0, takes.frame, strict=True):
             found += 1
-            # What the prompts' region shows of it: nothing is taken for the object that is not, but for borders.
-            assert (own & ~truth).sum() <= 0.15 * truth.sum() + 8
+            # Nothing is taken for the object that is not, but for borders as coarse as the prompts' region shows them.
+            assert (own & ~truth).sum() <= 0.15 * truth.sum() + 8 / min(1.0, float(frame[0])) ** 2
     assert found > 15
 
 

@@ -157,14 +157,10 @@ def read_dice(path: Path) -> tuple[dict[str, list[float]], dict[str, Any]]:
 
 def comparison(name: str, other: str, found: Paired) -> list[str]:
     """A difference in pairs as lines of a table."""
+    when = ["the box", "1 click", *(f"{n} clicks" for n in range(2, len(found.gain)))]
     rows = [
-        [
-            "the box" if n == 0 else "1 click" if n == 1 else f"{n} clicks",
-            f"{gain:+.3f}",
-            f"{low:+.3f} to {high:+.3f}",
-            f"{100 * better:.0f} %",
-        ]
-        for n, (gain, (low, high), better) in enumerate(zip(found.gain, found.intervals, found.better, strict=True))
+        [after, f"{gain:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{100 * better:.0f} %"]
+        for after, gain, (low, high), better in zip(when, found.gain, found.intervals, found.better, strict=False)
     ]
     return [
         f"{name} minus {other}, {found.targets} targets in pairs",

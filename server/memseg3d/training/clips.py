@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from memseg3d.datasets.training_data import TrainingCase
 from memseg3d.training.scenes import Scene, Shares, make_scene
-from memseg3d.training.serving import Camera, Extent, Prompt, Region, Volume, Window
+from memseg3d.training.serving import Camera, Extent, Prompt, PropagationError, Region, Volume, Window
 from memseg3d.training.users import BY_CLICKS, KINDS, draw_first
 
 POINTS = 14
@@ -139,9 +139,10 @@ def _wide_window(rng: np.random.Generator, scene: Scene) -> Window:
         return scene.window
     shares = [rng.uniform(0.0, 0.35), rng.uniform(0.65, 1.0)] if rng.random() < 0.3 else [0.005, 0.995]
     values = scene.image.numpy()[:, ::2, ::2]
-    low, high = np.quantile(values, shares)
-    spread = max(float(high - low), 1e-3 * max(float(values.std()), 1e-6))
-    return Window(float(low) - spread * rng.uniform(-0.05, 0.15), float(high) + spread * rng.uniform(-0.1, 0.3))
+    low, high = (float(edge) for edge in np.quantile(values, shares))
+    # Grey values may hardly differ between the two shares: a window has some width all the same.
+    spread = max(high - low, 1e-3 * max(float(values.std()), 1e-6))
+    return Window(low - spread * rng.uniform(-0.05, 0.15), low + spread * rng.uniform(0.9, 1.3))
 
 
 def cut_clip(rng: np.random.Generator, scene: Scene, settings: ClipSettings) -> Clip | None:
@@ -294,7 +295,11 @@ class TrainingClips(Dataset[list[Clip]]):
         scene = make_scene(rng, settings.slices, settings.canvas, self.cases, shares)
         clips: list[Clip] = []
         for _ in range(3 * settings.clips_per_volume):
-            clip = cut_clip(rng, scene, settings)
+            try:
+                clip = cut_clip(rng, scene, settings)
+            except PropagationError:
+                # What a session would refuse, as a window or volume of one grey value, must not end a run of days.
+                continue
             if clip is not None:
                 clips.append(clip)
             if len(clips) == settings.clips_per_volume:

@@ -10,6 +10,7 @@ import numpy as np
 from memseg3d.datasets.training_data import TrainingCase
 from memseg3d.network.seam import Network
 from memseg3d.training.scenes import Shares
+from memseg3d.training.serving import PropagationError
 from memseg3d.training.session_states import play, write_state
 
 SHARES = Shares(shapes=0.35, images=0.2)
@@ -33,7 +34,11 @@ def fill_states(
     for number in range(count):
         rng = np.random.default_rng([seed, 37, number])
         for _ in range(TRIES):
-            state = play(rng, network, cases, SHARES)
+            try:
+                state = play(rng, network, cases, SHARES)
+            except PropagationError:
+                # A session refuses some volumes of chance, as those without contrast.
+                continue
             if state is not None:
                 write_state(target / f"{number:06d}.npz", state)
                 made += 1

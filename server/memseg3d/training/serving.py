@@ -29,6 +29,7 @@ from memseg3d.propagation.sight.regions import Extent, Region
 from memseg3d.propagation.sight.slice_images import SeenSlice, slice_images
 from memseg3d.propagation.sight.slice_prompts import drawn_clicks, lasso_prior, newest_box, point_clicks
 from memseg3d.propagation.sight.view import first_region, prompts_extent, window_of_object
+from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.propagation.volume.window import Window, automatic_window, object_window
 
@@ -41,6 +42,7 @@ __all__ = [
     "LassoPrompt",
     "PointPrompt",
     "Prompt",
+    "PropagationError",
     "Region",
     "ScribblePrompt",
     "SessionRounds",
