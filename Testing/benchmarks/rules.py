@@ -1,8 +1,8 @@
 """What every hand-made rule of propagation is worth: the development set played with it and without it, in pairs.
 
-    python Testing/benchmarks/rules.py WEIGHTS --training-data DATA --out out/rules [--half] [--corrections 3] [RULE ...]
+    python Testing/benchmarks/rules.py WEIGHTS [RULE ...] --training-data DATA --out out/rules [--half]
 
-Without names all rules are tried, one at a time; each costs a run of the robot. Results are resumable and stay in --out.
+Without names all rules are tried, one at a time; each costs a run of the robot. Results in --out are resumed.
 """
 
 from __future__ import annotations
