@@ -41,6 +41,7 @@ help:
 	@echo "make test    lint, types and all tests, on all cores (TESTERS=1: on one)"
 	@echo "make test-quick    ruff and the quick tests of every room (Testing/pace.py): for the daily round"
 	@echo "make coverage    all tests, and which lines they run: out/coverage/index.html"
+	@echo "make house   draw and list the house anew from its imports;  make audit-readers, audit-fuzz    long checks"
 	@echo "make lint    lint and types alone;  make clean    remove .venv, out and caches"
 
 demo: $(VENV)/runtime.stamp
@@ -86,6 +87,13 @@ audit-readers: $(VENV)/test.stamp
 	$(RUN) -m venv .venv-readers && .venv-readers/bin/python -m pip install -q -r Testing/audits/readers/requirements.txt
 	-cd Testing/audits/readers && npm install --silent
 	$(RUN) -m Testing.audits.readers --programs .venv-readers/bin
+
+audit-fuzz:
+	test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install -q torch==$(WORKER_TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	.venv-fuzz/bin/python -m pip install -q -r Testing/audits/requirements-fuzz.txt -e server torch==$(WORKER_TORCH)
+	.venv-fuzz/bin/python -m Testing.audits.fuzz_files
+	.venv-fuzz/bin/python -m Testing.audits.fuzz_http
 
 clean:
 	rm -rf $(VENV) out .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
