@@ -138,6 +138,14 @@ def test_large_bodies_are_parsed_beside_the_event_loop(
     assert worker._thread.ident not in threads
 
 
+def test_no_route_lets_the_framework_parse_a_body_on_the_event_loop() -> None:
+    from memseg3d.service.routes import about, labelmaps, rounds, sessions, volumes
+
+    routes = [route for part in (about, labelmaps, rounds, sessions, volumes) for route in part.router.routes]
+    assert len(routes) > 10
+    assert [route.path for route in routes if getattr(route, "body_field", None) is not None] == []
+
+
 def test_words_that_are_no_json_by_their_type_are_refused(serve_here: ServeHere, a_volume: np.ndarray) -> None:
     worker = serve_here()
     session = worker.open_session(worker.upload(a_volume))

@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from memseg3d.service.protocol import HintRequest, RoundRequest
+from memseg3d.service.protocol import HintRequest, RoundRequest, SessionRequest
 from memseg3d.service.streams import MEDIA_TYPE
 
-_BODIES = (RoundRequest, HintRequest)
+_BODIES = (RoundRequest, HintRequest, SessionRequest)
 _PLACE = "#/components/schemas/{model}"
 
 

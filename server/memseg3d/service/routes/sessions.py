@@ -24,19 +24,19 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
         **errors("unknown_volume", "conflict", "too_large", "disk_full"),
         200: {"model": SessionState, "description": "The session was there already."},
     },
+    openapi_extra=json_body(SessionRequest),
 )
-async def post_session(worker: TheWorker, request: SessionRequest, response: Response) -> SessionState:
+async def post_session(worker: TheWorker, request: Request, response: Response) -> SessionState:
     """Open a session. With an `id` that exists on the same volume the answer is that session (200)."""
+    words = await body_of(request, SessionRequest)
     # Opened here, so that the compute thread does not wait for the disk; held until the session holds it.
-    volume = await run_in_threadpool(worker.volumes.open, request.volume)
-    geometry = _geometry(worker.volumes.find(request.volume), request.geometry)
-    session_id = str(request.id or uuid4())
-    options = request.options.model_dump(mode="json")
+    volume = await run_in_threadpool(worker.volumes.open, words.volume)
+    geometry = _geometry(worker.volumes.find(words.volume), words.geometry)
+    session_id = str(words.id or uuid4())
+    options = words.options.model_dump(mode="json")
     if not worker.sessions.is_loaded(session_id):
         await worker.drawings.run(lambda: worker.sessions.prepare(session_id))
-    state, is_new = await computed(
-        worker, lambda: worker.sessions.create(session_id, request.volume, options, geometry)
-    )
+    state, is_new = await computed(worker, lambda: worker.sessions.create(session_id, words.volume, options, geometry))
     del volume
     response.status_code = 201 if is_new else 200
     return SessionState.model_validate(state)
