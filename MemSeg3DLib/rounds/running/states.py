@@ -52,12 +52,16 @@ class RoundRequest:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far the present run is. done, total: slices, or bytes while uploading; total 0 where it is not known yet."""
+    """How far the present run is. done, total: slices, or bytes while uploading; total 0 where it is not known yet.
+
+    words: what it waits for, where that is worth a sentence.
+    """
 
     run: str
     state: RunState
     done: int
     total: int
+    words: str = ""
 
 
 @dataclass(frozen=True)
