@@ -1,4 +1,4 @@
-"""A worker that hangs, drips, floods or talks nonsense ends in one sentence, Cancel always ends, the next round runs."""
+"""A worker that hangs, drips, floods or talks nonsense ends in one sentence; Cancel ends, and the next round runs."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ class RunController:
     def _finish(self, run: ActiveRun, closed: RoundClosed) -> None:
         changes = run.close()
         history = self.history(run.request.segmentation_node)
-        record = run.record(closed, changes, history)
+        record, result = run.record(closed, changes, history), run.result(closed, changes)
         self._end()
         error: MemSeg3DError | None = None
         try:
@@ -249,7 +249,7 @@ class RunController:
             if not isinstance(refused, RoundError):
                 log.exception("a round could not be kept in the list")
             error = in_a_sentence(refused)
-        self.finished.emit(run.result(closed, changes))
+        self.finished.emit(result)
         if error is not None:
             # The round is in the scene; only the journal did not take it.
             self.failed.emit(RunFailure("", error))

@@ -88,13 +88,17 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """A round that has closed. quality: by segment id, predicted quality by (axis, index) of this round's slices."""
+    """A round that has closed. quality: by segment id, predicted quality by (axis, index) of this round's slices.
+
+    warnings: sentences about what of it the segmentation could not take.
+    """
 
     run: str
     changes: list[SegmentChange]
     quality: dict[str, dict[tuple[int, int], float]]
     suggested: dict[str, Suggestion]
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
