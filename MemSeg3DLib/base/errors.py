@@ -35,10 +35,19 @@ class WorkerError(MemSeg3DError):
     """The worker refused, failed, or cannot be reached.
 
     code: an error code of the wire protocol, or of this side: `unreachable`, `bad_answer`, `protocol`, `certificate`,
-    `bad_address`, `not_started`, `not_chosen`, `not_confirmed`.
+    `bad_address`, `not_started`, `not_chosen`, `not_confirmed`, `stalled`. wait: after so many seconds it makes
+    sense to ask again, where the answer said so.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, wait: float | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.wait = wait
+
+
+def in_a_sentence(error: Exception) -> MemSeg3DError:
+    """An error for the user: its own sentence, or one that says where more is written."""
+    if isinstance(error, MemSeg3DError):
+        return error
+    return RoundError(f"This failed on this side ({type(error).__name__}): try again; the log says more.")

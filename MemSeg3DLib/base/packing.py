@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Sequence
 
@@ -16,6 +17,9 @@ Extent = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 WIRE_DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 """Voxel types that the protocol knows."""
+
+_MOST_PER_BYTE = 1040
+"""Deflate makes no more bytes than this of one."""
 
 
 def wire_voxels(voxels: np.ndarray) -> np.ndarray:
@@ -60,15 +64,25 @@ def pack_bits(mask: np.ndarray) -> str:
 
 
 def unpack_bits(text: str, shape: Sequence[int]) -> np.ndarray:
-    """Boolean mask of `shape` from `pack_bits`. Raises ValueError where the text does not hold so many bits."""
-    count = int(np.prod(shape, dtype=np.int64))
+    """Boolean mask of `shape` from `pack_bits`. Raises ValueError where the text does not hold so many bits.
+
+    Takes no memory beyond that of the bits: a shape that the text cannot fill is refused before it is unpacked.
+    """
+    if not isinstance(text, str) or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        # A bound of 0 would be none for zlib, and two negative sides make a positive number of bits.
+        raise ValueError(f"A mask needs packed bits and a shape of positive numbers, not {str(tuple(shape))[:80]}.")
+    count = math.prod(int(n) for n in shape)
+    size = (count + 7) // 8
     try:
+        packed = base64.b64decode(text, validate=True)
+        if size > _MOST_PER_BYTE * len(packed):
+            raise ValueError(f"A mask of {tuple(shape)} cannot be packed in {len(packed)} bytes.")
         # The bound keeps a broken or hostile stream from unpacking into all of the memory.
-        raw = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), (count + 7) // 8 + 1)
+        raw = zlib.decompressobj().decompress(packed, size + 1)
     except (zlib.error, binascii.Error) as error:
         raise ValueError(f"The bits of a mask cannot be unpacked: {error}.") from error
-    if len(raw) != (count + 7) // 8:
-        raise ValueError(f"A mask of {tuple(shape)} needs {(count + 7) // 8} bytes, not {len(raw)}.")
+    if len(raw) != size:
+        raise ValueError(f"A mask of {tuple(shape)} needs {size} bytes, not {len(raw)}.")
     return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=count).view(bool).reshape(tuple(shape))
 
 

@@ -50,7 +50,7 @@ def drawn_from_json(value: dict[str, Any]) -> Drawn:
     try:
         values = {name: _solid(item) for name, item in value.items() if name != "kind"}
         return DRAWN[value["kind"]](**values)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise RoundError("A stored prompt cannot be read: draw it again.") from error
 
 

@@ -71,8 +71,8 @@ class RecoverableRounds:
                     missing = missing_rounds(self._histories.of(owner), journal)
                 else:
                     missing = [RoundRecord.from_json(one) for one in journal.rounds()]
-            except RoundError as error:
-                # One file that cannot be read must not hide what the others hold.
+            except Exception as error:
+                # One file that cannot be read must not hide what the others hold, whatever is odd about it.
                 log.warning("a recovery journal is left out: %s", error)
                 continue
             if owner is None and (not missing or not same_place(missing[-1], volume_node)):

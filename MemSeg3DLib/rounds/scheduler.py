@@ -189,6 +189,7 @@ class RoundScheduler:
         runs.finished.connect(self._on_finished)
         runs.cancelled.connect(self._on_stopped)
         runs.failed.connect(self._on_failed)
+        runs.told.connect(lambda words: self.message.emit(Message("warning", words)))
         runs.state_changed.connect(lambda _: self.changed.emit(None))
         runs.history_changed.connect(self._on_history)
 
@@ -206,6 +207,8 @@ class RoundScheduler:
         if place is not None:
             self.prompts.round_closed(place.segmentation)
             self.rounds.learn(place.segmentation)
+        for words in result.warnings:
+            self.message.emit(Message("warning", words))
         self.round_finished.emit(result)
         self.run_ended.emit(result.run)
         self.changed.emit(None)

@@ -20,6 +20,8 @@ def status_line(state: RunState, progress: RunProgress | None, worker: Any) -> s
 def _doing(state: RunState, progress: RunProgress | None) -> str:
     if state is RunState.IDLE:
         return "Ready"
+    if progress is not None and progress.words:
+        return progress.words
     if state is RunState.PREPARING:
         return "Preparing: the volume is checked and the worker is reached"
     if state is RunState.UPLOADING:

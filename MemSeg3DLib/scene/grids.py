@@ -122,6 +122,16 @@ def read_segment(segmentation_node: Any, segment_id: str, grid: Grid, box: Exten
     return result
 
 
+def is_finer(segmentation_node: Any, segment_id: str, grid: Grid) -> bool:
+    """True where the segment holds voxels on a finer lattice than the grid's: Slicer's writing onto it loses some."""
+    labelmap = labelmap_of(segmentation_node, segment_id)
+    if labelmap is None or _is_empty(labelmap) or _on_grid(labelmap, grid):
+        return False
+    value = segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    steps = zip(sorted(labelmap.GetSpacing()), sorted(np.linalg.norm(grid.matrix[:3, :3], axis=0)), strict=True)
+    return any(own < 0.99 * theirs for own, theirs in steps) and bool((_voxels(labelmap) == value).any())
+
+
 def _is_empty(labelmap: Any) -> bool:
     i0, i1, j0, j1, k0, k1 = labelmap.GetExtent()
     return bool(i1 < i0 or j1 < j0 or k1 < k0) or labelmap.GetPointData().GetScalars() is None

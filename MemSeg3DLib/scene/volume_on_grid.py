@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,23 @@ from MemSeg3DLib.scene.transforms import ijk_to_local_matrix, linear_between, tr
 SAME_LATTICE = 1e-3
 # Samples per direction that show where a slice falls under a non-linear transform.
 SAMPLES = 17
+
+
+# A grid that would need more voxels than this does not grow: what lies beyond it is told instead.
+MOST_VOXELS = 1 << 31
+
+
+def widened_grid(volume_node: Any, segmentation_node: Any, grid: Grid) -> Grid:
+    """The grid, on its own lattice, so large that every voxel of the volume lies in it; as it is where that is absurd.
+
+    A segmentation may have been begun on a crop of the volume, or on another one: what is found beyond is kept, too.
+    """
+    box = VolumeOnGrid(volume_node, segmentation_node, grid).box_of_volume()
+    around = union(grid.whole, box)
+    if around == grid.whole or math.prod(extent_shape(around)) > MOST_VOXELS:
+        return grid
+    first = (grid.first[0] + around[0][0], grid.first[1] + around[1][0], grid.first[2] + around[2][0])
+    return Grid(grid.matrix, first, extent_shape(around))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +66,20 @@ class VolumeOnGrid:
     def is_exact(self) -> bool:
         """True where volume and segmentation share one lattice: then nothing is resampled."""
         return self._offset is not None
+
+    def box_of_volume(self) -> Extent:
+        """Array indices of the grid between which the whole volume lies; they may lie outside of it."""
+        whole: Extent = ((0, self.shape[0]), (0, self.shape[1]), (0, self.shape[2]))
+        return moved(whole, *self._offset) if self._offset is not None else self._around(whole)
+
+    def outside(self, extent: Extent, mask: np.ndarray) -> int:
+        """How many voxels of a mask lie outside of the grid."""
+        if intersect(box := self.box_of_volume(), self.grid.whole) == box:
+            return 0
+        points = np.argwhere(mask) + np.array([low for low, _ in extent])
+        there = np.floor(self._to_grid(points.astype(np.float64)) + 0.5)
+        inside = np.all((there >= 0) & (there < np.array(self.grid.shape)), axis=1)
+        return int(np.count_nonzero(~inside))
 
     def place(
         self, axis: int, index: int, extent: Extent | None, mask: np.ndarray | None, filled: Extent | None
@@ -145,15 +177,17 @@ class VolumeOnGrid:
 
     def _box_of(self, extent: Extent) -> Extent | None:
         """Box of the grid that holds every grid voxel whose centre may lie in these voxels of the volume."""
+        return intersect(self._around(extent), self.grid.whole)
+
+    def _around(self, extent: Extent) -> Extent:
+        """The same, in array indices that may lie outside of the grid."""
         count = 2 if self._is_linear else SAMPLES
         ranges = [np.linspace(a - 0.5, b - 0.5, count) for a, b in extent]
         there = self._to_grid(np.array(list(itertools.product(*ranges))))
         pad = 0 if self._is_linear else 3
         low = np.floor(there.min(axis=0)).astype(int) - pad
         high = np.ceil(there.max(axis=0)).astype(int) + 1 + pad
-        return intersect(
-            ((int(low[0]), int(high[0])), (int(low[1]), int(high[1])), (int(low[2]), int(high[2]))), self.grid.whole
-        )
+        return ((int(low[0]), int(high[0])), (int(low[1]), int(high[1])), (int(low[2]), int(high[2])))
 
     def _to_grid(self, kji: np.ndarray) -> np.ndarray:
         """(N, 3) voxel coordinates of the volume as array coordinates of the grid."""

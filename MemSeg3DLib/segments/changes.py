@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from MemSeg3DLib.base.errors import RoundError
 from MemSeg3DLib.base.packing import (
     Extent,
     bounding_extent,
     extent_shape,
     extent_slices,
-    intersect,
     moved,
     out_of,
     pack_bits,
@@ -44,9 +44,12 @@ class SegmentChange:
     after: str
 
     def masks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Boolean (added, removed), in the shape of the extent."""
+        """Boolean (added, removed), in the shape of the extent. Raises RoundError where the bits are no such masks."""
         shape = extent_shape(self.extent)
-        return unpack_bits(self.added, shape), unpack_bits(self.removed, shape)
+        try:
+            return unpack_bits(self.added, shape), unpack_bits(self.removed, shape)
+        except ValueError as error:
+            raise RoundError("A stored round is damaged: its voxels cannot be read.") from error
 
     def to_json(self) -> dict[str, Any]:
         """The change as JSON values."""
@@ -54,9 +57,14 @@ class SegmentChange:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> SegmentChange:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError where it is none."""
         (k0, k1), (j0, j1), (i0, i1) = value["extent"]
-        return cls(**{**value, "extent": ((k0, k1), (j0, j1), (i0, i1))})
+        change = cls(**{**value, "extent": ((k0, k1), (j0, j1), (i0, i1))})
+        if not all(type(low) is int and type(high) is int and low < high for low, high in change.extent):
+            raise ValueError("no extent")
+        if not all(isinstance(getattr(change, one.name), str) for one in fields(change) if one.name != "extent"):
+            raise TypeError("no text")
+        return change
 
 
 def on_lattice(box: Extent, grid: Grid) -> Extent:
@@ -121,11 +129,9 @@ def apply_change(
     locks: Locks = _unlocked,
 ) -> None:
     """Make a change again, or take it back. A voxel that somebody changed since, or that is locked, stays."""
-    whole = on_array(change.extent, grid)
-    box = intersect(whole, grid.whole)
-    if box is None:
-        return
-    added, removed = (mask[extent_slices(within(box, whole))] for mask in change.masks())
+    # The grid may end before it: a segment that has grown beyond the reference geometry shrinks when it is undone.
+    box = on_array(change.extent, grid)
+    added, removed = change.masks()
     now = read_segment(segmentation_node, change.segment_id, grid, box)
     grow, shrink = (added, removed) if forward else (removed, added)
     if (locked := locks(change.segment_id, box)) is not None:
@@ -141,11 +147,8 @@ def is_in_state(
 
     Locked voxels tell nothing, since our own undo leaves them alone; None where there are no others.
     """
-    whole = on_array(change.extent, grid)
-    box = intersect(whole, grid.whole)
-    if box is None:
-        return False
-    added, removed = (mask[extent_slices(within(box, whole))] for mask in change.masks())
+    box = on_array(change.extent, grid)
+    added, removed = change.masks()
     now = read_segment(segmentation_node, change.segment_id, grid, box)
     filled, empty = (added, removed) if forward else (removed, added)
     if (locked := locks(change.segment_id, box)) is not None:

@@ -37,3 +37,18 @@ class TargetSegment:
     def expect(self, box: Extent, mask: np.ndarray) -> None:
         self.expected[extent_slices(box)] = mask
         self.box = box if self.box is None else union(self.box, box)
+
+
+class OutsideShare:
+    """What was found beyond all that the segmentation can hold, slice by slice: the last mask of each counts."""
+
+    def __init__(self) -> None:
+        self._slices: dict[str, dict[tuple[int, int], tuple[int, int]]] = {}
+
+    def note(self, segment_id: str, place: tuple[int, int], lost: int, found: int) -> None:
+        self._slices.setdefault(segment_id, {})[place] = (lost, found)
+
+    def shares(self) -> dict[str, float]:
+        """From 0 to 1 by segment id; only of segments that have lost voxels."""
+        sums = {one: np.sum(list(slices.values()), axis=0) for one, slices in self._slices.items()}
+        return {segment_id: float(lost / found) for segment_id, (lost, found) in sums.items() if lost}

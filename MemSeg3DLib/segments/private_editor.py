@@ -9,7 +9,7 @@ import slicer
 from vtk.util.numpy_support import vtk_to_numpy
 
 from MemSeg3DLib.base.errors import SceneError
-from MemSeg3DLib.base.packing import Extent, bounding_extent, extent_slices, out_of
+from MemSeg3DLib.base.packing import Extent, bounding_extent, extent_slices, moved, out_of
 from MemSeg3DLib.scene.grids import BINARY, Grid
 from MemSeg3DLib.segments.write_settings import WriteSettings
 
@@ -59,7 +59,9 @@ class PrivateEditor:
         """Remove the True voxels of `mask` from a segment."""
         self._modify(segment_id, box, mask, _LOGIC.ModificationModeRemove)
 
-    def editable_area(self, settings: WriteSettings, segment_id: str) -> np.ndarray | None:
+    def editable_area(
+        self, settings: WriteSettings, segment_id: str, reference: Grid | None = None
+    ) -> np.ndarray | None:
         """Where the settings let a segment be edited: boolean over the whole grid (k, j, i), or None for everywhere.
 
         Slicer itself computes it, so that it is what Paint would obey; once for a run, since it passes over the whole
@@ -84,9 +86,17 @@ class PrivateEditor:
             self._node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
             self._node.SetMaskSegmentID(None)
             logic.SetSegmentEditorNode(None)
-        if allowed is not None and allowed.shape != self._grid.shape:
+        held = reference or self._grid
+        if allowed is None or (allowed.shape == self._grid.shape and held.first == self._grid.first):
+            return allowed
+        if allowed.shape != held.shape:
             raise SceneError("The segmentation's geometry changed meanwhile: start again.")
-        return allowed
+        # Slicer knows the area within the reference geometry alone: where masking is on, nothing is written beyond it.
+        whole = np.zeros(self._grid.shape, dtype=bool)
+        whole[extent_slices(moved(held.whole, *(a - b for a, b in zip(held.first, self._grid.first, strict=True))))] = (
+            allowed
+        )
+        return whole
 
     @staticmethod
     def _within(logic: Any, low: float, high: float) -> np.ndarray:

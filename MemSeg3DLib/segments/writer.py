@@ -11,9 +11,10 @@ from MemSeg3DLib.base.errors import SceneError
 from MemSeg3DLib.base.packing import Extent, bounding_extent, extent_slices, out_of, union
 from MemSeg3DLib.prompts.slice_limits import Locked
 from MemSeg3DLib.scene.grids import content_stamp, filled_box, read_segment, segmentation_grid
-from MemSeg3DLib.scene.volume_on_grid import VolumeOnGrid
+from MemSeg3DLib.scene.volume_on_grid import VolumeOnGrid, widened_grid
 from MemSeg3DLib.segments.changes import SegmentChange, make_change
-from MemSeg3DLib.segments.own_writes import TargetSegment, WrittenVoxels
+from MemSeg3DLib.segments.finer_segments import refuse_finer, spare_finer
+from MemSeg3DLib.segments.own_writes import OutsideShare, TargetSegment, WrittenVoxels
 from MemSeg3DLib.segments.private_editor import PrivateEditor, SurfacePause, prepare_for_writing
 from MemSeg3DLib.segments.slice_locks import LockedVoxels
 from MemSeg3DLib.segments.write_settings import WriteSettings
@@ -48,12 +49,16 @@ class SegmentWriter:
         missing = [one for one in segment_ids if segmentation_node.GetSegmentation().GetSegment(one) is None]
         if missing:
             raise SceneError("The segment of a prompt is no longer in the segmentation: choose another segment.")
-        self.grid = segmentation_grid(segmentation_node, volume_node)
+        # The reference geometry may be a crop of the volume, or lie elsewhere: segments grow on their lattice.
+        self._reference = segmentation_grid(segmentation_node, volume_node)
+        self.grid = widened_grid(volume_node, segmentation_node, self._reference)
+        self.outside = OutsideShare()
+        refuse_finer(segmentation_node, segment_ids, self.grid)
         self._map = VolumeOnGrid(volume_node, segmentation_node, self.grid)
         self._locked = LockedVoxels(locked or {}, self._map)
         self._tracks: dict[str, WrittenVoxels] = {}
         self._editor = PrivateEditor(segmentation_node, volume_node, self.grid)
-        self._overwritable = self.settings.overwritable(segmentation_node)
+        self.spared, self._overwritable = spare_finer(segmentation_node, self.settings, self.grid)
         self._forbidden = self.settings.forbidden(segmentation_node)
         try:
             self._targets = {one: self._freeze(one) for one in dict.fromkeys(segment_ids)}
@@ -84,6 +89,8 @@ class SegmentWriter:
 
         extent, mask: the object's voxels (k, j, i) of the volume, one slice thick; both None where it is now empty.
         """
+        lost = 0 if extent is None or mask is None else self._map.outside(extent, mask)
+        self.outside.note(segment_id, (axis, index), lost, 0 if mask is None else int(np.count_nonzero(mask)))
         return self._replace(segment_id, axis, index, extent, mask)
 
     def restore_slice(self, segment_id: str, axis: int, index: int) -> bool:
@@ -230,7 +237,7 @@ class SegmentWriter:
         self._surface.drop()
 
     def _freeze(self, segment_id: str) -> TargetSegment:
-        allowed = self._editor.editable_area(self.settings, segment_id)
+        allowed = self._editor.editable_area(self.settings, segment_id, self._reference)
         filled = filled_box(self._node, segment_id, self.grid)
         target = TargetSegment(allowed, self.grid.shape)
         if filled is not None:

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.worker.connection.answers import plain_words
 from MemSeg3DLib.worker.connection.client import WorkerClient
+from MemSeg3DLib.worker.connection.conversation import QUIET_SECONDS
+from MemSeg3DLib.worker.connection.errors import stalled
 from MemSeg3DLib.worker.connection.source import Fate
 from MemSeg3DLib.worker.jobs import (
     PastRound,
     Progress,
     RoundClosed,
     RoundJob,
-    SliceArrived,
     SliceVoid,
+    Told,
     Uploading,
+    Waiting,
 )
 from MemSeg3DLib.worker.session_options import check_features, needed_features
 from MemSeg3DLib.worker.sessions import carried_prompts, objects_of, open_session, session_of, standing_prompts
 from MemSeg3DLib.worker.thread_connection import ThreadConnection
+from MemSeg3DLib.worker.told import consensus_of, number, odd, progress_of, slice_of, suggested_of, whole
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to reach a worker that does not answer."""
+
+WAIT_SECONDS, WAITS = 20.0, 3
+"""A worker that asks to be left alone for a while is, for so long at most, and so often in one round."""
+
+ATTEMPTS = 200
+"""Connections that one round may use up, however far each of them comes."""
+
+LINES_PER_SLICE = 40
+"""Lines that a round may send for each slice of each segment: some policies send slices again and again."""
 
 Place = tuple[int, int, int]
 """Label, axis and index of a slice."""
@@ -53,11 +68,16 @@ class FollowedRound:
         """Slices of the computation that is being followed."""
         self._void: set[Place] = set()
         """Slices of those before it."""
+        self._waits = 0
+        self._lines = 0
+        self._steps: set[tuple[str, int]] = set()
+        """Progress that was told already: the same again is no news."""
+        self._news = time.monotonic()
 
     def run(self) -> None:
         """Follow the round to its end, whatever happens in between. Raises WorkerError or Cancelled."""
         failures = 0
-        while True:
+        for _ in range(ATTEMPTS):
             seq = self._last_seq
             try:
                 if self._attempt():
@@ -68,6 +88,7 @@ class FollowedRound:
                 if failures > len(PAUSES):
                     raise
                 self._recover(error, PAUSES[max(failures - 1, 0)])
+        raise WorkerError("unreachable", "The connection to the worker breaks off again and again: check the network.")
 
     def _attempt(self) -> bool:
         self._check()
@@ -97,7 +118,15 @@ class FollowedRound:
         self._place_in(session, past)
         upload = partial(self._upload, client)
         self._session = open_session(
-            client, self._session or session, job.volume.id, job.options, past, upload, job.id, self._computes
+            client,
+            self._session or session,
+            job.volume.id,
+            job.options,
+            past,
+            upload,
+            job.id,
+            self._computes,
+            self._tell,
         )
         job.session = self._session
         job.computing = (self._session, job.id)
@@ -128,6 +157,10 @@ class FollowedRound:
         self._job.computing = (session, round_id)
         self._check()
 
+    def _tell(self, words: str) -> None:
+        if self._connection.is_news(words):
+            self._connection.events.put(Told(self._job.id, words))
+
     def _upload(self, client: WorkerClient) -> None:
         volume = self._job.volume
         told = -1
@@ -147,32 +180,49 @@ class FollowedRound:
         client.upload_volume(volume.id, volume.on_wire, volume.spacing, sent)
 
     def _follow(self, lines: Iterator[dict[str, Any]]) -> bool:
+        job = self._job
+        self._news = time.monotonic()
+        shape = job.volume.voxels.shape
+        objects = objects_of(job.past) | {int(one["object"]) for one in [*job.prompts, *job.carried]} | set(job.full)
+        most = 1000 + LINES_PER_SLICE * len(objects) * sum(shape)
         for line in lines:
-            if line["seq"] <= self._last_seq:
-                continue
-            if self._take(line):
-                return True
-            self._last_seq = line["seq"]
+            self._lines += 1
+            if self._lines > most:
+                raise odd("more lines than a round can have")
+            seq = whole(line.get("seq"), "line's number")
+            if seq > self._last_seq:
+                if self._take(line, (shape[0], shape[1], shape[2]), objects):
+                    return True
+                self._last_seq = seq
+            if time.monotonic() - self._news > QUIET_SECONDS:
+                raise stalled("The worker")
         return False
 
-    def _take(self, line: dict[str, Any]) -> bool:
-        job = self._job
-        if line["type"] == "slice":
-            arrived = SliceArrived.from_line(job.id, line)
+    def _take(self, line: dict[str, Any], shape: tuple[int, int, int], objects: set[int]) -> bool:
+        job, kind = self._job, line.get("type")
+        if kind == "slice":
+            arrived = slice_of(job.id, line, shape, objects)
             self._arrived.add((arrived.label, arrived.axis, arrived.index))
+            self._news = time.monotonic()
             self._connection.events.put(arrived)
-        elif line["type"] == "progress":
-            self._connection.events.put(Progress(job.id, line["phase"], line["done"], line["total"]))
-        elif line["type"] == "error":
-            raise RoundRefused(str(line["code"]), str(line["message"]))
-        elif line["type"] == "round":
-            assert self._session is not None
-            if line["status"] == "cancelled":
+        elif kind == "progress":
+            progress = progress_of(job.id, line)
+            if (progress.phase, progress.done) not in self._steps:
+                self._steps.add((progress.phase, progress.done))
+                self._news = time.monotonic()
+            self._connection.events.put(progress)
+        elif kind == "error":
+            raise RoundRefused(plain_words(line.get("code"), 40), plain_words(line.get("message")))
+        elif kind == "round":
+            if line.get("status") == "cancelled":
                 raise Cancelled
+            if line.get("status") != "closed":
+                raise odd("a round that did not close")
+            suggested, seconds = suggested_of(line, shape), number(line.get("seconds"), "duration")
+            consensus = consensus_of(line)
             for place in sorted(self._void - self._arrived):
                 self._connection.events.put(SliceVoid(job.id, *place))
-            suggested = {int(label): one for label, one in line["suggested"].items() if one is not None}
-            seconds, consensus = float(line["seconds"]), dict(line.get("consensus") or {})
+            assert self._session is not None
             self._connection.events.put(
                 RoundClosed(job.id, self._session, job.volume.id, suggested, seconds, tuple(job.afresh), consensus)
             )
@@ -188,15 +238,28 @@ class FollowedRound:
             # The worker lost what it had: everything is sent anew, under the same ids.
             self._is_posted = False
             self._start_over()
+        elif error.code not in UNREACHABLE and error.wait is not None and error.wait <= WAIT_SECONDS:
+            self._waits += 1
+            if self._waits > WAITS:
+                raise error
+            self._pause(error, error.wait)
         elif error.code in UNREACHABLE:
             self._connection.disconnect()
-            if self._job.cancelled.wait(pause):
-                raise Cancelled
+            # A worker that stops is another one soon, and may be here before the time that it gave.
+            self._pause(
+                error, pause if error.wait is None or error.code == "stopping" else min(error.wait, WAIT_SECONDS)
+            )
             # A new process computes the open round anew and may number its lines otherwise; slices may come twice.
             if self._connection.worker.revive() is not Fate.SAME:
                 self._start_over()
         else:
             raise error
+
+    def _pause(self, error: WorkerError, seconds: float) -> None:
+        if error.wait is not None:
+            self._connection.events.put(Waiting(self._job.id, seconds, error.message))
+        if self._job.cancelled.wait(seconds):
+            raise Cancelled
 
     def _start_over(self) -> None:
         """Expect every line from the first one on; another device may change other slices than those that came."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from MemSeg3DLib.base.errors import WorkerError
-from MemSeg3DLib.base.packing import Extent, extent_shape, unpack_bits, volume_id, wire_voxels
+from MemSeg3DLib.base.packing import Extent, volume_id, wire_voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,7 @@ class RoundJob:
     session: str | None = None
     computing: tuple[str, str] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -89,6 +90,8 @@ class AlignJob:
     session: str
     past: list[PastRound]
     cancelled: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,23 @@ class Progress:
     total: int
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """The worker refused for now and is asked again after so many seconds. reason: its own sentence."""
+
+    run: str
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """A sentence of the worker's that the user must see, such as what a damaged disk has lost."""
+
+    run: str
+    words: str
+
+
 @dataclass(frozen=True, eq=False)
 class SliceArrived:
     """The whole mask of one object on one slice, boolean (k, j, i) in `extent`; both None where it is empty now."""
@@ -122,30 +142,6 @@ class SliceArrived:
     mask: np.ndarray | None
     quality: float | None
     prompted: bool
-
-    @classmethod
-    def from_line(cls, run: str, line: dict[str, Any]) -> SliceArrived:
-        """A `slice` line of the wire protocol. Raises WorkerError where it cannot be read."""
-        extent: Extent | None = None
-        mask = None
-        if line["extent"] is not None:
-            (k0, k1), (j0, j1), (i0, i1) = line["extent"]
-            extent = ((k0, k1), (j0, j1), (i0, i1))
-            try:
-                mask = unpack_bits(line["bits"], extent_shape(extent))
-            except ValueError as error:
-                raise WorkerError("bad_answer", f"The worker sent a slice that cannot be read: {error}") from error
-        quality = line.get("quality")
-        return cls(
-            run=run,
-            label=int(line["object"]),
-            axis=int(line["axis"]),
-            index=int(line["index"]),
-            extent=extent,
-            mask=mask,
-            quality=None if quality is None else float(quality),
-            prompted=bool(line.get("prompted", False)),
-        )
 
 
 @dataclass(frozen=True)
@@ -190,4 +186,4 @@ class RoundFailed:
     error: WorkerError
 
 
-Event = Uploading | Progress | SliceArrived | SliceVoid | RoundClosed | RoundCancelled | RoundFailed
+Event = Uploading | Progress | Waiting | Told | SliceArrived | SliceVoid | RoundClosed | RoundCancelled | RoundFailed

@@ -62,7 +62,8 @@ def needed_features(options: Mapping[str, Any], full: Collection[int] = ()) -> l
 
 def check_features(told: Mapping[str, Any], needed: Collection[str]) -> None:
     """Raise WorkerError (not_supported) where a worker lacks some. told: what its /v1/info says."""
-    missing = [name for name in needed if name not in told.get("features", ())]
+    features = told.get("features")
+    missing = [name for name in needed if not isinstance(features, list) or name not in features]
     if missing:
         words = " and ".join(_WORDS[name] for name in missing)
         raise WorkerError(

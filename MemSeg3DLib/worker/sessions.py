@@ -8,8 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.worker.connection.answers import plain_words
 from MemSeg3DLib.worker.connection.client import WorkerClient
 from MemSeg3DLib.worker.jobs import PastRound
+from MemSeg3DLib.worker.told import lost_of, state_of
 
 BUSY_SECONDS = 30.0
 
@@ -18,6 +20,10 @@ OnRunAgain = Callable[[str, str], None]
 
 def _ignore(session: str, round_id: str) -> None:
     """Nobody wants to know which round is run again."""
+
+
+def _unheard(words: str) -> None:
+    """Nobody wants to know what the worker has lost."""
 
 
 def session_of(past: Sequence[PastRound], volume: str, options: dict[str, object]) -> tuple[str, list[PastRound]]:
@@ -74,7 +80,7 @@ def align(
     brought there.
     """
     wanted = [one.id for one in past]
-    state = _wait_until_idle(client, session, keep_running)
+    state = _wait_until_idle(client, session, keep_running, on_run_again)
     have = [one["id"] for one in state["rounds"] if one["status"] == "closed"]
     same = 0
     while same < min(len(wanted), len(have)) and wanted[same] == have[same]:
@@ -89,7 +95,7 @@ def align(
             _run_again(client, session, one, on_run_again)
         else:
             raise WorkerError("conflict", "The worker's session went another way than the scene: a new one is needed.")
-    after = client.session(session)
+    after = state_of(client.session(session))
     if [one["id"] for one in after["rounds"] if one["status"] == "closed"] != wanted:
         raise WorkerError("conflict", "The worker's session went another way than the scene: a new one is needed.")
 
@@ -103,6 +109,7 @@ def open_session(
     upload: Callable[[], None],
     keep_running: str | None = None,
     on_run_again: OnRunAgain = _ignore,
+    on_lost: Callable[[str], None] = _unheard,
 ) -> str:
     """Open the session, uploading the volume where the worker lacks it, and align it; returns its id.
 
@@ -111,12 +118,14 @@ def open_session(
     """
     for attempt in (session, str(uuid.uuid4())):
         try:
-            client.create_session(volume, options, attempt)
+            state = client.create_session(volume, options, attempt)
         except WorkerError as error:
             if error.code != "unknown_volume":
                 raise
             upload()
-            client.create_session(volume, options, attempt)
+            state = client.create_session(volume, options, attempt)
+        for words in lost_of(state):
+            on_lost(words)
         try:
             align(client, attempt, past, keep_running, on_run_again)
         except WorkerError as error:
@@ -127,16 +136,20 @@ def open_session(
     raise AssertionError("unreachable: the second attempt returns or raises")
 
 
-def _wait_until_idle(client: WorkerClient, session: str, keep_running: str | None) -> dict[str, list[dict[str, str]]]:
+def _wait_until_idle(
+    client: WorkerClient, session: str, keep_running: str | None, on_waiting: OnRunAgain
+) -> dict[str, list[dict[str, str]]]:
     """A round that nobody follows any more, left by a client that went away, is cancelled."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
-        state = client.session(session)
+        state = state_of(client.session(session))
         running = state["running"]
         if running is None or running == keep_running:
             return state
         if time.monotonic() > deadline:
             raise WorkerError("busy", "The worker is still busy with another round of this volume: try again soon.")
+        # What it raises, such as that the user has cancelled, ends the wait.
+        on_waiting(session, running)
         client.cancel_round(session, running)
         time.sleep(0.05)
 
@@ -145,8 +158,8 @@ def _run_again(client: WorkerClient, session: str, past: PastRound, on_run_again
     on_run_again(session, past.id)
     for line in client.post_round(session, past.id, past.prompts, past.removed, past.limits, past.full):
         on_run_again(session, past.id)
-        if line["type"] == "round":
+        if line.get("type") == "round":
             return
-        if line["type"] == "error":
-            raise WorkerError(str(line["code"]), str(line["message"]))
+        if line.get("type") == "error":
+            raise WorkerError(plain_words(line.get("code"), 40), plain_words(line.get("message")))
     raise WorkerError("unreachable", "The worker stopped while it ran an earlier round again.")

@@ -17,6 +17,9 @@ from MemSeg3DLib.worker.thread_connection import ThreadConnection
 
 log = logging.getLogger(__name__)
 
+GIVE_UP_SECONDS = 5.0
+"""So long a worker has to end what was cancelled; then the connection is cut, whatever it still sends."""
+
 
 class WorkerThread:
     """Takes jobs, gives events; every event of a round carries its id. No MRML here: only plain data crosses.
@@ -56,6 +59,7 @@ class WorkerThread:
         """Ask the worker to stop the round; returns at once."""
         job.cancelled.set()
         threading.Thread(target=self._cancel, args=(job,), daemon=True, name="memseg3d-cancel").start()
+        self._give_up_soon(job)
 
     def close(self, seconds: float = 10.0) -> None:
         """End the thread once its present job has ended."""
@@ -68,17 +72,30 @@ class WorkerThread:
         """Earlier rounds that are being run again for an undo alone may take long, and need not be awaited."""
         for job in self._aligning:
             job.cancelled.set()
+            if not job.ended.is_set():
+                self._give_up_soon(job)
         self._aligning.clear()
+
+    def _give_up_soon(self, job: RoundJob | AlignJob) -> None:
+        threading.Thread(target=self._give_up, args=(job,), daemon=True, name="memseg3d-give-up").start()
+
+    def _give_up(self, job: RoundJob | AlignJob) -> None:
+        """A worker that only says that it is there, or drips its answer, must not hold up the next round."""
+        job.ended.wait(GIVE_UP_SECONDS)
+        while not job.ended.wait(0.2):
+            if job.begun.is_set():
+                self._connection.abort()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if isinstance(job, AlignJob):
-                self._align(job)
-            else:
-                try:
+            job.begun.set()
+            try:
+                if isinstance(job, AlignJob):
+                    self._align(job)
+                else:
                     self._run(job)
-                finally:
-                    job.ended.set()
+            finally:
+                job.ended.set()
         self._connection.disconnect()
 
     def _cancel(self, job: RoundJob) -> None:
@@ -99,13 +116,16 @@ class WorkerThread:
             if job.cancelled.is_set():
                 raise Cancelled
 
+        if job.cancelled.is_set():
+            return
         try:
             align(self._connection.connected(), job.session, job.past, on_run_again=check)
         except Cancelled:
+            self._connection.disconnect()
             log.info("a later job brings the worker's session to the scene's rounds")
         except WorkerError as error:
             # The next round aligns again before it starts, and reports what is wrong then.
-            if error.code in UNREACHABLE:
+            if error.code in UNREACHABLE or job.cancelled.is_set():
                 self._connection.disconnect()
         except Exception:  # the thread must live on; the next round aligns again
             log.exception("the worker's session could not be brought to the scene's rounds")

@@ -160,7 +160,13 @@ class RecoveryJournal:
             checksum, _, body = raw.partition(" ")
             if hashlib.sha256(body.encode("utf-8")).hexdigest() != checksum:
                 continue
-            result.append(json.loads(body))
+            try:
+                line = json.loads(body)
+                _check(line)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                # Whole, and yet none of ours: what comes after it may build on it.
+                raise RoundError("A recovery journal is of another version of MemSeg3D: update this one.") from error
+            result.append(line)
         return result
 
     def rounds(self) -> list[dict[str, Any]]:
@@ -211,3 +217,10 @@ class RecoveryJournal:
             ) from error
         if not is_gone:
             raise RoundError("Another Slicer writes this recovery journal: close that one first.")
+
+
+def _check(line: dict[str, Any]) -> None:
+    """Raises TypeError or KeyError where a line is none that a journal has."""
+    names = {"round": lambda: line["round"]["id"], "undo": lambda: line["round"], "redo": lambda: line["round"]}
+    if not isinstance(line["type"], str) or (line["type"] in names and not isinstance(names[line["type"]](), str)):
+        raise TypeError("a line without its words")

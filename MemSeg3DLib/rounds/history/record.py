@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from types import UnionType
 from typing import Any
 
 from MemSeg3DLib.base.errors import RoundError
@@ -55,15 +58,53 @@ class RoundRecord(PastRound):
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RoundRecord:
         """The inverse of `to_json`. Raises RoundError where the checksum does not agree, or the version is another."""
-        values = {name: item for name, item in value.items() if name != "sha256"}
-        if _checksum(values) != value.get("sha256"):
-            raise RoundError("A stored round is damaged: its checksum does not agree. The segments are as they are.")
         try:
+            values = {name: item for name, item in value.items() if name != "sha256"}
+            if _checksum(values) != value.get("sha256"):
+                raise RoundError(
+                    "A stored round is damaged: its checksum does not agree. The segments are as they are."
+                )
             for name in _CHANGES:
                 values[name] = [SegmentChange.from_json(one) for one in values.get(name, [])]
-            return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+            record = cls(**values)
+            record._check()
+        except _ODD as error:
+            # A right checksum says that nothing was damaged, not that this version wrote it.
             raise RoundError("A stored round was written by another version of MemSeg3D: update this one.") from error
+        return record
+
+    def _check(self) -> None:
+        """Raises ValueError, TypeError or the like where a field is not of its kind."""
+        texts = [self.id, self.session, self.volume, *self.removed, *self.labels]
+        numbers = [*self.labels.values(), *self.full, *self.afresh, *(one["object"] for one in self.prompts)]
+        _all_are(texts, str)
+        _all_are(numbers, int)
+        _all_are([*self.lattice, self.time, self.seconds], int | float)
+        _all_are(
+            [self.options, self.limits, self.quality, self.labels, self.consensus, *self.drawn, *self.prompts], dict
+        )
+        _all_are([self.removed, self.full, self.afresh, self.lattice, self.drawn, self.prompts], list)
+        if len(self.lattice) not in (0, 16):
+            raise ValueError("no matrix")
+        _all_are([one.get("id", "") for one in self.prompts] + [one["id"] for one in self.drawn], str)
+        for slices in self.quality.values():
+            for axis, index, quality, _prompted in slices:
+                _all_are([axis, index], int)
+                _all_are([0.0 if quality is None else quality], int | float)
+        for words in self.limits.values():
+            _all_are([words["axis"], words["first"], words["last"]], int)
+        if self.consensus:
+            _all_are([self.consensus["slices"], self.consensus["seconds"]], int | float)
+
+
+_ODD = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What odd content raises where it is taken for what it should be."""
+
+
+def _all_are(values: Iterable[object], kind: type | UnionType) -> None:
+    for one in values:
+        if not isinstance(one, kind) or (isinstance(one, float) and not math.isfinite(one)):
+            raise TypeError(f"{type(one).__name__} where {kind} should be")
 
 
 def _checksum(values: dict[str, Any]) -> str:

@@ -213,4 +213,16 @@ class ActiveRun:
             segment: {place: value for place, (value, _) in slices.items() if value is not None}
             for segment, slices in self._quality.items()
         }
-        return RoundResult(self.id, changes, quality, suggested, closed.seconds)
+        segmentation = self.request.segmentation_node.GetSegmentation()
+        names = {one: segmentation.GetSegment(one).GetName() for one in self._targets if segmentation.GetSegment(one)}
+        warnings = [
+            f"{100 * share:.0f} % of what was found for {names.get(one, one)} lies outside of the segmentation's "
+            "geometry and was left out: choose the volume as its source geometry in the Segment Editor."
+            for one, share in self._writer.outside.shares().items()
+        ]
+        if finer := self._writer.spared:
+            named = ", ".join(segmentation.GetSegment(one).GetName() for one in finer if segmentation.GetSegment(one))
+            warnings.append(
+                f"{named}: on a finer grid than its segmentation, so it was left whole and may overlap now."
+            )
+        return RoundResult(self.id, changes, quality, suggested, closed.seconds, tuple(warnings))

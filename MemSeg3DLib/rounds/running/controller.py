@@ -17,12 +17,14 @@ In Slicer, one timer calls `poll()` every few dozen milliseconds instead of the 
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.base.errors import MemSeg3DError, RoundError
+from MemSeg3DLib.base.errors import MemSeg3DError, RoundError, in_a_sentence
 from MemSeg3DLib.base.signals import Signal
 from MemSeg3DLib.prompts.prompts import Prompt
 from MemSeg3DLib.prompts.slice_limits import Locked
@@ -47,6 +49,8 @@ from MemSeg3DLib.worker.connection.source import WorkerSource
 from MemSeg3DLib.worker.jobs import RoundClosed, RoundFailed
 from MemSeg3DLib.worker.thread import WorkerThread
 
+log = logging.getLogger(__name__)
+
 
 class RunController:
     """One run at a time, further requests in a queue. Every method and every signal belongs to the main thread.
@@ -62,13 +66,16 @@ class RunController:
         self.finished: Signal[RoundResult] = Signal()
         self.cancelled: Signal[RunStopped] = Signal()
         self.failed: Signal[RunFailure] = Signal()
+        self.told: Signal[str] = Signal()
+        """Emits sentences of the worker that the user must see, such as what its disk has lost."""
         self.history_changed: Signal[Any] = Signal()
         """Emits the segmentation node whose rounds were undone or redone."""
         self.histories = SceneHistories(journal_folder)
         self._worker = WorkerThread(worker)
-        self._events = EventReader(self._worker.events, self.state_changed, self.progressed)
+        self._events = EventReader(self._worker.events, self.state_changed, self.progressed, self.told)
         self._runs = RunQueue()
         self._snapshots = SnapshotCache()
+        self._last_unexpected = ""
         self._steps = UndoRedo(self.histories, self._worker, lambda: self._runs.busy, self.history_changed, self.failed)
 
     def __enter__(self) -> RunController:
@@ -131,8 +138,17 @@ class RunController:
     def poll(self, budget_seconds: float = 0.02) -> bool:
         """Bring what has arrived into the scene, for about so long; call it often. True where more waits already.
 
-        A slice that is replaced by a later one before it was written is never written.
+        A slice that is replaced by a later one before it was written is never written. Never raises: what nobody
+        foresaw ends the run, and `failed` tells of it, or the panel would wait for ever.
         """
+        try:
+            return self._poll(budget_seconds)
+        except Exception as error:
+            log.exception("a run ended unexpectedly")
+            self._end_unexpectedly(error)
+            return False
+
+    def _poll(self, budget_seconds: float) -> bool:
         run = self._runs.present
         deadline = time.monotonic() + budget_seconds
         if run is None:
@@ -224,17 +240,46 @@ class RunController:
     def _finish(self, run: ActiveRun, closed: RoundClosed) -> None:
         changes = run.close()
         history = self.history(run.request.segmentation_node)
-        record = run.record(closed, changes, history)
+        record, result = run.record(closed, changes, history), run.result(closed, changes)
         self._end()
-        error: RoundError | None = None
+        error: MemSeg3DError | None = None
         try:
             history.add(record)
-        except RoundError as refused:
-            error = refused
-        self.finished.emit(run.result(closed, changes))
+        except Exception as refused:
+            if not isinstance(refused, RoundError):
+                log.exception("a round could not be kept in the list")
+            error = in_a_sentence(refused)
+        self.finished.emit(result)
         if error is not None:
             # The round is in the scene; only the journal did not take it.
             self.failed.emit(RunFailure("", error))
+
+    def _end_unexpectedly(self, error: Exception) -> None:
+        """Of the scene's side: take back what was written as far as that goes, and say that it is over."""
+        run = self._runs.present
+        told = in_a_sentence(error)
+        if run is None:
+            # Polled again and again, and the same each time.
+            if str(told) != self._last_unexpected:
+                self._last_unexpected = str(told)
+                self._tell_failure(RunFailure("", told))
+            return
+        for step in (lambda: self._worker.cancel(run.job), run.abandon):
+            try:
+                step()
+            except Exception:
+                log.exception("a run could not be taken back")
+        self._runs.present = None
+        # A listener that fails must not keep the others from hearing that it is over.
+        with contextlib.suppress(Exception):
+            self._events.enter(RunState.IDLE)
+        self._tell_failure(RunFailure(run.id, told))
+
+    def _tell_failure(self, failure: RunFailure) -> None:
+        try:
+            self.failed.emit(failure)
+        except Exception:
+            log.exception("a failure could not be shown")
 
     def _stop(self, run: ActiveRun, reason: str | None) -> None:
         self._worker.cancel(run.job)

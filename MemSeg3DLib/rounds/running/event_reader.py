@@ -7,7 +7,7 @@ import queue
 from MemSeg3DLib.base.signals import Signal
 from MemSeg3DLib.rounds.running.active_run import ActiveRun
 from MemSeg3DLib.rounds.running.states import RunProgress, RunState
-from MemSeg3DLib.worker.jobs import Event, Progress, SliceArrived, SliceVoid, Uploading
+from MemSeg3DLib.worker.jobs import Event, Progress, SliceArrived, SliceVoid, Told, Uploading, Waiting
 
 _STATES = {"prompted": RunState.PROMPTED, "propagating": RunState.PROPAGATING}
 
@@ -16,12 +16,17 @@ class EventReader:
     """Reads the events of the worker's thread on the main thread, and keeps the state that they tell."""
 
     def __init__(
-        self, events: queue.SimpleQueue[Event], state_changed: Signal[RunState], progressed: Signal[RunProgress]
+        self,
+        events: queue.SimpleQueue[Event],
+        state_changed: Signal[RunState],
+        progressed: Signal[RunProgress],
+        told: Signal[str],
     ) -> None:
         self.state = RunState.IDLE
         self._events = events
         self._state_changed = state_changed
         self._progressed = progressed
+        self._told = told
 
     def read(self, run: ActiveRun) -> None:
         """Take in everything that has arrived for this run; what a cancelled run still sends is nobody's any more."""
@@ -46,9 +51,19 @@ class EventReader:
             self._show(run, RunState.UPLOADING, event.sent, event.total)
         elif isinstance(event, Progress):
             self._show(run, _STATES.get(event.phase, RunState.PREPARING), event.done, event.total)
+        elif isinstance(event, Waiting):
+            self._show(run, RunState.PREPARING, 0, 0, waiting_words(event))
+        elif isinstance(event, Told):
+            self._told.emit(event.words)
         else:
             run.conclude(event)
 
-    def _show(self, run: ActiveRun, state: RunState, done: int, total: int) -> None:
+    def _show(self, run: ActiveRun, state: RunState, done: int, total: int, words: str = "") -> None:
         self.enter(state)
-        self._progressed.emit(RunProgress(run.id, state, done, total))
+        self._progressed.emit(RunProgress(run.id, state, done, total, words))
+
+
+def waiting_words(event: Waiting) -> str:
+    """What the status line says while a worker is left alone for a while."""
+    seconds = max(1, round(event.seconds))
+    return f"The worker is busy; trying again in {seconds} s ({event.reason.rstrip('.')})"

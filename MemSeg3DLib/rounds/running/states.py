@@ -52,12 +52,16 @@ class RoundRequest:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far the present run is. done, total: slices, or bytes while uploading; total 0 where it is not known yet."""
+    """How far the present run is. done, total: slices, or bytes while uploading; total 0 where it is not known yet.
+
+    words: what it waits for, where that is worth a sentence.
+    """
 
     run: str
     state: RunState
     done: int
     total: int
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,17 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """A round that has closed. quality: by segment id, predicted quality by (axis, index) of this round's slices."""
+    """A round that has closed. quality: by segment id, predicted quality by (axis, index) of this round's slices.
+
+    warnings: sentences about what of it the segmentation could not take.
+    """
 
     run: str
     changes: list[SegmentChange]
     quality: dict[str, dict[tuple[int, int], float]]
     suggested: dict[str, Suggestion]
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
-import requests
 
 from MemSeg3DLib.base.errors import WorkerError
-from MemSeg3DLib.base.hosts import is_loopback
 from MemSeg3DLib.base.packing import volume_header
-from MemSeg3DLib.worker.connection.errors import explain, gateway_sentence, protocol_sentence, redirect_sentence
+from MemSeg3DLib.worker.connection.conversation import CONNECT_SECONDS, Conversation
+from MemSeg3DLib.worker.connection.errors import protocol_sentence
 
 PROTOCOLS = (1,)
 """Versions of the wire protocol that this client speaks, best first."""
 
-CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 60.0
 UPLOAD_SECONDS = 600.0
 # A later hint is of more use than one that comes late.
 HINT_SECONDS = 3.0
-# The worker sends an empty line every few seconds, so a stream that is silent for so long is a dead one.
-STREAM_SECONDS = 45.0
 # A socket has CONNECT_SECONDS to take one piece of a body: this fits through 0.1 Mbit/s.
 CHUNK = 1 << 16
 
@@ -38,39 +31,30 @@ class WorkerClient:
     """
 
     def __init__(self, url: str, token: str | None = None, ca_file: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise WorkerError(
-                "bad_address", f"{url!r} is no address of a worker: write it as http://host:port or https://host."
-            )
-        self.url = url.rstrip("/")
-        self.is_local = is_loopback(url)
-        self._token = token.strip() if token else None
-        if self._token and not (self._token.isascii() and self._token.isprintable()):
-            raise WorkerError("unauthorised", "The token holds letters that none has: copy it anew, on one line.")
-        self._ca_file = ca_file
-        self._http = requests.Session()
-        # A hospital's proxy must never see, nor break, a conversation of this computer with itself.
-        self._http.trust_env = not self.is_local
-        # Without an `auth` of its own, requests would send a password of the user's .netrc in the token's place.
-        self._http.auth = self._authorise
-
-    def _authorise(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+        self._talk = Conversation(url, token, ca_file)
+        self.url, self.is_local = self._talk.url, self._talk.is_local
+        self._arguments = (url, token, ca_file)
 
     def clone(self) -> WorkerClient:
         """A second client of the same worker, for another thread."""
-        return WorkerClient(self.url, self._token, self._ca_file)
+        return WorkerClient(*self._arguments)
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._talk.close()
+
+    def abort(self) -> None:
+        """End what goes on, from any thread; the client is of no use any more."""
+        self._talk.watch.abort()
+
+    @property
+    def is_aborted(self) -> bool:
+        """True where `abort` was called."""
+        return self._talk.watch.is_aborted
 
     def negotiate(self) -> int:
         """The protocol version that both sides speak."""
-        spoken = self._json("GET", "/v1/health").get("protocols")
+        spoken = self._talk.json("GET", "/v1/health").get("protocols")
         for version in PROTOCOLS:
             if isinstance(spoken, list) and version in spoken:
                 return version
@@ -78,7 +62,7 @@ class WorkerClient:
 
     def info(self) -> dict[str, Any]:
         """Name, version, device, model and limits of the worker; also proves that the token is right."""
-        return self._json("GET", "/v1/info")
+        return self._talk.json("GET", "/v1/info")
 
     def has_volume(self, volume: str) -> bool:
         """True where the worker still keeps the volume with this id."""
@@ -107,17 +91,17 @@ class WorkerClient:
         headers = {"Content-Type": "application/octet-stream"}
         if gzip:
             headers["Content-Encoding"] = "gzip"
-        body = _body(voxels, gzip, on_sent)
+        body = _body(voxels, gzip, on_sent, lambda: self._talk.watch.arm(UPLOAD_SECONDS))
         timeout = (CONNECT_SECONDS, UPLOAD_SECONDS)
-        self._json("PUT", f"/v1/volumes/{volume}", params=query, data=body, headers=headers, timeout=timeout)
+        self._talk.json("PUT", f"/v1/volumes/{volume}", params=query, data=body, headers=headers, timeout=timeout)
 
     def delete_volume(self, volume: str) -> None:
         """Delete a volume and its sessions from the worker."""
-        self._json("DELETE", f"/v1/volumes/{volume}")
+        self._talk.json("DELETE", f"/v1/volumes/{volume}")
 
     def create_session(self, volume: str, options: dict[str, Any], session: str) -> dict[str, Any]:
         """Open a session of the client's own id on a volume; the answer is the session's state."""
-        return self._json("POST", "/v1/sessions", json={"volume": volume, "options": options, "id": session})
+        return self._talk.json("POST", "/v1/sessions", json={"volume": volume, "options": options, "id": session})
 
     def has_session(self, session: str) -> bool:
         """True where the worker still keeps the session."""
@@ -125,11 +109,11 @@ class WorkerClient:
 
     def session(self, session: str) -> dict[str, Any]:
         """The session's state."""
-        return self._json("GET", f"/v1/sessions/{session}")
+        return self._talk.json("GET", f"/v1/sessions/{session}")
 
     def delete_session(self, session: str) -> None:
         """Delete a session from the worker."""
-        self._json("DELETE", f"/v1/sessions/{session}")
+        self._talk.json("DELETE", f"/v1/sessions/{session}")
 
     def post_round(
         self,
@@ -150,7 +134,7 @@ class WorkerClient:
             body["limits"] = limits
         if full:
             body["full"] = full
-        return self._stream("POST", f"/v1/sessions/{session}/rounds", json=body)
+        return self._talk.stream("POST", f"/v1/sessions/{session}/rounds", json=body)
 
     def hint(self, session: str, prompts: list[dict[str, Any]]) -> bool:
         """Tell what is being drawn, so that the worker computes ahead; no prompts: nothing is any more.
@@ -158,32 +142,33 @@ class WorkerClient:
         True where the worker does; it changes nothing. An older worker refuses with `not_found`.
         """
         body, timeout = {"prompts": prompts}, (HINT_SECONDS, HINT_SECONDS)
-        return bool(self._json("POST", f"/v1/sessions/{session}/hints", json=body, timeout=timeout).get("accepted"))
+        return bool(
+            self._talk.json("POST", f"/v1/sessions/{session}/hints", json=body, timeout=timeout).get("accepted")
+        )
 
     def follow_round(self, session: str, round_id: str, after: int) -> Iterator[dict[str, Any]]:
         """The lines of a round after number `after`, those of the past first."""
-        return self._stream("GET", f"/v1/sessions/{session}/rounds/{round_id}/events", params={"after": after})
+        return self._talk.stream("GET", f"/v1/sessions/{session}/rounds/{round_id}/events", params={"after": after})
 
     def cancel_round(self, session: str, round_id: str) -> None:
         """Cancel a round; once answered, the worker sends no further slice of it."""
-        self._json("POST", f"/v1/sessions/{session}/rounds/{round_id}/cancel")
+        self._talk.json("POST", f"/v1/sessions/{session}/rounds/{round_id}/cancel")
 
     def undo(self, session: str) -> dict[str, Any]:
         """Take back the last round in the session; state plus `changes`."""
-        return self._json("POST", f"/v1/sessions/{session}/undo")
+        return self._talk.json("POST", f"/v1/sessions/{session}/undo")
 
     def redo(self, session: str) -> dict[str, Any]:
         """Bring back the last round that was taken back."""
-        return self._json("POST", f"/v1/sessions/{session}/redo")
+        return self._talk.json("POST", f"/v1/sessions/{session}/redo")
 
     def labelmap(self, session: str, label: int, shape: tuple[int, int, int]) -> np.ndarray:
         """The whole mask of one object, boolean (k, j, i), as the worker holds it."""
         query: dict[str, Any] = {"object": label, "format": "raw"}
-        answer = self._send(
-            "GET", f"/v1/sessions/{session}/labelmap", params=query, timeout=(CONNECT_SECONDS, UPLOAD_SECONDS)
-        )
-        voxels = np.frombuffer(answer.content, dtype=np.uint8)
-        if voxels.size != int(np.prod(shape)):
+        size = int(np.prod(shape))
+        path, timeout = f"/v1/sessions/{session}/labelmap", (CONNECT_SECONDS, UPLOAD_SECONDS)
+        voxels = np.frombuffer(self._talk.read("GET", path, size, params=query, timeout=timeout), dtype=np.uint8)
+        if voxels.size != size:
             raise WorkerError(
                 "bad_answer", f"The worker sent {voxels.size} voxels for a labelmap of {shape}: reconnect to it."
             )
@@ -191,85 +176,24 @@ class WorkerClient:
 
     def _found(self, path: str, missing: str) -> bool:
         try:
-            self._json("GET", path)
+            self._talk.json("GET", path)
         except WorkerError as error:
             if error.code == missing:
                 return False
             raise
         return True
 
-    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        answer = self._send(method, path, **options)
-        try:
-            value = answer.json()
-        except requests.exceptions.JSONDecodeError as error:
-            raise self._not_a_worker() from error
-        if not isinstance(value, dict):
-            raise self._not_a_worker()
-        return value
 
-    def _stream(self, method: str, path: str, **options: Any) -> Iterator[dict[str, Any]]:
-        answer = self._send(method, path, stream=True, timeout=(CONNECT_SECONDS, STREAM_SECONDS), **options)
-        return self._lines(answer)
-
-    def _lines(self, answer: requests.Response) -> Iterator[dict[str, Any]]:
-        """Lines of an NDJSON stream; a connection that drops before its last line is `unreachable`."""
-        with answer:
-            try:
-                # One byte at a time would be slow and a fixed chunk would hold lines back: take what has arrived.
-                for raw in answer.iter_lines(chunk_size=None):  # type: ignore[call-overload]
-                    if raw.strip():
-                        yield dict(json.loads(raw))
-            except requests.exceptions.RequestException as error:
-                raise explain(self.url, error) from error
-            except ValueError as error:
-                raise WorkerError("unreachable", "The worker's stream broke off in the middle of a line.") from error
-
-    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
-        options.setdefault("timeout", (CONNECT_SECONDS, ANSWER_SECONDS))
-        if self._ca_file:
-            # Given with the request: a bundle that the environment names would outrank the session's.
-            options["verify"] = self._ca_file
-        try:
-            # No redirect is followed: voxels and token go to the address in the settings and nowhere else.
-            answer = self._http.request(method, self.url + path, allow_redirects=False, **options)
-        except OSError as error:
-            # Every error of requests is one of these.
-            raise explain(self.url, error, self._ca_file) from error
-        if answer.status_code < 300:
-            return answer
-        with answer:
-            raise self._refused(answer)
-
-    def _refused(self, answer: requests.Response) -> WorkerError:
-        try:
-            told = answer.json()["error"]
-            code, message = str(told["code"]), str(told["message"])
-        except (ValueError, KeyError, TypeError):
-            if answer.is_redirect:
-                return WorkerError("bad_answer", redirect_sentence(self.url, answer.headers["location"]))
-            return self._not_a_worker(answer.status_code)
-        if answer.status_code == 401:
-            message = f"{self.url} does not accept the token: copy the worker's token into the settings."
-        return WorkerError(code, message)
-
-    def _not_a_worker(self, status: int | None = None) -> WorkerError:
-        if status and (sentence := gateway_sentence(self.url, status)):
-            return WorkerError("unreachable", sentence)
-        said = f" (HTTP {status})" if status else ""
-        return WorkerError(
-            "bad_answer",
-            f"{self.url} does not answer like a MemSeg3D worker{said}: check the address and any proxy on the way.",
-        )
-
-
-def _body(voxels: np.ndarray, gzip: bool, on_sent: Callable[[int, int], None] | None) -> Iterator[bytes]:
-    """The voxels in chunks, gzipped where asked; progress is told in voxel bytes."""
+def _body(
+    voxels: np.ndarray, gzip: bool, on_sent: Callable[[int, int], None] | None, on_piece: Callable[[], None]
+) -> Iterator[bytes]:
+    """The voxels in chunks, gzipped where asked; progress is told in voxel bytes, and `on_piece` called for each."""
     view = np.ascontiguousarray(voxels).reshape(-1).view(np.uint8)
     # 31: zlib with a gzip header. Level 1: uploads are bound by the network from there on.
     packer = zlib.compressobj(1, zlib.DEFLATED, 31) if gzip else None
     for start in range(0, len(view), CHUNK):
         chunk = view[start : start + CHUNK]
+        on_piece()
         if on_sent is not None:
             on_sent(start, len(view))
         data = chunk.tobytes() if packer is None else packer.compress(chunk.tobytes())

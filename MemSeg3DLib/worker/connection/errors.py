@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import requests
 
 from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.worker.connection.answers import plain_words
 
 # Verification codes of OpenSSL.
 _NOT_YET, _EXPIRED, _OTHER_HOST, _OTHER_NUMBER = 9, 10, 62, 64
@@ -21,6 +22,11 @@ _NOT_YET, _EXPIRED, _OTHER_HOST, _OTHER_NUMBER = 9, 10, 62, 64
 _CERTIFICATE_READERS = {"X509", "PEM", "ASN1"}
 
 _GATEWAY = {
+    413: (
+        "a proxy on the way takes no upload of this size, the worker has not seen it: ask who runs the proxy to raise "
+        "its limit (nginx: client_max_body_size 0)"
+    ),
+    429: "it, or a proxy on the way, has too many requests: try again in a moment",
     407: "the proxy on the way asks for a user and password: ask your IT for a proxy that lets this computer through",
     502: "the gateway before it cannot reach the worker: is it running, and does the gateway speak HTTP/1.1 to it?",
     503: "the gateway before it says that the worker is not available: try again in a moment, or ask who runs it",
@@ -54,16 +60,31 @@ def gateway_sentence(url: str, status: int) -> str | None:
     return said and f"{url} answers {status}: {said}."
 
 
+def gateway_code(status: int) -> str:
+    """`unreachable` where it may be another time; what is too large stays too large, however often it is sent."""
+    return "too_large" if status == 413 else "unreachable"
+
+
+def stalled(url: str) -> WorkerError:
+    """A worker that is there and comes to no end: it is not asked again by itself."""
+    return WorkerError(
+        "stalled", f"{url} is there but does not finish what it was asked: it may hang. Try again, or restart it."
+    )
+
+
 def redirect_sentence(url: str, target: str) -> str:
     """A redirect is never followed: it could lead token and images elsewhere."""
-    parts = urlsplit(target)
-    place = f"{parts.scheme}://{parts.netloc}" if parts.netloc else "another path"
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        parts = urlsplit("")
+    place = plain_words(f"{parts.scheme}://{parts.netloc}", 120) if parts.netloc else "another path"
     return f"{url} redirects to {place}, which is not followed: if that address is the worker's, enter it."
 
 
 def protocol_sentence(url: str, spoken: object, ours: Sequence[int]) -> str:
     """Who must update, where both sides share no protocol."""
-    versions = [one for one in spoken if isinstance(one, int)] if isinstance(spoken, list) else []
+    versions = [one for one in spoken[:9] if isinstance(one, int)] if isinstance(spoken, list) else []
     if not versions:
         return f"{url} tells no protocol that it speaks: check the address; a MemSeg3D worker names them."
     theirs, mine = ", ".join(map(str, sorted(versions))), ", ".join(map(str, sorted(ours)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from MemSeg3DLib.base.background import Task, TaskControl
+from MemSeg3DLib.worker.connection.answers import plain_words
 from MemSeg3DLib.worker.connection.client import WorkerClient
 
 _ROUND_TRIPS = 5
@@ -47,13 +48,24 @@ class ConnectionReport:
 def device_in_words(told: Mapping[str, Any]) -> str:
     """The device in use, of what /v1/info tells; empty where it tells none."""
     # Workers before `device_name` are still of use.
-    return str(told.get("device_name") or told.get("device") or "")
+    return _name(told.get("device_name")) or _name(told.get("device"))
 
 
 def features_of(told: Mapping[str, Any]) -> tuple[str, ...]:
     """What a worker knows beyond the first ones, of what /v1/info tells; those told of none."""
     features = told.get("features")
-    return tuple(str(one) for one in features) if isinstance(features, list) else ()
+    return tuple(one for one in features[:100] if isinstance(one, str)) if isinstance(features, list) else ()
+
+
+def _name(value: object) -> str:
+    return plain_words(value, 80)
+
+
+def _amount(value: object) -> float:
+    """A finite number from 0 on; 0 for anything else, since words of a report must never stop a trial."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if 0 <= value < 1e18 else 0.0
 
 
 def try_connection(client: WorkerClient, control: TaskControl | None = None) -> ConnectionReport:
@@ -68,21 +80,22 @@ def try_connection(client: WorkerClient, control: TaskControl | None = None) -> 
         begun = time.perf_counter()
         client.negotiate()
         times.append(1000 * (time.perf_counter() - begun))
-    model = told.get("model") or {}
+    named = told.get("model")
+    model = named if isinstance(named, dict) else {}
     return ConnectionReport(
         url=client.url,
         round_trip_ms=statistics.median(times),
         protocol=protocol,
-        version=str(told.get("version", "")),
-        device=str(told.get("device", "")),
+        version=_name(told.get("version")),
+        device=_name(told.get("device")),
         # Workers before these two fields are still of use.
-        device_name=str(told.get("device_name", "")),
-        device_memory_bytes=int(told.get("device_memory_bytes") or 0),
-        model=str(model.get("name", "")),
-        model_sha256=str(model.get("sha256", "")),
-        model_licence=str(model.get("licence", "")),
-        image_size=int(model.get("image_size") or 0),
-        retention_hours=float(told.get("retention_hours") or 0),
+        device_name=_name(told.get("device_name")),
+        device_memory_bytes=int(_amount(told.get("device_memory_bytes"))),
+        model=_name(model.get("name")),
+        model_sha256=_name(model.get("sha256")),
+        model_licence=_name(model.get("licence")),
+        image_size=int(_amount(model.get("image_size"))),
+        retention_hours=_amount(told.get("retention_hours")),
         features=features_of(told),
     )
 
