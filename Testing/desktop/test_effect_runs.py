@@ -186,8 +186,8 @@ def test_editor_and_panel_have_their_own_tools_and_one_workbench(an_editor: Edit
     theirs = panel.segments.editor.effectByName("MemSeg3D")
     assert theirs is not an_editor.effect
     assert theirs.parameter("Tool") == "box"
-    assert theirs.self()._bench() is an_editor.bench
-    assert theirs.self()._options.widget.isHidden(), "the panel has its own"
+    assert theirs.self().work.bench is an_editor.bench
+    assert theirs.self().work.options.widget.isHidden(), "the panel has its own"
     an_editor.session.show_module("SegmentEditor")
     assert an_editor.effect.parameter("Tool") == "point"
 

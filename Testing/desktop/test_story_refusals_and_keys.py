@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from desktop.clinician import Clinician
-from desktop.standin.segment_editor_input import OWN_KEYS
+from desktop.standin.segment_editor_input import OWN_KEYS, SLICE_VIEW_KEYS, WINDOW_KEYS
 
 
 def test_a_click_in_3d_is_refused_with_a_sentence(clinician: Clinician) -> None:
@@ -68,13 +68,15 @@ def test_keys_are_dead_in_other_modules(clinician: Clinician) -> None:
     assert clinician.bench.busy
 
 
-def test_no_key_is_one_of_the_segment_editors(clinician: Clinician) -> None:
+def test_no_key_is_one_of_slicers(clinician: Clinician) -> None:
     import qt
 
     from MemSeg3DPanel.shortcuts import keys
 
     ours = {qt.QKeySequence(key.sequence).toString() for key in keys()}
-    assert ours.isdisjoint({qt.QKeySequence(key).toString() for key in OWN_KEYS})
+    assert ours.isdisjoint({qt.QKeySequence(key).toString() for key in (*OWN_KEYS, *SLICE_VIEW_KEYS, *WINDOW_KEYS)})
+    assert len(ours) == len(keys())
+    assert [key for key in ours if "Shift" in key] == [], "Shift and a moving mouse move the other views"
 
 
 def test_the_next_slice_to_check_is_shown_on_a_key(clinician: Clinician) -> None:
