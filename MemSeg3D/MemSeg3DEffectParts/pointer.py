@@ -22,8 +22,15 @@ from MemSeg3DLib.rounds.messages import Level
 from MemSeg3DLib.scene.nodes import volume_spacing, world_to_ijk
 from MemSeg3DLib.scene.readiness import Obstacle, inside, obstacle
 from MemSeg3DLib.scene.slice_views import distance_to_slice, is_light_box, is_over_handle, normal, rectangle, to_world
+from MemSeg3DPanel.mouse_mode import other_mode
 
 COMMAND = vtk.vtkCommand
+WHEEL = {
+    COMMAND.MouseWheelForwardEvent,
+    COMMAND.MouseWheelBackwardEvent,
+    COMMAND.MouseWheelLeftEvent,
+    COMMAND.MouseWheelRightEvent,
+}
 NOT_CONFIRMED, CONFIRMED_IN_DIALOG = 0, 2
 """Answers of confirmCurrentSegmentVisible: the segment stays hidden; a dialog has taken the mouse meanwhile."""
 
@@ -78,6 +85,10 @@ class Pointer:
 
     def handle(self, interactor: Any, event: int, view: Any) -> bool:
         """Whether the event was ours. What cannot be drawn is said in a sentence, and nothing is left of it."""
+        # In window/level, placing and every other mode of Slicer's toolbar the mouse is not ours.
+        if other_mode():
+            self.drop()
+            return False
         try:
             if view.className() != "qMRMLSliceWidget":
                 return self._in_3d(interactor, event)
@@ -88,6 +99,9 @@ class Pointer:
                 return self._move(interactor)
             if event == COMMAND.LeftButtonReleaseEvent and self._gesture.is_held:
                 return self._release(interactor)
+            # A trackpad or a free wheel coasts after the finger has left: the slice stays while something is drawn.
+            if event in WHEEL:
+                return self._gesture.is_held
             if event == COMMAND.KeyPressEvent and interactor.GetKeySym() == "BackSpace":
                 return self._back()
         except MemSeg3DError as error:
@@ -111,6 +125,7 @@ class Pointer:
     def drop(self) -> None:
         """Forget what was begun, and take its lines out of the views."""
         self._gesture.drop()
+        self._pressed_in_3d = None
         self._sketches.clear()
 
     def _press(self, interactor: Any, view: Any) -> bool:

@@ -8,13 +8,14 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from MemSeg3DLib.scene.sample_phantom import add_sample, make_sample
-
 THUMBNAIL = Path(__file__).resolve().parent.parent / "Resources" / "Icons" / "MemSeg3D.png"
 
 
 def register() -> None:
-    """Offer the sample in the Sample Data module, under MemSeg3D. Registering twice changes nothing."""
+    """Offer the sample in the Sample Data module, under MemSeg3D. Registering twice changes nothing.
+
+    It is loaded by its button there; `SampleData.downloadSample`, which asks for an address, cannot.
+    """
     import SampleData
 
     known = SampleData.SampleDataLogic.sampleDataSourcesByCategory("MemSeg3D")
@@ -36,6 +37,8 @@ def register() -> None:
 
 def load_sample(_source: Any = None) -> Any:
     """Put the sample into the scene and show it; returns its volume node."""
+    from MemSeg3DLib.scene.sample_phantom import add_sample, make_sample
+
     node = add_sample(slicer.mrmlScene, make_sample())
     slicer.util.setSliceViewerLayers(background=node, fit=True)
     return node

@@ -45,7 +45,7 @@ class MeasureSection(Section):
         self._task = Task(lambda control: _measured(control, jobs), "memseg3d-measure")
         self._task.finished.connect(self._show_rows)
         self._task.failed.connect(lambda error: self.context.say("error", str(error)))
-        self.context.application.hurry()
+        self.context.application.hurry(lambda: self._task is not None)
         self.show()
 
     def tick(self) -> None:

@@ -78,9 +78,10 @@ class Panel:
         self._guarded = lambda action: guarded(self.status.say, action)
         ui.cancelButton.connect("clicked()", self._guarded(workbench.cancel))
         self._shortcuts = Shortcuts()
+        self._is_shown = False
         self._place: tuple[str, frozenset[str] | None] = ("", None)
         # Many changes in quick succession are shown once; the timer ends with the panel.
-        self._later: Any = qt.QTimer()
+        self._later: Any = qt.QTimer(self.widget)
         self._later.setSingleShot(True)
         self._later.setInterval(SHOW_MILLISECONDS)
         self._later.connect("timeout()", self.show)
@@ -110,10 +111,14 @@ class Panel:
         self._guarded(self.source.enter)()
         self._guarded(self.rounds.enter)()
         self._shortcuts.install({name: self._guarded(action) for name, action in self._actions().items()})
+        self._is_shown = True
+        self._application.watch(self)
         self.show()
 
     def exit(self) -> None:
         """Another module is shown."""
+        self._is_shown = False
+        self._application.unwatch(self)
         self._shortcuts.remove()
         self.segments.exit()
 
@@ -125,6 +130,9 @@ class Panel:
     def close(self) -> None:
         """The panel goes away."""
         self._later.stop()
+        # The connection would keep the panel alive after its widgets.
+        self._later.disconnect("timeout()", self.show)
+        self._application.unwatch(self)
         self._shortcuts.remove()
         for stop in self._stop_listening:
             stop()
@@ -132,6 +140,7 @@ class Panel:
             section.close()
         self.status.close()
         self.segments.close()
+        self.widget.deleteLater()
 
     def _actions(self) -> dict[str, Callable[[], object]]:
         return {
@@ -167,3 +176,5 @@ class Panel:
             self._stale()
         for section, _button in self.sections:
             self._guarded(section.tick)()
+            if self._is_shown:
+                self._guarded(section.follow)()

@@ -42,7 +42,7 @@ class QualitySection(Section):
             self._show_data(StripData())
             raise
 
-    def tick(self) -> None:
+    def follow(self) -> None:
         """Follow the slice on screen, which moves without anybody telling."""
         volume = self.workbench.volume_node
         if volume is not None and self.strip.data.count:

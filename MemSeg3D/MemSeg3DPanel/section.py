@@ -51,7 +51,10 @@ class Section:
         """Bring the widgets up to date; called often, so it changes only what is different."""
 
     def tick(self) -> None:
-        """Called by the application's timer: look after jobs, and after what nobody tells of."""
+        """Called by the application's timer, also while another module is shown: look after jobs."""
+
+    def follow(self) -> None:
+        """Called by the same timer while the panel is shown: look at the screen, whose changes nobody tells."""
 
     def close(self) -> None:
         """Let go of observers and jobs."""

@@ -48,6 +48,12 @@ class SegmentsSection:
         """This editor's own copy of the effect; None where it is not registered."""
         return self.editor.effectByName(EFFECT_NAME)
 
+    @property
+    def active_effect(self) -> str:
+        """The name of the effect that has the mouse, for the user; empty where none has."""
+        effect = self.editor.activeEffect()
+        return "" if effect is None else str(effect.title or effect.name)
+
     def choose_volume(self, volume_node: Any) -> None:
         """Segment this volume: into its segmentation where it has one, else into a new one with one segment."""
         if volume_node is None or volume_node is self.editor.sourceVolumeNode():
@@ -66,6 +72,9 @@ class SegmentsSection:
         if self.editor.segmentationNode() is None:
             return
         if self.effect is None:
+            # This editor is older than the effect where MemSeg3D is the start-up module, or was loaded at run time.
+            self.editor.updateEffectList()
+        if self.effect is None:
             raise SceneError(
                 _('The Segment Editor lacks the effect MemSeg3D: enable module "SegmentEditorMemSeg3D", restart.')
             )
@@ -75,7 +84,8 @@ class SegmentsSection:
         """The module is shown."""
         self._use_own_node()
         self.editor.setupViewObservations()
-        self.editor.installKeyboardShortcuts()
+        # Keys of a widget that is folded away are dead: the window has them, as in Slicer's own module.
+        self.editor.installKeyboardShortcuts(slicer.util.mainWindow())
         self.editor.updateWidgetFromMRML()
         # Each run is one step of this editor's own undo.
         self._context.workbench.save_state = self.editor.saveStateForUndo

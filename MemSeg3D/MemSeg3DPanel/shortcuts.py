@@ -21,21 +21,24 @@ class Key:
 
 
 def keys() -> list[Key]:
-    """Every key; none of the Segment Editor's own (digits, Space, Z, Y, Q, W, I, punctuation), and never Esc."""
+    """Every key: plain letters that neither the Segment Editor, the slice views nor the main window own.
+
+    Never with Shift: Shift and a moving mouse jump all other views of the group to the place under the mouse.
+    """
     return [
-        Key("run", "Shift+R", _("Run the collected prompts")),
-        Key("cancel", "Shift+X", _("Cancel the run")),
-        Key("next_slice", "Shift+N", _("Next slice to check")),
-        Key("approve", "Shift+A", _("Approve the slice, or take the approval back")),
-        Key("from_here", "Shift+F", _("From here: nothing before this slice")),
-        Key("stop_here", "Shift+T", _("Stop here: nothing after this slice")),
-        Key("flip_sign", "Shift+S", _("Positive or negative prompts")),
-        Key("tool_box", "Shift+B", _("Box")),
-        Key("tool_point", "Shift+P", _("Point")),
-        Key("tool_scribble", "Shift+C", _("Scribble")),
-        Key("tool_lasso", "Shift+L", _("Lasso")),
-        Key("undo_round", "Shift+U", _("Undo the last round")),
-        Key("redo_round", "Shift+Y", _("Redo the round")),
+        Key("run", "E", _("Run the collected prompts")),
+        Key("cancel", "X", _("Cancel the run")),
+        Key("next_slice", "N", _("Next slice to check")),
+        Key("approve", "A", _("Approve the slice, or take the approval back")),
+        Key("from_here", "J", _("From here: nothing before this slice")),
+        Key("stop_here", "K", _("Stop here: nothing after this slice")),
+        Key("flip_sign", "M", _("Positive or negative prompts")),
+        Key("tool_box", "D", _("Box")),
+        Key("tool_point", "P", _("Point")),
+        Key("tool_scribble", "C", _("Scribble")),
+        Key("tool_lasso", "L", _("Lasso")),
+        Key("undo_round", "U", _("Undo the last round")),
+        Key("redo_round", "O", _("Redo the round")),
     ]
 
 

@@ -105,7 +105,7 @@ class StoresSection(Section):
         self._purging = Task(lambda _control: self._delete_worker_data(), "memseg3d-purge")
         self._purging.finished.connect(self._purged)
         self._purging.failed.connect(lambda error: self.context.say("error", str(error)))
-        self.context.application.hurry()
+        self.context.application.hurry(lambda: self._purging is not None)
 
     def _delete_worker_data(self) -> bool:
         """True where another worker still uses its data. On a thread: a worker takes seconds to end."""

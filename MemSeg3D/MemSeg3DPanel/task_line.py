@@ -54,7 +54,7 @@ class TaskLine:
         self._bar.setMaximum(0)
         self._cancel.setEnabled(True)
         self._line.setVisible(True)
-        self._application.hurry()
+        self._application.hurry(lambda: self.is_busy)
 
     def tick(self) -> None:
         """Tell what has happened since the last call."""

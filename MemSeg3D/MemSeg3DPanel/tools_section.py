@@ -13,10 +13,11 @@ from MemSeg3DLib.prompts.slice_limits import SliceLimits
 from MemSeg3DLib.scene.nodes import volume_array
 from MemSeg3DLib.scene.readiness import obstacle, share_transform
 from MemSeg3DPanel.icons import tool_icon
+from MemSeg3DPanel.mouse_mode import other_mode, use_views
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.segments_section import SegmentsSection
 from MemSeg3DPanel.shortcuts import sequence_of
-from MemSeg3DPanel.tools import DEFAULT_TOOL, NEGATIVE, POSITIVE, SIGN, TOOL, Tool, tools
+from MemSeg3DPanel.tools import DEFAULT_TOOL, EFFECT_NAME, NEGATIVE, POSITIVE, SIGN, TOOL, Tool, tools
 from MemSeg3DPanel.views import current_slice, first_axis
 
 
@@ -31,6 +32,7 @@ class ToolsSection(Section):
         for tool in self._tools.values():
             self._buttons[tool.id] = self._tool_button(tool.id)
         self._drawn_in = ""
+        self._shown_active = ("", "")
         self._mask_menu = qt.QMenu(self.ui.maskButton)
         self.ui.maskButton.setMenu(self._mask_menu)
         self.on(self._mask_menu, "aboutToShow()", self._fill_mask_menu)
@@ -56,16 +58,16 @@ class ToolsSection(Section):
         ready = stop is None
         tool = self._tool()
         negative = tool.has_sign and self._parameter(SIGN, POSITIVE) == NEGATIVE
+        self._shown_active = self._active()
+        draws = self._draws()
         for name, button in self._buttons.items():
-            button.setChecked(name == tool.id)
+            button.setChecked(draws and name == tool.id)
             button.setEnabled(ready)
-        self.ui.positiveButton.setChecked(not negative)
-        self.ui.negativeButton.setChecked(negative)
+        self.ui.positiveButton.setChecked(draws and not negative)
+        self.ui.negativeButton.setChecked(draws and negative)
         self.ui.positiveButton.setEnabled(ready)
         self.ui.negativeButton.setEnabled(ready)
-        hint = tool.hint if stop is None else stop.text
-        if ready and tool.has_sign:
-            hint += " " + _("Hold Alt for the other sign.")
+        hint = self._hint(tool) if stop is None else stop.text
         self.ui.transformButton.setVisible(stop is not None and stop.other_transform)
         self.ui.hintLabel.setText(hint)
         self.ui.autoRunBox.setChecked(self.workbench.auto_run)
@@ -75,10 +77,13 @@ class ToolsSection(Section):
         self.ui.maskButton.setEnabled(ready)
         self._show_limits(ready)
         self._highlight()
-        self.tick()
+        self.follow()
 
-    def tick(self) -> None:
-        """Draw the icons anew where the theme has changed."""
+    def follow(self) -> None:
+        """Show what has the mouse now, which keys and toolbars change; draw the icons anew in another theme."""
+        if self._active() != self._shown_active:
+            self.show()
+            return
         colour = self.part.palette.color(qt.QPalette.ButtonText).name()
         if colour != self._drawn_in:
             self._drawn_in = colour
@@ -93,6 +98,11 @@ class ToolsSection(Section):
         chosen.setColor(qt.QPalette.ButtonText, chosen.color(qt.QPalette.HighlightedText))
         for button in (*self._buttons.values(), self.ui.positiveButton, self.ui.negativeButton):
             button.setPalette(chosen if button.checked and button.enabled else self.part.palette)
+
+    @property
+    def highlighted(self) -> list[str]:
+        """The tools that are shown as chosen: one, or none where a drag draws no prompt."""
+        return [name for name, button in self._buttons.items() if button.checked]
 
     def use_tool(self, tool: str) -> None:
         """Draw the next prompts with this tool."""
@@ -142,6 +152,25 @@ class ToolsSection(Section):
         self.ui.toolRowHolder.layout().addWidget(button)
         return button
 
+    def _active(self) -> tuple[str, str]:
+        """The editor's active effect, and the mouse mode that keeps the mouse from it; each may be empty."""
+        return self._segments.active_effect, other_mode()
+
+    def _draws(self) -> bool:
+        """Whether a drag in a slice view draws a prompt now."""
+        return self._active() == (EFFECT_NAME, "")
+
+    def _hint(self, tool: Tool) -> str:
+        """What a drag does now."""
+        effect, mode = self._active()
+        if not effect:
+            return _("No tool is active: choose one to draw prompts.")
+        if effect != EFFECT_NAME:
+            return _("{effect} is active: choose a tool here to draw prompts again.").format(effect=effect)
+        if mode:
+            return _('The mouse is in the mode "{mode}": choose a tool here to draw prompts again.').format(mode=mode)
+        return f"{tool.hint} {_('Hold Alt for the other sign.')}" if tool.has_sign else tool.hint
+
     def _tool(self) -> Tool:
         return self._tools.get(self._parameter(TOOL, DEFAULT_TOOL), self._tools[DEFAULT_TOOL])
 
@@ -151,6 +180,7 @@ class ToolsSection(Section):
         if effect is None:
             raise SceneError(_("Choose a volume first: prompts are drawn on its slices."))
         effect.setParameter(name, value)
+        use_views()
         self.show()
 
     def _parameter(self, name: str, default: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import slicer
 
 from MemSeg3DLib.scene.transforms import Ras, to_numpy
 
@@ -57,17 +56,37 @@ def is_light_box(slice_node: Any) -> bool:
 
 
 def is_over_handle(scene: Any) -> bool:
-    """Whether the mouse is over a control point or handle of some markup: it is about to be dragged, not drawn upon."""
-    display = slicer.vtkMRMLMarkupsDisplayNode
+    """Whether the mouse is over a handle: of a markup, of the lines where slices meet, or of a transform.
+
+    It is about to be dragged, not drawn upon.
+    """
+    return (
+        any(_is_markup_held(node) for node in _of_class(scene, "vtkMRMLMarkupsDisplayNode"))
+        or any(
+            node.GetIntersectingSlicesVisibility() and node.HasActiveComponent()
+            for node in _of_class(scene, "vtkMRMLSliceDisplayNode")
+        )
+        # -1 is a node that was never asked, 0 is no handle.
+        or any(
+            node.GetEditorVisibility() and node.GetActiveInteractionType() > 0
+            for node in _of_class(scene, "vtkMRMLTransformDisplayNode")
+        )
+    )
+
+
+def _is_markup_held(node: Any) -> bool:
     handles = {
-        display.ComponentControlPoint,
-        display.ComponentCenterPoint,
-        display.ComponentRotationHandle,
-        display.ComponentTranslationHandle,
-        display.ComponentScaleHandle,
+        node.ComponentControlPoint,
+        node.ComponentCenterPoint,
+        node.ComponentRotationHandle,
+        node.ComponentTranslationHandle,
+        node.ComponentScaleHandle,
     }
-    nodes = scene.GetNodesByClass("vtkMRMLMarkupsDisplayNode")
+    return bool(node.GetVisibility()) and node.GetActiveComponentType() in handles
+
+
+def _of_class(scene: Any, name: str) -> list[Any]:
+    nodes = scene.GetNodesByClass(name)
     # GetNodesByClass hands over a reference that Python also counts.
     nodes.UnRegister(None)
-    shown = (nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems()))
-    return any(node.GetVisibility() and node.GetActiveComponentType() in handles for node in shown)
+    return [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]

@@ -49,7 +49,7 @@ class EditorUser:
     @property
     def options(self) -> Any:
         """What the effect shows below its button."""
-        return self.effect.self()._options
+        return self.effect.self().work.options
 
     def use(self, worker: LocalWorker) -> None:
         """Choose a worker that runs already."""

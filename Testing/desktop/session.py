@@ -8,7 +8,6 @@ with a_slicer(tmp_path) as slicer_session:
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
@@ -23,7 +22,8 @@ if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import slicer
-from desktop.standin import application, effect_factory, errors, stock_modules, themes, util
+from desktop.loaded_modules import LoadedModules
+from desktop.standin import application, effect_factory, errors, segment_editor, stock_modules, themes, util
 from desktop.standin.generated import emit, stand_in
 from desktop.standin.installed import Installed
 from desktop.standin.views import ras_to_xyz
@@ -45,7 +45,7 @@ _MODIFIERS = {
 }
 
 
-class Session:
+class Session(LoadedModules):
     """One running Slicer. window: the main window; dialogs: what was shown; pip: what was to be installed."""
 
     def __init__(self, folder: Path, modules_folder: Path) -> None:
@@ -67,8 +67,8 @@ class Session:
 
     # Start and end.
 
-    def start(self) -> None:
-        """Start as Slicer does: application, scene, views, modules, startupCompleted."""
+    def start(self, home: str = "") -> None:
+        """Start as Slicer does: application, scene, views, modules, the start-up module, window, startupCompleted."""
         errors.take()
         self._home_before = os.environ.get(ENVIRONMENT)
         os.environ[ENVIRONMENT] = str(self.folder / "home")
@@ -82,27 +82,36 @@ class Session:
         self._installed.set("app", self.app)
         self.app._layouts.setMRMLScene(self.scene)
         self.window = util.make_window()
-        self._util = util.Util(self.app, self.window, self.dialogs, self.show_module)
+        self._util = util.Util(self.app, self.window, self.dialogs, self.show_module, self._reload)
         self._util.install()
         effect_factory.new_factory()
         self.window.resize(900, 900)
-        self.window.show()
-        self.window.activateWindow()
         for name, widget in (("SegmentEditor", stock_modules.SegmentEditorWidget), ("Data", stock_modules.DataWidget)):
             self._add(name, "", widget)
-        self._load_modules()
+        for file in sorted(self._modules_folder.glob("*.py")):
+            self.load_module(file)
+        if home:
+            self.show_module(home)
+        # The window is shown last; its first show event is what startupCompleted hangs on.
+        self.window.show()
+        self.window.activateWindow()
         emit(self.app, "startupCompleted()")
         self.pump(0.01)
 
     def stop(self) -> None:
-        """Quit: leave the module, clean up, aboutToQuit, clear the scene."""
+        """Quit: leave the module, aboutToQuit, clean up, destroy the editors, clear the scene; nothing may be born."""
         try:
             self._leave()
+            before = self._application()
             self.app.aboutToQuit.emit()
             for name in self.app._manager.modulesNames():
                 if (widget := self.app._manager.module(name)._widget) is not None:
                     self._guarded(widget.self().cleanup)
+            segment_editor.destroy_all()
             self.pump(0.01)
+            after = self._application()
+            assert after is before, "an Application was born while Slicer quits"
+            assert after is None or (after.is_closed and not after.is_ticking), "the Application outlives Slicer"
             self.window.close()
             self.app._layouts._let_go()
             self.scene.Clear(1)
@@ -140,40 +149,11 @@ class Session:
             if put is not None:
                 put(node)
 
-    def _is_ours(self, name: str) -> bool:
-        file = getattr(sys.modules.get(name), "__file__", None) or ""
-        return Path(file).is_relative_to(self._modules_folder) if file else name.split(".")[0] == "MemSeg3D"
-
-    def _load_modules(self) -> None:
-        sys.path.insert(0, str(self._modules_folder))
-        for file in sorted(self._modules_folder.glob("*.py")):
-            # From this folder alone: a folder of the same name may lie on the path as well.
-            sys.modules.pop(file.stem, None)
-            module = importlib.import_module(file.stem)
-            parent = stand_in("qSlicerScriptedLoadableModule")()
-            parent._name, parent._path = file.stem, str(file)
-            self._add(file.stem, str(file), None, parent)
-            python = getattr(module, file.stem)(parent)
-            if hasattr(python, "setup"):
-                python.setup()
-            widget = getattr(module, f"{file.stem}Widget", None)
-            self.app._manager.module(file.stem)._make = lambda widget=widget: self._make_widget(widget)
-            setattr(slicer.modules, f"{file.stem}Instance", python)
-
-    def _add(self, name: str, path: str, widget: Any, parent: Any = None) -> None:
-        module = stock_modules.Module(name, path, lambda: self._make_widget(widget))
-        module.parent = parent  # type: ignore[attr-defined]
-        self.app._manager._modules[name] = module
-        setattr(slicer.modules, name.lower(), module)
-
-    def _make_widget(self, kind: Any) -> Any:
-        parent = stand_in("qSlicerScriptedLoadableModuleWidget")()
-        QtWidgets.QVBoxLayout(parent)
-        parent.setMRMLScene(slicer.mrmlScene)
-        parent._python = kind(parent)
-        if hasattr(parent._python, "setup"):
-            parent._python.setup()
-        return parent
+    @staticmethod
+    def _application() -> Any:
+        """The project's Application; None where nobody has asked for it."""
+        module = sys.modules.get("MemSeg3DPanel.application")
+        return None if module is None else module._application
 
     @staticmethod
     def _guarded(action: Callable[[], Any]) -> None:
@@ -285,6 +265,16 @@ class Session:
             self.move(name, ras=point, **modifiers)
         self.release(name, ras=points[-1], **modifiers)
 
+    def wheel(self, name: str, steps: int) -> None:
+        """Turn the wheel; a coasting one goes on whatever the buttons do."""
+        for _ in range(abs(steps)):
+            self.event(name, "MouseWheelForwardEvent" if steps > 0 else "MouseWheelBackwardEvent")
+
+    def mouse_mode(self, name: str) -> None:
+        """Choose a mode in Slicer's toolbar: "ViewTransform", "AdjustWindowLevel" or "Place"."""
+        node = slicer.modules.memseg3d_application.GetInteractionNode()
+        node.SetCurrentInteractionMode(getattr(node, name))
+
     # Keys and pictures.
 
     def key(self, sequence: str) -> None:
@@ -306,10 +296,10 @@ class Session:
 
 
 @contextmanager
-def a_slicer(folder: Path, modules_folder: Path = MODULES) -> Iterator[Session]:
-    """A Slicer with the modules of a folder; at its end no callback may have failed unheard."""
+def a_slicer(folder: Path, modules_folder: Path = MODULES, home: str = "") -> Iterator[Session]:
+    """A Slicer with the modules of a folder; at its end no callback may have failed unheard. home: start-up module."""
     session = Session(folder, modules_folder)
-    session.start()
+    session.start(home)
     try:
         yield session
     finally:

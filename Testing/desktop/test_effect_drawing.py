@@ -243,7 +243,7 @@ def test_a_bent_transform_is_refused_with_a_remedy(an_editor: EditorUser) -> Non
     an_editor.click("Red", an_editor.world(*MIDDLE))
     assert an_editor.kinds() == []
     assert "put the segmentation under the volume's transform" in an_editor.said[-1]
-    options = an_editor.effect.self()._options
+    options = an_editor.effect.self().work.options
     assert not options._remedy.isHidden()
     options._remedy.click()
     assert options._remedy.isHidden()

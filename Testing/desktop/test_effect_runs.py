@@ -130,16 +130,16 @@ def test_without_a_choice_of_worker_nothing_is_sent_and_a_sentence_says_what_to_
 
 
 def test_keys_live_while_the_effect_is_active(an_editor: EditorUser) -> None:
-    an_editor.session.key("Shift+P")
+    an_editor.session.key("P")
     assert an_editor.effect.parameter("Tool") == "point"
-    an_editor.session.key("Shift+S")
+    an_editor.session.key("M")
     assert an_editor.effect.parameter("Sign") == "negative"
     an_editor.editor.setActiveEffectByName("Paint")
-    an_editor.session.key("Shift+B")
-    an_editor.session.key("Shift+S")
+    an_editor.session.key("D")
+    an_editor.session.key("M")
     assert (an_editor.effect.parameter("Tool"), an_editor.effect.parameter("Sign")) == ("point", "negative")
     an_editor.editor.setActiveEffectByName("MemSeg3D")
-    an_editor.session.key("Shift+B")
+    an_editor.session.key("D")
     assert an_editor.effect.parameter("Tool") == "box"
 
 
@@ -186,8 +186,8 @@ def test_editor_and_panel_have_their_own_tools_and_one_workbench(an_editor: Edit
     theirs = panel.segments.editor.effectByName("MemSeg3D")
     assert theirs is not an_editor.effect
     assert theirs.parameter("Tool") == "box"
-    assert theirs.self()._bench() is an_editor.bench
-    assert theirs.self()._options.widget.isHidden(), "the panel has its own"
+    assert theirs.self().work.bench is an_editor.bench
+    assert theirs.self().work.options.widget.isHidden(), "the panel has its own"
     an_editor.session.show_module("SegmentEditor")
     assert an_editor.effect.parameter("Tool") == "point"
 

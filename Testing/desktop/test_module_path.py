@@ -23,7 +23,7 @@ import importlib.util
 import json
 import sys
 
-file, modules, tests, root = sys.argv[1:]
+file, package, modules, tests, root = sys.argv[1:]
 sys.path.append(tests)
 from desktop.standin import application, effect_factory, errors, stock_modules, themes, util
 from desktop.standin.installed import Installed
@@ -50,6 +50,8 @@ def found(name):
 
 
 load()
+assert "MemSeg3DLib" not in sys.modules, "the library waits for its first use"
+importlib.import_module(package)
 library = sys.modules["MemSeg3DLib"]
 lazy = importlib.import_module("MemSeg3DLib.export.dicom.series").__file__
 load()
@@ -64,13 +66,13 @@ print(json.dumps({
 """
 
 
-def in_slicer(tmp_path: Path, file: str) -> dict[str, Any]:
+def in_slicer(tmp_path: Path, file: str, package: str) -> dict[str, Any]:
     """What a fresh interpreter tells that has loaded a module file twice, with only the modules' folder on its path."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     run = subprocess.run(
         [
             sys.executable, "-P", "-c", IN_SLICER,
-            (MODULES / file).as_posix(), str(MODULES), str(ROOT / "Testing"), str(ROOT),
+            (MODULES / file).as_posix(), package, str(MODULES), str(ROOT / "Testing"), str(ROOT),
         ],
         cwd=tmp_path, env={**environment, ENVIRONMENT: str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -78,9 +80,16 @@ def in_slicer(tmp_path: Path, file: str) -> dict[str, Any]:
     return dict(json.loads(run.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("file", ["MemSeg3D.py", "SegmentEditorMemSeg3D.py"])
-def test_a_checkout_makes_nothing_generic_importable(tmp_path: Path, file: str) -> None:
-    told = in_slicer(tmp_path, file)
+@pytest.mark.parametrize(
+    ("file", "package"),
+    [
+        ("MemSeg3D.py", "MemSeg3DPanel"),
+        ("SegmentEditorMemSeg3D.py", "MemSeg3DEffectParts"),
+        ("SegmentEditorMemSeg3D.py", "MemSeg3DFirstSteps"),
+    ],
+)
+def test_a_checkout_makes_nothing_generic_importable(tmp_path: Path, file: str, package: str) -> None:
+    told = in_slicer(tmp_path, file, package)
     assert Path(told["library"]) == ROOT / "MemSeg3DLib" / "__init__.py"
     assert Path(told["lazy"]).is_relative_to(ROOT / "MemSeg3DLib"), "what is imported later is found as well"
     assert told["is_the_same"], "a module that is reloaded goes on with the library that is there"

@@ -108,13 +108,15 @@ def test_slicer_quits_at_any_time(tmp_path: Path, a_worker: LocalWorker, running
 @pytest.mark.parametrize("gone", ["segmentation", "volume"])
 def test_every_button_and_key_without_anything_to_work_on(clinician: Clinician, gone: str) -> None:
     """Widgets may be stale for a moment: what they are asked for then is refused in a sentence, or does nothing."""
+    from MemSeg3DPanel.shortcuts import keys
+
     if gone == "volume":
         clinician.session.scene.RemoveNode(clinician.volume)
     clinician.editor.setSegmentationNode(None)
     clinician.session.pump(0.2)
     clinician.session.click("Red", xy=(150, 150))
-    for key in ("R", "X", "N", "A", "F", "T", "S", "B", "P", "C", "L", "U", "Y"):
-        clinician.session.key(f"Shift+{key}")
+    for key in keys():
+        clinician.session.key(key.sequence)
     for name in ("export", "measure", "rounds", "prompts", "cases", "models", "stores", "worker"):
         clinician.widget(f"{name}Button").collapsed = False
     clinician.session.pump(0.3)

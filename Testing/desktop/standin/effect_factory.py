@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from desktop.standin.generated import behaves, stand_in
+from desktop.standin.generated import behaves, emit, stand_in
 
 
 @behaves("qSlicerSegmentEditorEffectFactory")
@@ -22,6 +22,7 @@ class EffectFactory:
         if not effect.name or any(one.name == effect.name for one in self._effects):
             return False
         self._effects.append(effect)
+        emit(self, "effectRegistered(QString)", effect.name)
         return True
 
     def registeredEffects(self: Any) -> list[Any]:  # noqa: N802

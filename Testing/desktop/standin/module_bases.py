@@ -125,6 +125,10 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self) -> None:
         """The module goes."""
 
+    def onReload(self) -> None:  # noqa: N802
+        """The developer's button: the module's file alone is read anew."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
 
 class ScriptedLoadableModuleLogic:
     """A module's logic."""

@@ -22,12 +22,13 @@ class Observing:
         self._observed = []
 
 
-def fitting_nodes(scene: Any, node_types: Sequence[str], show_hidden: bool) -> list[Any]:
-    """The nodes of these classes, in the scene's order."""
+def fitting_nodes(scene: Any, node_types: Sequence[str], show_hidden: bool, show_child_types: bool = True) -> list[Any]:
+    """The nodes of these classes, in the scene's order; those of derived classes too, unless it is said otherwise."""
     found = []
     for index in range(scene.GetNumberOfNodes() if scene is not None else 0):
         node = scene.GetNthNode(index)
-        if any(node.IsA(one) for one in node_types) and (show_hidden or not node.GetHideFromEditors()):
+        fits = any(node.IsA(one) for one in node_types) if show_child_types else node.GetClassName() in node_types
+        if fits and (show_hidden or not node.GetHideFromEditors()):
             found.append(node)
     return found
 
@@ -70,7 +71,7 @@ class NodeComboBox(Observing):
         })  # fmt: skip
 
     def _nodes(self: Any) -> list[Any]:
-        return fitting_nodes(self._scene, self.nodeTypes, self.showHidden)
+        return fitting_nodes(self._scene, self.nodeTypes, self.showHidden, self.showChildNodeTypes)
 
     def _fill(self: Any) -> None:
         self._combo.blockSignals(True)

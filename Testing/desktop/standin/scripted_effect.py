@@ -271,11 +271,14 @@ class ScriptedEffect:
 
 
 def interaction_default(effect: Any, node: Any) -> None:
-    """What C++ does where the Python half does not say otherwise: any mode but ViewTransform puts the effect away."""
+    """What C++ does where the Python half does not say otherwise: window/level and placing put the effect away.
+
+    A Python half that has the method has handled it, whatever it returns.
+    """
     python = getattr(effect, "_python", None)
     if python is not None and hasattr(python, "interactionNodeModified"):
         effect._call("interactionNodeModified", node)
-    elif node.GetCurrentInteractionMode() != slicer.vtkMRMLInteractionNode.ViewTransform:
+    elif node.GetCurrentInteractionMode() in (node.AdjustWindowLevel, node.Place):
         effect.selectEffect("")
 
 
@@ -283,7 +286,7 @@ EVENTS_2D = (
     "LeftButtonPressEvent", "LeftButtonReleaseEvent", "LeftButtonDoubleClickEvent", "RightButtonPressEvent",
     "RightButtonReleaseEvent", "RightButtonDoubleClickEvent", "MiddleButtonPressEvent", "MiddleButtonReleaseEvent",
     "MiddleButtonDoubleClickEvent", "MouseMoveEvent", "MouseWheelForwardEvent", "MouseWheelBackwardEvent",
-    "KeyPressEvent", "KeyReleaseEvent", "EnterEvent", "LeaveEvent",
+    "MouseWheelLeftEvent", "MouseWheelRightEvent", "KeyPressEvent", "KeyReleaseEvent", "EnterEvent", "LeaveEvent",
 )  # fmt: skip
 EVENTS_3D = tuple(one for one in EVENTS_2D if "DoubleClick" not in one)
 

@@ -12,6 +12,16 @@ from desktop.standin.node_widgets import Observing
 from desktop.standin.segment_editor_input import SegmentEditorInput
 from PySide6 import QtCore, QtWidgets
 
+alive: list[Any] = []
+"""Every segment editor of the session: when one is destroyed, its clones are told last of all."""
+
+
+def destroy_all() -> None:
+    """What C++ does when the widgets go: each editor's clones get their cleanup(), after Slicer has said it quits."""
+    while alive:
+        for effect in alive.pop()._effects:
+            effect.cleanup()
+
 
 @behaves("qMRMLSegmentEditorWidget")
 class SegmentEditorWidget(Observing, SegmentEditorInput):
@@ -42,6 +52,7 @@ class SegmentEditorWidget(Observing, SegmentEditorInput):
         self._column.addLayout(self._buttons)
         self._effects: list[Any] = []
         self.updateEffectList()
+        alive.append(self)
 
     # Effects.
 
@@ -69,6 +80,10 @@ class SegmentEditorWidget(Observing, SegmentEditorInput):
                 lambda checked=False, name=clone.name: self.setActiveEffectByName(name if checked else "")
             )
             self._buttons.addWidget(button)
+        self._show_buttons()
+
+    def _effect_buttons(self: Any) -> list[Any]:
+        return [self._buttons.itemAt(index).widget() for index in range(self._buttons.count())]
 
     def _prepare(self: Any, effect: Any) -> None:
         effect.setParameterSetNode(self._node)
@@ -99,8 +114,7 @@ class SegmentEditorWidget(Observing, SegmentEditorInput):
             name: name in order or self._values.get("unorderedEffectsVisible", True)
             for name in self.availableEffectNames()
         }
-        for index in range(self._buttons.count()):
-            button = self._buttons.itemAt(index).widget()
+        for button in self._effect_buttons():
             button.setVisible(is_shown[button.objectName])
 
     def activeEffect(self: Any) -> Any:  # noqa: N802
@@ -276,26 +290,6 @@ class SegmentEditorWidget(Observing, SegmentEditorInput):
 
     def currentSegmentID(self: Any) -> str:  # noqa: N802
         return str(self._segment_id)
-
-    # Undo.
-
-    def setMaximumNumberOfUndoStates(self: Any, count: int) -> None:  # noqa: N802
-        self.maximumNumberOfUndoStates = count
-
-    def _set_maximumNumberOfUndoStates(self: Any, count: int) -> None:  # noqa: N802
-        self._history.SetMaximumNumberOfStates(count)
-
-    def saveStateForUndo(self: Any) -> None:  # noqa: N802
-        if self._values["undoEnabled"] and self._values["maximumNumberOfUndoStates"] > 0:
-            self._logic.SaveStateForUndo()
-
-    def undo(self: Any) -> None:
-        self._logic.Undo()
-        self.updateWidgetFromMRML()
-
-    def redo(self: Any) -> None:
-        self._logic.Redo()
-        self.updateWidgetFromMRML()
 
     def setInteractionNode(self: Any, node: Any) -> None:  # noqa: N802
         """The application's one is followed."""

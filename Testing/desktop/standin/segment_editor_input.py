@@ -1,7 +1,8 @@
-"""What the segment editor widget hears: events of the views, handed to the active effect, and the keys that it owns."""
+"""What the segment editor widget hears: events of the views for the active effect, the keys that it owns, undo."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import slicer
@@ -14,10 +15,18 @@ OWN_KEYS = (
     "Ctrl+Z", "Ctrl+Y", "Q", "W", "`", ",", ".", "/", "*", "<", ">", "I",
 )  # fmt: skip
 """The keys that the editor takes once installKeyboardShortcuts was called."""
+SLICE_VIEW_KEYS = (
+    "G", "T", "R", "F", "B", "V", "Shift+V", "[", "]", "{", "}", "Left", "Right", "Up", "Down", "S", "Del", "Backspace",
+)  # fmt: skip
+"""The keys of slice views, and of a markup under the mouse."""
+WINDOW_KEYS = (
+    *(f"Ctrl+{key}" for key in "OSWZYXCVFHB0123456"), "Ctrl+Left", "Ctrl+Right", "Ctrl+Shift+A", "Ctrl+Shift+T",
+)  # fmt: skip
+"""The main window's own."""
 
 
 class SegmentEditorInput:
-    """The part of the segment editor widget that observes views and keys."""
+    """The part of the segment editor widget that observes views and keys, with undo, which hangs on keys."""
 
     def setupViewObservations(self: Any) -> None:  # noqa: N802
         self.removeViewObservations()
@@ -63,11 +72,22 @@ class SegmentEditorInput:
             "Ctrl+Y": self.redo,
             "Space": lambda: self.setActiveEffectByName("" if self._active else self._last),
         }
+        # 1 is the first effect that is shown, 0 the tenth; with Shift the ten after those.
+        for digit in range(10):
+            actions[str(digit)] = functools.partial(self._choose_shown, (digit - 1) % 10)
+            actions[f"Shift+{digit}"] = functools.partial(self._choose_shown, (digit - 1) % 10 + 10)
         for key in OWN_KEYS:
             shortcut = QtGui.QShortcut(parent or self)
             shortcut.setKey(QtGui.QKeySequence(key))
             shortcut.connect("activated()", actions.get(key, lambda: None))
             self._keys.append(shortcut)
+
+    def _choose_shown(self: Any, index: int) -> None:
+        order = self.__dict__.get("_order", [])
+        shown = [button for button in self._effect_buttons() if not button.isHidden()]
+        shown.sort(key=lambda one: order.index(one.objectName) if one.objectName in order else len(order))
+        if index < len(shown):
+            self.setActiveEffectByName(shown[index].objectName)
 
     def uninstallKeyboardShortcuts(self: Any) -> None:  # noqa: N802
         for shortcut in self._keys:
@@ -75,3 +95,23 @@ class SegmentEditorInput:
             shortcut.setParent(None)
             shortcut.deleteLater()
         self._keys = []
+
+    # Undo.
+
+    def setMaximumNumberOfUndoStates(self: Any, count: int) -> None:  # noqa: N802
+        self.maximumNumberOfUndoStates = count
+
+    def _set_maximumNumberOfUndoStates(self: Any, count: int) -> None:  # noqa: N802
+        self._history.SetMaximumNumberOfStates(count)
+
+    def saveStateForUndo(self: Any) -> None:  # noqa: N802
+        if self._values["undoEnabled"] and self._values["maximumNumberOfUndoStates"] > 0:
+            self._logic.SaveStateForUndo()
+
+    def undo(self: Any) -> None:
+        self._logic.Undo()
+        self.updateWidgetFromMRML()
+
+    def redo(self: Any) -> None:
+        self._logic.Redo()
+        self.updateWidgetFromMRML()

@@ -76,8 +76,6 @@ class SegmentEditorWidget(StockWidget):
         self.exit()
         for tag in self._tags:
             slicer.mrmlScene.RemoveObserver(tag)
-        for effect in self.editor._effects:
-            effect.cleanup()
         self.editor.setMRMLSegmentEditorNode(None)
 
     def _select(self) -> None:

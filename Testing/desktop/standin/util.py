@@ -28,8 +28,9 @@ class Dialogs:
 class Util:
     """Replaces names of slicer.util for one session and puts the old ones back."""
 
-    def __init__(self, app: Any, window: Any, dialogs: Dialogs, select_module: Any) -> None:
-        self._app, self._window, self.dialogs, self._select = app, window, dialogs, select_module
+    def __init__(self, app: Any, window: Any, dialogs: Dialogs, select_module: Any, reload_module: Any) -> None:
+        self._app, self._window, self.dialogs = app, window, dialogs
+        self._select, self._reload = select_module, reload_module
         self._old: dict[str, Any] = {}
         self._callbacks: list[Any] = []
 
@@ -39,9 +40,10 @@ class Util:
             "loadUI": load_ui,
             "childWidgetVariables": self._children,
             "findChild": self._find_child,
-            "mainWindow": lambda verbose=True: self._window,
+            "mainWindow": lambda: self._window,
             "modulePath": lambda name: self._app.moduleManager().module(name).path,
             "selectModule": self._select,
+            "reloadScriptedModule": self._reload,
             "getModuleWidget": self._module_widget,
             "getModule": lambda name: self._app.moduleManager().module(name),
             "settingsValue": self._settings_value,

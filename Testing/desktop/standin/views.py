@@ -6,6 +6,7 @@ from typing import Any
 
 import slicer
 import vtk
+from desktop.standin import view_input
 from desktop.standin.generated import behaves, emit, stand_in
 from PySide6 import QtWidgets
 
@@ -57,6 +58,7 @@ class SliceView:
     def _begin(self: Any) -> None:
         self._slice_node: Any = None
         self._cursor: Any = None
+        self._heard: Any = None
 
     def mrmlSliceNode(self: Any) -> Any:  # noqa: N802
         return self._slice_node
@@ -106,6 +108,8 @@ class SliceWidget:
         self._view._slice_node = node
         self._logic.SetSliceNode(node)
         self._logic.ResizeSliceNode(SIZE, SIZE)
+        if self._view._heard is None:
+            view_input.listen(self._view, self._view.interactor())
 
     def sliceView(self: Any) -> Any:  # noqa: N802
         return self._view
