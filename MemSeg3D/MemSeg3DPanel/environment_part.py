@@ -85,7 +85,7 @@ class EnvironmentPart:
             EnvironmentState.UNFINISHED: _("The installation was not finished: Install goes on with it."),
             EnvironmentState.OUTDATED: _("This version of the extension needs other packages."),
         }
-        text = texts.get(state, _("Not installed yet. It goes into a folder of its own."))
+        text = texts.get(state or EnvironmentState.MISSING, _("Not installed yet. It goes into a folder of its own."))
         waiting = self._context.workbench.waits_to_be_ready
         if waiting:
             text += " " + _("What you drew ({count}) runs by itself when it ends.").format(count=waiting)

@@ -248,3 +248,78 @@ def test_next_segment_and_clear_this_segment(clinician: Clinician) -> None:
     clinician.panel.rounds.undo()
     clinician.session.pump(0.1)
     assert clinician.voxels().any(), "Undo brings it back"
+
+
+def test_the_two_ways_to_undo_agree(clinician: Clinician) -> None:
+    clinician.widget("roundsButton").collapsed = False
+    clinician.box(60)
+    clinician.wait()
+    assert clinician.widget("undoButton").text == "Undo run"
+    assert "(Ctrl+Z)" in clinician.widget("undoLabel").text
+    found = clinician.voxels()
+    clinician.editor.undo()
+    clinician.wait_until(lambda: clinician.widget("redoButton").enabled, 20)
+    assert [one.applied for one in clinician.bench.rounds()] == [False]
+    assert not clinician.widget("undoButton").enabled, "what the arrow took back is undone here too"
+    clinician.widget("redoButton").click()
+    clinician.session.pump(0.1)
+    assert (clinician.voxels() == found).all()
+
+
+def test_slices_are_told_in_millimetres_too(clinician: Clinician) -> None:
+    clinician.session.go_to("Red", clinician.ras(70, 16, 16))
+    clinician.session.pump(0.3)
+    assert clinician.widget("sliceLabel").text.startswith("Slice 70 (S 70.0 mm)")
+
+
+class Counting:
+    """A user whose clicks are counted, and who scrolls the panel where what is to be pressed is out of sight."""
+
+    def __init__(self, user: Clinician, area: Any) -> None:
+        self.user, self.area = user, area
+        self.clicks, self.scrolls = 0, 0
+
+    def click(self, widget: Any) -> None:
+        """Press a button of the panel, after looking for it."""
+        self.user.session.pump(0.3)
+        assert widget.enabled
+        if not is_seen(self.area, widget):
+            self.scrolls += 1
+        self.clicks += 1
+        widget.click()
+
+
+def test_a_first_segment_is_exported_with_eight_clicks_and_no_scroll(
+    newcomer: Clinician, a_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_section = sys.modules["MemSeg3DPanel.export_section"]
+    folder = tmp_path / "exports"
+    pretend_to_install(newcomer, a_model, monkeypatch)
+    counted = Counting(newcomer, in_scroll_area(newcomer))
+    counted.clicks += 3  # Modules, Segmentation, MemSeg3D: the CT on screen is chosen by then.
+
+    counted.click(newcomer.ui.hereButton)
+    newcomer.session.pump(0.3)
+    assert is_seen(counted.area, newcomer.ui.installButton)
+    newcomer.ui.installButton.click()  # Not counted: once per computer.
+    newcomer.wait_until(lambda: not newcomer.panel.worker.environment._line.is_busy, 30)
+
+    # The drag of a box counts as a click; the tool is chosen already.
+    assert newcomer.editor.activeEffect().name == "MemSeg3D"
+    newcomer.session.drag("Red", [newcomer.ras(6, 8, 8), newcomer.ras(6, 24, 24)])
+    counted.clicks += 1
+    newcomer.session.pump(0.3)
+    counted.click(newcomer.widget("name0Button"))
+    newcomer.wait()
+
+    def choose(_title: str) -> str:
+        counted.clicks += 1
+        return str(folder)
+
+    monkeypatch.setattr(export_section, "ask_folder", choose)
+    counted.click(newcomer.widget("exportNowButton"))
+    newcomer.wait_until(lambda: not newcomer.panel.export._line.is_busy, 30)
+    assert list(folder.glob("*.nii.gz"))
+    assert "liver" in next(folder.glob("*.json")).read_text("utf-8")
+    assert not newcomer.session.dialogs.shown, "no question is left to answer"
+    assert (counted.clicks, counted.scrolls) == (8, 0)
