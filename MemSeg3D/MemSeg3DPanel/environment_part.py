@@ -1,8 +1,9 @@
-"""The worker on this computer: its environment installed, repaired, removed at a click, or one that IT installed."""
+"""What runs on this computer: installed where it is chosen, repaired, removed at a click, or installed by IT."""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,17 @@ UV = "uv>=0.7.14"
 
 
 class EnvironmentPart:
-    """The widgets of Worker.ui that belong to the worker on this computer. Nothing is fetched before Install."""
+    """The widgets that belong to the worker on this computer. Nothing is fetched before Install.
 
-    def __init__(self, context: Context, ui: Any) -> None:
+    ui: of Worker.ui. step: the panel's second step, with Install and its progress. changed: called where what is
+    installed is another than before.
+    """
+
+    def __init__(self, context: Context, ui: Any, step: Any, changed: Callable[[], object]) -> None:
         self._context = context
         self._ui = ui
+        self._step = step
+        self._changed = changed
         self._choice = context.application.choice
         self._maker = EnvironmentMaker(self._choice.environment, stop_worker=context.application.source.restart)
         self._sources = EnvironmentSources(context, ui)
@@ -38,9 +45,9 @@ class EnvironmentPart:
         self._devices: list[str] = []
         self._offer_devices([(one.name, one.description) for one in self._about.devices] if self._about else [])
         ui.installedEdit.setText(str(self._choice.plan.installed or ""))
-        self._line = TaskLine(context.application, ui, "environment", context.say)
+        self._line = TaskLine(context.application, step, "environment", context.say)
         for widget, signal, action in (
-            (ui.installButton, "clicked()", self.install),
+            (step.installButton, "clicked()", self.install),
             (ui.repairButton, "clicked()", self._repair),
             (ui.removeButton, "clicked()", self._remove),
             (ui.installedButton, "clicked()", self._choose_installed),
@@ -53,32 +60,55 @@ class EnvironmentPart:
         """Say what there is, and offer what can be done with it."""
         state, installed = self._choice.environment.state(), self._choice.plan.installed
         texts = {
-            EnvironmentState.MISSING: _("The worker is not installed on this computer yet: press Install."),
+            EnvironmentState.MISSING: _("Not installed on this computer yet: press Install in step 2."),
             EnvironmentState.UNFINISHED: _("The installation was not finished: press Install to go on with it."),
-            EnvironmentState.OUTDATED: _("This version of the extension needs other packages: press Install."),
-            EnvironmentState.READY: _("The worker is installed on this computer."),
+            EnvironmentState.OUTDATED: _("MemSeg3D was updated and needs other packages: press Install in step 2."),
+            EnvironmentState.READY: _("Installed on this computer."),
         }
-        text = texts[state] if installed is None else _("An environment that IT has installed is used.")
+        text = texts[state] if installed is None else _("What IT has installed is used.")
         if self._ui.environmentLabel.text != text:
             self._ui.environmentLabel.setText(text)
         free = not self._line.is_busy
-        self._ui.installButton.setEnabled(free and state is not EnvironmentState.READY)
         self._ui.repairButton.setEnabled(free and state is not EnvironmentState.MISSING)
         self._ui.removeButton.setEnabled(free and state is not EnvironmentState.MISSING)
+        self.show_step()
+
+    def show_step(self) -> None:
+        """Offer Install in the second step, where this computer is chosen and has nothing installed."""
+        if self._context.workbench.busy:
+            # What runs is installed; the disk is not asked 25 times a second.
+            return
+        free, plan = not self._line.is_busy, self._choice.plan
+        state = self._choice.environment.state() if self._choice.mode == "local" and plan.installed is None else None
+        wanted = state not in (None, EnvironmentState.READY)
+        texts = {
+            EnvironmentState.UNFINISHED: _("The installation was not finished: Install goes on with it."),
+            EnvironmentState.OUTDATED: _("This version of the extension needs other packages."),
+        }
+        text = texts.get(state or EnvironmentState.MISSING, _("Not installed yet. It goes into a folder of its own."))
+        waiting = self._context.workbench.waits_to_be_ready
+        if waiting:
+            text += " " + _("What you drew ({count}) runs by itself when it ends.").format(count=waiting)
+        if self._step.installLabel.text != text:
+            self._step.installLabel.setText(text)
+        self._step.installButton.setEnabled(free)
+        self._step.installRow.setVisible(wanted)
 
     def tick(self) -> None:
         """Follow what is going on."""
         was_busy = self._line.is_busy
         self._line.tick()
         if was_busy != self._line.is_busy:
+            self._choice.is_installing = False
             self.show()
+            self._changed()
 
     def close(self) -> None:
         """Nobody waits for it any more; what was fetched is kept."""
         self._line.close()
 
     def install(self) -> None:
-        """Make the environment; the only place where something is fetched from the network."""
+        """Install; the only place where something is fetched from the network."""
         folder = self._sources.folder
         if folder is not None and is_bundle(folder):
             task = self._maker.task_bundle(folder)
@@ -87,17 +117,19 @@ class EnvironmentPart:
             task = self._maker.task_make(self._uv(), recipe)
         self._sources.keep()
         self._line.start(task, self._installed)
+        self._choice.is_installing = True
         self.show()
+        self._changed()
 
     def _repair(self) -> None:
         self._line.start(self._maker.task_repair(self._uv(), None), self._installed)
         self.show()
 
     def _remove(self) -> None:
-        if ask(_("Remove the environment"), _("Delete the worker's environment from this computer?")):
+        if ask(_("Remove"), _("Delete from this computer what Install has fetched? Images and segments stay.")):
             self._line.start(
                 self._maker.task_remove(),
-                lambda _nothing: self._context.say("info", _("The environment is removed.")),
+                lambda _nothing: self._context.say("info", _("What was installed is removed.")),
             )
             self.show()
 
@@ -114,8 +146,12 @@ class EnvironmentPart:
         # The first one is what the automatic choice takes: a GPU that is not named here is not used.
         device = about.devices[0].description if about.devices else _("the processor")
         self._context.say(
-            "info", _("The worker is installed and computes on: {device}. Draw a box to start.").format(device=device)
+            "info", _("It is installed and computes on: {device}. {next}").format(device=device, next=self._next())
         )
+
+    def _next(self) -> str:
+        waiting = self._context.workbench.waits_to_be_ready
+        return _("What you drew runs now.") if waiting else _("Draw a box to start.")
 
     def _uv(self) -> Path:
         """uv, installed into Slicer's Python where it is nowhere; Slicer asks the user first."""
@@ -126,9 +162,7 @@ class EnvironmentPart:
             try:
                 slicer.packaging.pip_ensure(UV, requester="MemSeg3D")
             except (RuntimeError, subprocess.CalledProcessError) as error:
-                raise SetupError(
-                    _("uv, which makes the environment, was not installed: press Install again.")
-                ) from error
+                raise SetupError(_("uv, which does the installing, was not installed: press Install again.")) from error
             found = find_uv()
         if found is None:
             raise SetupError(_("uv was installed but is not found: restart Slicer, then press Install again."))
@@ -145,7 +179,7 @@ class EnvironmentPart:
         self._ui.deviceSelector.setCurrentIndex(self._devices.index(device) if device in self._devices else 0)
 
     def _use_installed(self) -> None:
-        """Take the device, and the environment of IT's: a new one only once its worker has proved itself."""
+        """Take the device, and what IT has installed: a new one only once its worker has proved itself."""
         text = self._ui.installedEdit.text.strip()
         path = Path(text) if text else None
         if path is None or path == self._choice.plan.installed:
@@ -158,7 +192,7 @@ class EnvironmentPart:
         self._about = about
         self._offer_devices([(one.name, one.description) for one in about.devices])
         self._take(path)
-        self._context.say("info", _("The environment that IT has installed is used."))
+        self._context.say("info", _("What IT has installed is used."))
 
     def _take(self, installed: Path | None) -> None:
         plan = self._choice.plan
@@ -171,7 +205,7 @@ class EnvironmentPart:
         self.show()
 
     def _choose_installed(self) -> None:
-        path = ask_open_file(_("The python or memseg3d program of the environment"), "*")
+        path = ask_open_file(_("The python or memseg3d program that IT has installed"), "*")
         if path:
             self._ui.installedEdit.setText(path)
             self._use_installed()

@@ -1,4 +1,4 @@
-"""Where the worker's packages are fetched from: the fields of the Worker section, kept in the settings, as a Recipe."""
+"""Where the worker's packages are fetched from: the fields of Where it runs, kept in the settings, as a Recipe."""
 
 from __future__ import annotations
 

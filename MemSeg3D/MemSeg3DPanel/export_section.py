@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from slicer.i18n import tr as _
 from MemSeg3DLib.base.errors import ExportError
 from MemSeg3DLib.export.dicom.dicomweb import DicomWebServer
 from MemSeg3DLib.export.exports import Exported, ExportFormat, ExportRequest, export_task, prepare_export
+from MemSeg3DLib.export.segment_names import unnamed
 from MemSeg3DPanel.dialogs import ask, ask_folder, ask_open_file
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.task_line import TaskLine
 
-_FOLDER, _PACS, _CA = "Export/Folder", "Export/Pacs", "Export/PacsCaFile"
+_FOLDER, _PACS, _CA, _FORMAT = "Export/Folder", "Export/Pacs", "Export/PacsCaFile", "Export/Format"
 
 
 class ExportSection(Section):
@@ -32,6 +34,11 @@ class ExportSection(Section):
         }
         for title in self._formats:
             self.ui.formatSelector.addItem(title)
+        kept = [one.name for one in self._formats.values()]
+        if (format_name := settings.get(_FORMAT)) in kept:
+            self.ui.formatSelector.setCurrentIndex(kept.index(format_name))
+        self.name_it: Callable[[], object] = lambda: None
+        """Called where the user would rather name a segment than export it as it is."""
         self.ui.folderEdit.setText(settings.get(_FOLDER))
         self.ui.pacsEdit.setText(settings.get(_PACS))
         self.ui.pacsCaEdit.setText(settings.get(_CA))
@@ -57,8 +64,19 @@ class ExportSection(Section):
         """Nobody waits for it any more."""
         self._line.close()
 
+    def export_now(self) -> None:
+        """Export as was chosen last; where no folder was chosen yet, ask for it."""
+        if self._format() is not ExportFormat.DICOM_WEB and not self.ui.folderEdit.text.strip():
+            self._choose_folder()
+            if not self.ui.folderEdit.text.strip():
+                return
+        self.export()
+
     def export(self) -> None:
-        """Write, or send, the segments as they are now."""
+        """Write, or send, the segments as they are now; first a word where one of them has no name yet."""
+        if not self._agrees_to_names():
+            self.name_it()
+            return
         chosen = self._format()
         server = self._server() if chosen is ExportFormat.DICOM_WEB else None
         if server is not None and not server.is_local:
@@ -86,6 +104,15 @@ class ExportSection(Section):
         self._remember(folder)
         self._line.start(export_task(prepare_export(request)), self._done)
         self.show()
+
+    def _agrees_to_names(self) -> bool:
+        if self.workbench.segmentation_node is None:
+            raise ExportError(_("There is nothing to export yet: choose a volume, and draw a box."))
+        names = unnamed(self.workbench.segmentation_node, self._segments(), _("Segment 1"))
+        if not names:
+            return True
+        question = _("{names}: no name was given yet, so files will say no more than tissue. Export it so?")
+        return ask(_("Segment without a name"), question.format(names=", ".join(f'"{one}"' for one in names)))
 
     def _done(self, exported: Exported) -> None:
         self.context.say("info", exported.as_text())
@@ -124,6 +151,7 @@ class ExportSection(Section):
     def _remember(self, folder: str) -> None:
         settings = self.context.application.settings
         settings.set(_FOLDER, folder)
+        settings.set(_FORMAT, self._format().name)
         settings.set(_PACS, self.ui.pacsEdit.text.strip())
         settings.set(_CA, self.ui.pacsCaEdit.text.strip())
 

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from MemSeg3DLib.base.background import Task
 from MemSeg3DLib.base.errors import SetupError
+from MemSeg3DLib.base.units import MEGABYTE
 from MemSeg3DLib.worker.connection.plan import EMBEDDED_MODEL
 from MemSeg3DLib.worker.connection.trial import ConnectionReport
 from MemSeg3DLib.worker.installation.models import ModelEntry, ModelFolder, remote_model
@@ -17,8 +18,6 @@ from MemSeg3DPanel.dialogs import ask, ask_open_file, open_folder
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.task_line import TaskLine
-
-_MEGABYTE = 1_000_000
 
 
 class ModelsSection(Section):
@@ -51,7 +50,7 @@ class ModelsSection(Section):
         rows = []
         for one in self._remote if remote else self._local:
             name = one.name + (" " + _("(in use)") if remote or one.name == used else "")
-            size = f"{one.bytes / _MEGABYTE:.1f}" if one.bytes else ""
+            size = f"{one.bytes / MEGABYTE:.1f}" if one.bytes else ""
             tip = "\n".join(part for part in (one.use, one.fault, str(one.path or "")) if part)
             rows.append(
                 Row(one.name, (name, size, one.licence or _("not told"), one.fault or one.fit(memory)), tip=tip)
@@ -99,7 +98,7 @@ class ModelsSection(Section):
 
     def _use(self) -> None:
         if self._choice.mode == "remote":
-            raise SetupError(_("The remote worker's administrator chooses its model."))
+            raise SetupError(_("The administrator of the other computer chooses its model."))
         self._take(self._selected())
         self.show()
 

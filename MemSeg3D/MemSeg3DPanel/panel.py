@@ -17,14 +17,17 @@ from MemSeg3DPanel.measure_section import MeasureSection
 from MemSeg3DPanel.models_section import ModelsSection
 from MemSeg3DPanel.prompts_section import PromptsSection
 from MemSeg3DPanel.quality_section import QualitySection
+from MemSeg3DPanel.reveal import reveal
 from MemSeg3DPanel.rounds_section import RoundsSection
 from MemSeg3DPanel.section import Context, Section, guarded
+from MemSeg3DPanel.segment_section import SegmentSection
 from MemSeg3DPanel.segments_section import SegmentsSection
 from MemSeg3DPanel.shortcuts import Shortcuts
 from MemSeg3DPanel.source_section import SourceSection
 from MemSeg3DPanel.status_section import StatusSection
 from MemSeg3DPanel.stores_section import StoresSection
 from MemSeg3DPanel.tools_section import ToolsSection
+from MemSeg3DPanel.waiting_prompts import WaitingPrompts
 from MemSeg3DPanel.worker_section import WorkerSection
 
 SHOW_MILLISECONDS = 40
@@ -53,14 +56,17 @@ class Panel:
         self.rounds = RoundsSection(context, ui.roundsButton.layout(), self.segments)
         self.measure = MeasureSection(context, ui.measureButton.layout())
         self.export = ExportSection(context, ui.exportButton.layout())
+        self.segment = SegmentSection(context, ui.segmentHolder.layout(), self.segments, self.export.export_now)
+        self.export.name_it = self.segment.ask
         self.cases = CasesSection(context, ui.casesButton.layout(), self.segments)
-        self.worker = WorkerSection(context, ui.workerButton.layout(), self._stale)
+        self.worker = WorkerSection(context, ui.workerButton.layout(), ui, self._stale)
         self.models = ModelsSection(context, ui.modelsButton.layout(), self.worker.device_memory)
         self.worker.tested.connect(self.models.tell_remote)
         self.stores = StoresSection(context, ui.storesButton.layout())
         self.sections: list[tuple[Section, Any]] = [
             (self.tools, None),
             (self.advanced, None),
+            (self.segment, None),
             (self.quality, None),
             (self.prompts, ui.promptsButton),
             (self.rounds, ui.roundsButton),
@@ -75,6 +81,8 @@ class Panel:
             if button is not None:
                 button.collapsed = True
                 button.connect("contentsCollapsed(bool)", self._stale)
+        ui.settingsButton.collapsed = True
+        self.waiting = WaitingPrompts(context)
         self._guarded = lambda action: guarded(self.status.say, action)
         ui.cancelButton.connect("clicked()", self._guarded(workbench.cancel))
         self._shortcuts = Shortcuts()
@@ -95,6 +103,7 @@ class Panel:
         """Bring every part up to date."""
         self.status.show()
         self.source.show()
+        self.worker.environment.show_step()
         for section, button in self.sections:
             # What is folded away is brought up to date when it is unfolded.
             if button is not None and button.collapsed:
@@ -160,9 +169,15 @@ class Panel:
         }
 
     def _choose_worker(self, mode: str) -> None:
-        self.ui.workerButton.collapsed = False
         if mode:
             self.worker.choose(mode)
+        if mode == "local":
+            self.worker.environment.show_step()
+            reveal(self.ui.installRow)
+            return
+        self.ui.settingsButton.collapsed = False
+        self.ui.workerButton.collapsed = False
+        reveal(self.ui.workerButton)
 
     def _stale(self, _value: object = None) -> None:
         if not self._later.active:
@@ -174,6 +189,7 @@ class Panel:
         if (place := (source.describe(), source.features)) != self._place:
             self._place = place
             self._stale()
+        self._guarded(self.waiting.tick)()
         for section, _button in self.sections:
             self._guarded(section.tick)()
             if self._is_shown:

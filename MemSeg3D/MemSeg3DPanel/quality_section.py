@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from MemSeg3DLib.base.errors import SceneError
 from MemSeg3DLib.rounds.quality import QualityCurve
 from MemSeg3DLib.scene.nodes import volume_array
+from MemSeg3DLib.scene.slice_places import slice_places
 from MemSeg3DPanel.quality_strip import QualityStrip, StripData
 from MemSeg3DPanel.section import Context, Section, guarded
 from MemSeg3DPanel.shortcuts import sequence_of
@@ -66,7 +67,10 @@ class QualitySection(Section):
 
     def _show_data(self, data: StripData) -> None:
         self.strip.show_data(data)
-        self.ui.sliceLabel.setText(self.strip.describe(data.current) if data.current is not None else "")
+        said = [self.strip.describe(data.current)] if data.current is not None else []
+        if data.suggested is not None and data.suggested != data.current:
+            said.append(_("Next to check: {slice}.").format(slice=self.strip.describe(data.suggested).split(",")[0]))
+        self.ui.sliceLabel.setText(". ".join(said))
         self.ui.nextButton.setEnabled(data.suggested is not None)
         self.ui.approveButton.setEnabled(data.current is not None)
         approved = data.current is not None and data.current in data.approved
@@ -89,6 +93,7 @@ class QualitySection(Section):
             suggested=suggestion.index if suggestion is not None and suggestion.axis == axis else None,
             current=current_slice(volume, axis),
             colour=tuple(segment.GetColor()) if segment is not None else (0.5, 0.5, 0.5),
+            places=slice_places(volume, axis),
         )
 
     @staticmethod

@@ -9,6 +9,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from MemSeg3DLib.scene.slice_places import SlicePlaces
+
 HEIGHT = 64
 _MARK = 6
 """Height in pixels of the marks of prompted (top) and approved (bottom) slices."""
@@ -18,7 +20,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class StripData:
-    """What the strip shows. count: slices across the axis; values by index; limits: first and last slice."""
+    """What the strip shows. count: slices across the axis; values by index; limits: first and last; places: in mm."""
 
     count: int = 0
     values: dict[int, float] = field(default_factory=dict)
@@ -28,6 +30,7 @@ class StripData:
     suggested: int | None = None
     current: int | None = None
     colour: Colour = (0.5, 0.5, 0.5)
+    places: SlicePlaces | None = None
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -115,6 +118,8 @@ class QualityStrip(qt.QWidget):
             return _("No slices yet: choose a volume.")
         data = self._data
         words = [_("Slice {index}").format(index=index)]
+        if data.places is not None:
+            words[0] += f" ({data.places.words(index)})"
         if index in data.values:
             words.append(_("predicted quality {value:.2f}").format(value=data.values[index]))
         if index in data.prompted:

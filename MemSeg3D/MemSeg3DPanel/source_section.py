@@ -1,4 +1,4 @@
-"""The first two steps: which volume is segmented, and where the worker runs."""
+"""The first two steps: which volume is segmented, and where it runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SourceSection:
             widget.connect(signal, guarded(context.say, action))
 
     def show(self) -> None:
-        """Follow the Workbench's volume, and say where the worker runs."""
+        """Follow the Workbench's volume, and say where it runs."""
         volume = self._context.workbench.volume_node
         if volume is not None and self._ui.volumeSelector.currentNode() is not volume:
             self._ui.volumeSelector.setCurrentNode(volume)

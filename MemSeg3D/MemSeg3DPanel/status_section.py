@@ -1,4 +1,4 @@
-"""What the worker does and where it runs, how far it is, and the panel's message line."""
+"""What is being done and where, how far it is, and the panel's message line."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from MemSeg3DLib.base.units import MEGABYTE
 from MemSeg3DLib.rounds.running.states import RunProgress, RunState
 from MemSeg3DLib.rounds.workbench import Message, Workbench
 
 KEPT_MESSAGES = 20
-_MEGABYTE = 1_000_000
 
 
 class StatusSection:
@@ -63,6 +63,8 @@ class StatusSection:
         waiting = self._workbench.waiting
         if waiting:
             text += " " + _("{count} more waiting.").format(count=waiting)
+        if drawn := self._workbench.waits_to_be_ready:
+            text += " " + _("What you drew ({count}) runs by itself then.").format(count=drawn)
         if self._ui.statusLabel.text != text:
             self._ui.statusLabel.setText(text)
         self._ui.cancelButton.setVisible(busy)
@@ -83,7 +85,7 @@ class StatusSection:
         if progress.state is RunState.UPLOADING:
             bar.setMaximum(max(progress.total // 1000, 0))
             bar.setValue(progress.done // 1000)
-            sent, total = progress.done // _MEGABYTE, progress.total // _MEGABYTE
+            sent, total = progress.done // MEGABYTE, progress.total // MEGABYTE
             bar.setFormat(_("{sent} of {total} MB sent").format(sent=sent, total=total))
         else:
             bar.setMaximum(max(progress.total, 0))

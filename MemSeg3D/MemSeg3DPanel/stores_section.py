@@ -8,12 +8,11 @@ from slicer.i18n import tr as _
 
 from MemSeg3DLib.base.background import Task
 from MemSeg3DLib.base.errors import SceneError
+from MemSeg3DLib.base.units import MEGABYTE
 from MemSeg3DLib.worker.installation.stored_data import Store, purge_journals, purge_logs, purge_worker_data, stores
 from MemSeg3DPanel.dialogs import ask, open_folder
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section
-
-_MEGABYTE = 1_000_000
 
 
 class StoresSection(Section):
@@ -67,7 +66,7 @@ class StoresSection(Section):
             [
                 Row(
                     one.name,
-                    (one.name, f"{one.bytes / _MEGABYTE:.1f}", _("yes") if one.holds_patients else _("no")),
+                    (one.name, f"{one.bytes / MEGABYTE:.1f}", _("yes") if one.holds_patients else _("no")),
                     tip="\n".join(map(str, one.folders)) or _("Nothing is kept."),
                 )
                 for one in found
@@ -83,14 +82,14 @@ class StoresSection(Section):
     def _purge_selected(self) -> None:
         purge = self._purges().get(self._rows.selected or "")
         if purge is None:
-            raise SceneError(_("Models and the environment are deleted in their own sections."))
+            raise SceneError(_("Models, and what Install has fetched, are deleted in their own sections."))
         if ask(_("Delete"), _("Delete this now? It cannot be brought back. The scene stays as it is.")):
             purge()
             self._look()
 
     def _purge_all(self) -> None:
-        question = _("Delete every volume, session, journal and log that MemSeg3D keeps on this computer? ")
-        stays = _("It cannot be brought back. The scene and its own journals stay: later rounds build on them.")
+        question = _("Delete every volume, round and log that MemSeg3D keeps on this computer? ")
+        stays = _("It cannot be brought back. The scene and its own rounds stay: later rounds build on them.")
         if ask(_("Delete all"), question + stays):
             self._purge_worker()
             self._purge_journals()
@@ -114,13 +113,13 @@ class StoresSection(Section):
 
     def _purged(self, in_use: bool) -> None:
         if in_use:
-            self.context.say("warning", _("Another Slicer's worker still uses its data: close it, and delete again."))
+            self.context.say("warning", _("Another Slicer still uses its data: close it, and delete again."))
         self._look()
 
     def _purge_journals(self) -> None:
         # Later rounds of the open scene would lack those before them.
         if purge_journals(self._home, keep=self.workbench.journals()):
-            self.context.say("warning", _("Another Slicer writes its journals: close it, and delete again."))
+            self.context.say("warning", _("Another Slicer writes its rounds: close it, and delete again."))
 
     def _purge_logs(self) -> None:
         purge_logs(self._home)

@@ -9,11 +9,11 @@ from slicer.i18n import tr as _
 
 from MemSeg3DLib.base.background import Task, TaskProgress
 from MemSeg3DLib.base.errors import MemSeg3DError, SceneError
+from MemSeg3DLib.base.units import MEGABYTE
 from MemSeg3DPanel.application import Application
 from MemSeg3DPanel.section import Say, guarded
 
 T = TypeVar("T")
-_MEGABYTE = 1_000_000
 
 
 class TaskLine:
@@ -76,8 +76,8 @@ class TaskLine:
 
     def _show(self, progress: TaskProgress) -> None:
         text = progress.text
-        if progress.total > _MEGABYTE:
-            done, total = progress.done // _MEGABYTE, progress.total // _MEGABYTE
+        if progress.total > MEGABYTE:
+            done, total = progress.done // MEGABYTE, progress.total // MEGABYTE
             text += " " + _("({done} of {total} MB)").format(done=done, total=total)
         self._label.setText(text)
         # Qt's bars count in 32 bits, which bytes exceed.

@@ -17,9 +17,9 @@ from MemSeg3DPanel.task_line import TaskLine
 
 
 class WorkerSection(Section):
-    """The choice of the worker. changed: called where the choice is another one."""
+    """The choice of the worker. step: the panel's second step; changed: called where the choice is another one."""
 
-    def __init__(self, context: Context, host: Any, changed: Callable[[], object]) -> None:
+    def __init__(self, context: Context, host: Any, step: Any, changed: Callable[[], object]) -> None:
         super().__init__(context, "Worker.ui", host)
         self._choice = context.application.choice
         self._changed = changed
@@ -27,7 +27,7 @@ class WorkerSection(Section):
         self._report: ConnectionReport | None = None
         self.tested: Signal[ConnectionReport] = Signal()
         self._line = TaskLine(context.application, self.ui, "connection", context.say)
-        self.environment = EnvironmentPart(context, self.ui)
+        self.environment = EnvironmentPart(context, self.ui, step, changed)
         self._fill()
         self.on(self.ui.noneRadio, "clicked()", lambda: self.choose("none"))
         self.on(self.ui.localRadio, "clicked()", lambda: self.choose("local"))
@@ -155,4 +155,4 @@ class WorkerSection(Section):
 
     def _choose_ca_file(self) -> None:
         filters = _("Certificates (*.pem *.crt *.cer)")
-        self.ui.caEdit.setText(ask_open_file(_("Certificates of the worker"), filters) or self.ui.caEdit.text)
+        self.ui.caEdit.setText(ask_open_file(_("Certificates of the other computer"), filters) or self.ui.caEdit.text)

@@ -31,12 +31,16 @@ class SetupError(MemSeg3DError):
     """The worker's environment, a model or a local store cannot be made, repaired or removed as asked."""
 
 
+NOT_READY = frozenset({"not_chosen", "not_installed", "not_confirmed"})
+"""Codes of errors that end once the user has chosen, installed or confirmed: no run fails by itself for them."""
+
+
 class WorkerError(MemSeg3DError):
     """The worker refused, failed, or cannot be reached.
 
     code: an error code of the wire protocol, or of this side: `unreachable`, `bad_answer`, `protocol`, `certificate`,
-    `bad_address`, `not_started`, `not_chosen`, `not_confirmed`, `stalled`. wait: after so many seconds it makes
-    sense to ask again, where the answer said so.
+    `bad_address`, `not_started`, `stalled`, and, where the user has yet to do something, those of NOT_READY.
+    wait: after so many seconds it makes sense to ask again, where the answer said so.
     """
 
     def __init__(self, code: str, message: str, wait: float | None = None) -> None:

@@ -16,6 +16,7 @@ from MemSeg3DLib.export.dicom.settings import ExportSettings
 from MemSeg3DLib.export.nifti import NiftiJob, Overlap, prepare_nifti
 from MemSeg3DLib.export.outside_volume import outside_remarks
 from MemSeg3DLib.export.seg_nrrd import SegNrrdJob, prepare_seg_nrrd
+from MemSeg3DLib.export.segment_names import unnamed as unnamed_segments
 from MemSeg3DLib.scene.volume_masks import chosen_ids
 
 if TYPE_CHECKING:
@@ -85,6 +86,15 @@ def prepare_export(request: ExportRequest) -> ExportJob:
     Raises SceneError, ExportError or DicomSourceError with a sentence that says what to do.
     """
     ids = chosen_ids(request.segmentation_node, request.segment_ids)
+    unnamed = tuple(
+        f'"{name}" has no name of its own: the files say no more than tissue.'
+        for name in unnamed_segments(request.segmentation_node, ids)
+    )
+    job = _prepare(request, ids)
+    return _Remarked(job, unnamed) if unnamed else job
+
+
+def _prepare(request: ExportRequest, ids: Sequence[str]) -> ExportJob:
     if request.format in (ExportFormat.DICOM_SEG, ExportFormat.DICOM_WEB):
         return _prepare_dicom(request, ids)
     if request.format is ExportFormat.SEG_NRRD:
@@ -141,6 +151,16 @@ class _Dicom:
         said = {one.partition(" is finer than")[0] for one in self.remarks}
         others = [one for one in done.remarks if one.removesuffix(" is empty and was left out.") not in said]
         return Exported(done.files, done.sent_to, (*self.remarks, *others))
+
+
+@dataclass(frozen=True, eq=False)
+class _Remarked:
+    job: ExportJob
+    remarks: tuple[str, ...]
+
+    def run(self, on_step: OnStep | None = None) -> Exported:
+        done = self.job.run(on_step)
+        return replace(done, remarks=(*done.remarks, *self.remarks))
 
 
 def export_task(job: ExportJob) -> Task[Exported]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from MemSeg3DLib.base.errors import MemSeg3DError, RoundError
+from MemSeg3DLib.base.errors import NOT_READY, MemSeg3DError, RoundError, WorkerError
 from MemSeg3DLib.base.signals import Signal
 from MemSeg3DLib.prompts.store import PromptChanges
 from MemSeg3DLib.rounds.messages import Message
@@ -32,7 +32,7 @@ class RoundScheduler:
     """Starts rounds for selections and follows them. Main thread only.
 
     The prompts of a round that failed or was cancelled stay and wait: they run again with the user's next prompt or
-    Run, never by themselves.
+    Run, never by themselves; except where nothing was chosen or installed yet: those run with `resume`.
     """
 
     def __init__(self, scene: Any, worker: WorkerSource, journal_folder: Path | None) -> None:
@@ -52,6 +52,8 @@ class RoundScheduler:
         self.quality = QualityCurves()
         self._due: list[Selection] = []
         """What shall run as soon as nothing else does."""
+        self._unready: list[Selection] = []
+        """Where prompts were drawn before anything could run."""
         self.progress: RunProgress | None = None
         self._running: Selection | None = None
         self._volumes: dict[str, Selection] = {}
@@ -93,9 +95,25 @@ class RoundScheduler:
         assert run is not None, "a segment that is computed anew is something to do"
         return run
 
+    def resume(self) -> None:
+        """It is ready now: run what was drawn before it was. Where prompts are collected they wait for Run."""
+        places, self._unready = self._unready, []
+        for place in places:
+            if is_alive(self._scene, place.volume) and is_alive(self._scene, place.segmentation):
+                self.wish(place)
+
+    @property
+    def waits_to_be_ready(self) -> int:
+        """Prompts that `resume` will run."""
+        if not self.auto_run:
+            return 0
+        alive = [one for one in self._unready if is_alive(self._scene, one.segmentation)]
+        return sum(entry.state == "pending" for one in alive for entry in self.prompts.entries(one.segmentation))
+
     def cancel(self) -> None:
         """Cancel the present run and forget every other one; their prompts wait for the user."""
         self._due.clear()
+        self._unready.clear()
         self.controller.cancel_all()
 
     @property
@@ -106,6 +124,7 @@ class RoundScheduler:
     def withdraw(self, segmentation_node: Any) -> None:
         """Nothing is due in a segmentation any more."""
         self._due = [one for one in self._due if one.segmentation is not segmentation_node]
+        self._unready = [one for one in self._unready if one.segmentation is not segmentation_node]
         self.changed.emit(None)
 
     def put_off(self, place: Selection) -> None:
@@ -225,6 +244,9 @@ class RoundScheduler:
         self.changed.emit(None)
 
     def _on_failed(self, failure: RunFailure) -> None:
+        place = self._running
+        if place is not None and isinstance(failure.error, WorkerError) and failure.error.code in NOT_READY:
+            self._unready = [one for one in self._unready if one.segmentation is not place.segmentation] + [place]
         self.message.emit(Message("error", str(failure.error)))
         if failure.run and not self.controller.busy:
             self._running = None

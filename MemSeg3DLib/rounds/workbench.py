@@ -163,6 +163,15 @@ class Workbench:
         """Cancel the present run: nothing is written after this returns. Its prompts wait for the next one."""
         self._scheduler.cancel()
 
+    def resume(self) -> None:
+        """What was chosen or installed is ready now: run the prompts that were drawn before."""
+        self._scheduler.resume()
+
+    @property
+    def waits_to_be_ready(self) -> int:
+        """Prompts that were drawn before anything could run; `resume` runs them."""
+        return self._scheduler.waits_to_be_ready
+
     @property
     def busy(self) -> bool:
         """True while a run goes on or waits."""

@@ -21,11 +21,11 @@ class Obstacle:
 def obstacle(volume_node: Any, segmentation_node: Any, segment_id: str) -> Obstacle | None:
     """What keeps a prompt from meaning something: None where nothing does."""
     if volume_node is None:
-        return Obstacle("There is no source volume: choose one above the segments list.")
+        return Obstacle("There is no volume yet: choose one in step 1.")
     if segmentation_node is None:
-        return Obstacle("There is no segmentation: choose one, or create one.")
+        return Obstacle("There is no segmentation: choose the volume in step 1 once more, and it gets one.")
     if not segment_id or segmentation_node.GetSegmentation().GetSegment(segment_id) is None:
-        return Obstacle("No segment is selected: add one, or click on one in the segments list.")
+        return Obstacle("No segment is selected: press Next segment, or click on one in Segments and hand tools.")
     try:
         volume_array(volume_node)
     except SceneError as error:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from MemSeg3DLib.base.background import Task
 from MemSeg3DLib.base.errors import MemSeg3DError, WorkerError
@@ -21,7 +20,7 @@ from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 from MemSeg3DLib.worker.connection.plan import AUTOMATIC, EMBEDDED_MODEL, Mode, WorkerPlan
 from MemSeg3DLib.worker.connection.source import RemoteWorker, WorkerSource
 from MemSeg3DLib.worker.connection.trial import ConnectionReport, connection_task
-from MemSeg3DLib.worker.installation.environment import WorkerEnvironment
+from MemSeg3DLib.worker.installation.environment import EnvironmentState, WorkerEnvironment
 from MemSeg3DLib.worker.installation.packaged import Packaged
 
 _PREFIX = "MemSeg3D/Worker/"
@@ -79,6 +78,8 @@ class WorkerChoice:
         self._settings = settings
         self._confirmed = frozenset(_listed(settings.get(_HOSTS, "[]")))
         self.plan = self._read()
+        self.is_installing = False
+        """True while the panel installs what runs on this computer."""
 
     @property
     def mode(self) -> str:
@@ -141,7 +142,20 @@ class WorkerChoice:
         if plan.mode is Mode.REMOTE:
             where = _place(plan.url)
             return f"{where}, {device}" if device else where
-        return "no worker chosen"
+        return "nowhere yet"
+
+    def unready(self) -> str:
+        """What keeps every run from starting, as the user puts it right; empty where nothing does. Reads the disk."""
+        plan = self.plan
+        if plan.mode is Mode.NONE:
+            return "choose where it runs"
+        if plan.mode is Mode.REMOTE:
+            if not plan.url:
+                return "enter the address of the other computer"
+            return "press Use this address" if self.host_to_confirm() is not None else ""
+        if plan.installed is not None or self.environment.state() is EnvironmentState.READY:
+            return ""
+        return "being installed" if self.is_installing else "press Install"
 
     def host_to_confirm(self) -> str | None:
         """The remote host that images would go to, until the user has confirmed it; None: nothing to ask."""
@@ -173,12 +187,11 @@ class WorkerChoice:
         """The worker that was chosen; a local one starts with its first client. Raises WorkerError."""
         plan = self.plan
         if plan.mode is Mode.NONE:
-            raise WorkerError(
-                "not_chosen", "Choose first where to compute: on this computer, or on a worker of your hospital."
-            )
+            raise WorkerError("not_chosen", "Choose first where it runs: press This computer or Remote.")
         if plan.mode is Mode.REMOTE:
             if (host := self.host_to_confirm()) is not None:
-                raise WorkerError("not_confirmed", f"Confirm first that images may be sent to {host}.")
+                words = f"Confirm first that images may be sent to {host}: press Use this address"
+                raise WorkerError("not_confirmed", f"{words} (Settings, Where it runs).")
             return self._remote(plan)
         return self._local(plan)
 
@@ -193,7 +206,7 @@ class WorkerChoice:
 
     def _remote(self, plan: WorkerPlan) -> RemoteWorker:
         if not plan.url:
-            raise WorkerError("not_chosen", "Enter the address of the remote worker first.")
+            raise WorkerError("not_chosen", "Enter the address of the other computer first (Settings, Where it runs).")
         address = read_address(plan.url, plan.allows_plain_text)
         return RemoteWorker(address.url, plan.token or None, plan.ca_file or None)
 
@@ -203,7 +216,7 @@ class WorkerChoice:
         except WorkerError:
             raise
         except MemSeg3DError as error:
-            raise WorkerError("not_started", str(error)) from error
+            raise WorkerError("not_installed", str(error)) from error
         return LocalWorker.prepared(
             command=command,
             model=plan.model,
@@ -239,9 +252,8 @@ def _place(url: str) -> str:
     if not url:
         return "no address yet"
     if is_loopback(url):
-        # Nothing is readable on a network; the port tells several workers, or tunnels to them, apart.
-        port = urlsplit(url).port
-        return f"this computer, port {port}" if port else "this computer"
+        # Nothing is readable on a network.
+        return "this computer"
     return f"{url} (not encrypted)" if url.startswith("http://") else url
 
 

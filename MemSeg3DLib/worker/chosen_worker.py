@@ -49,6 +49,10 @@ class ChosenWorker:
         known, plan = self._told, self._choice.plan
         return self._choice.describe(known[1] if known is not None and known[0] == plan else "")
 
+    def unready(self) -> str:
+        """What the user has yet to do before anything can run; empty where nothing is left. Reads the disk."""
+        return self._choice.unready()
+
     @property
     def features(self) -> frozenset[str] | None:
         """What the worker that is chosen now knows, as its /v1/info says; None until it has told."""

@@ -47,8 +47,8 @@ def test_nothing_starts_before_a_worker_is_chosen(a_panel: Any, slicer_session: 
     user.load()
     user.box(60)
     slicer_session.pump_until(lambda: not user.bench.busy, 20)
-    assert "Choose first where to compute" in user.texts("error")
-    assert "Choose first where to compute" in user.ui.messageLabel.text
+    assert "Choose first where it runs" in user.texts("error")
+    assert "Choose first where it runs" in user.ui.messageLabel.text
     assert user.application.source.running_here is False
     # The box is not lost: it waits for the next run.
     assert [entry.state for entry in user.bench.prompts()] == ["pending"]

@@ -86,8 +86,8 @@ def test_install_cancel_go_on_repair_and_remove(user: Clinician) -> None:
     if "network did not let it through" in said:
         pytest.skip(f"No index of packages can be reached: {said}")
     assert "is installed and computes on" in said, said
-    assert user.widget("environmentLabel").text == "The worker is installed on this computer."
-    assert not user.widget("installButton").enabled
+    assert user.widget("environmentLabel").text == "Installed on this computer."
+    assert not user.widget("installRow").visible
     assert user.widget("deviceSelector").count >= 2, "Automatic, and what the worker has told"
 
     [folder] = environment.home.environments()
@@ -103,7 +103,7 @@ def test_install_cancel_go_on_repair_and_remove(user: Clinician) -> None:
     assert environment.state() is EnvironmentState.READY, "nothing goes without a yes"
     user.session.dialogs.answer = True
     user.widget("removeButton").click()
-    assert "The environment is removed." in wait_for_environment(user)
+    assert "What was installed is removed." in wait_for_environment(user)
     assert environment.state() is EnvironmentState.MISSING
     assert not environment.home.environments()
     assert user.widget("installButton").enabled
@@ -120,7 +120,7 @@ def test_an_installation_that_fails_says_why_and_can_be_tried_again(user: Clinic
         assert "press Install to go on" in user.widget("environmentLabel").text
         assert user.widget("installButton").enabled
     user.widget("removeButton").click()
-    assert "The environment is removed." in wait_for_environment(user)
+    assert "What was installed is removed." in wait_for_environment(user)
     assert not user.application.choice.home.environments()
 
 
@@ -187,7 +187,7 @@ def test_an_environment_of_its_is_proved_before_it_is_used(
 
     monkeypatch.setattr(environment_part, "ask_open_file", lambda *_: sys.executable)
     user.widget("installedButton").click()
-    assert "The environment that IT has installed is used." in wait_for_environment(user)
+    assert "What IT has installed is used." in wait_for_environment(user)
     assert user.application.choice.plan.installed == Path(sys.executable)
     assert "IT has installed" in user.widget("environmentLabel").text
 

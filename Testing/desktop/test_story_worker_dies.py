@@ -47,6 +47,6 @@ def test_nothing_starts_before_the_user_has_chosen(slicer_session: Session) -> N
     user.box(60)
     user.wait()
     assert {one.pid for one in psutil.Process().children(recursive=True)} <= before
-    assert "Choose first where to compute" in "\n".join(text for _, text in user.messages)
+    assert "Choose first where it runs" in "\n".join(text for _, text in user.messages)
     assert [entry.kind for entry in user.bench.prompts()] == ["box"], "the box is kept for later"
     assert slicer_session.pip == []

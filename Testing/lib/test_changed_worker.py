@@ -185,9 +185,7 @@ def test_no_worker_chosen_means_that_nothing_is_computed_anywhere(
     a_chosen_controller.start(request_of(*here, a_box(*here, 30)))
     run_to_end(a_chosen_controller)
     assert len(outcome.finished) == 1
-    assert [str(one.error) for one in outcome.failed] == [
-        "Choose first where to compute: on this computer, or on a worker of your hospital."
-    ]
+    assert [str(one.error) for one in outcome.failed] == ["Choose first where it runs: press This computer or Remote."]
     assert requests_of(first)[before:] == []
 
 

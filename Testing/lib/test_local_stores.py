@@ -102,7 +102,7 @@ def test_no_name_and_no_uid_reaches_a_log_or_a_store(
     segment_with(worker, a_patients_volume, a_home.journals)
     worker.close()
     kinds = {one.name: one.bytes for one in stores(a_home)}
-    for kind in ("Volumes and sessions of the local worker", "Recovery journals", "Logs"):
+    for kind in ("Volumes and runs on this computer", "Rounds, for recovery", "Logs"):
         assert kinds[kind] > 0, f"{kind}: there must be something to look into"
     assert leaks(a_home.root) == []
     printed = "".join(capfd.readouterr()) + caplog.text
@@ -120,10 +120,10 @@ def test_what_lies_here_is_counted_and_purged(a_choice: WorkerChoice, a_patients
     worker = ChosenWorker(a_choice)
     segment_with(worker, a_patients_volume, a_home.journals)
     before = {one.name: one for one in stores(a_home)}
-    data = before["Volumes and sessions of the local worker"]
+    data = before["Volumes and runs on this computer"]
     assert data.bytes > 16 * 24 * 24 * 2, "the voxels at least"
     assert data.holds_patients
-    assert before["Recovery journals"].holds_patients
+    assert before["Rounds, for recovery"].holds_patients
     assert not before["Logs"].holds_patients
 
     assert purge_worker_data(a_home) == a_home.worker_data(), "it runs: nothing is taken from under it"
@@ -133,8 +133,8 @@ def test_what_lies_here_is_counted_and_purged(a_choice: WorkerChoice, a_patients
     purge_journals(a_home)
     purge_logs(a_home)
     after = {one.name: one.bytes for one in stores(a_home)}
-    assert after["Volumes and sessions of the local worker"] == 0
-    assert after["Recovery journals"] == 0
+    assert after["Volumes and runs on this computer"] == 0
+    assert after["Rounds, for recovery"] == 0
     assert after["Logs"] == 0
     assert worker.connect().info()["name"] == "memseg3d", "and it starts again on the empty folder"
     worker.close()

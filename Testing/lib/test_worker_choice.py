@@ -50,7 +50,7 @@ def choose_local(choice: WorkerChoice, model: Path) -> None:
 
 def test_nothing_is_done_before_the_user_chose(a_choice: WorkerChoice, a_chosen: ChosenWorker, a_home: Home) -> None:
     assert a_choice.mode == "none"
-    with pytest.raises(WorkerError, match="Choose first where to compute") as caught:
+    with pytest.raises(WorkerError, match="Choose first where it runs") as caught:
         a_chosen.connect()
     assert caught.value.code == "not_chosen"
     assert not a_home.root.exists(), "and nothing is put on the disk"
@@ -138,7 +138,7 @@ def test_a_remote_host_is_confirmed_once_before_anything_goes_there(
 
 
 def test_the_status_line_says_where_images_go(a_choice: WorkerChoice) -> None:
-    assert a_choice.describe() == "no worker chosen"
+    assert a_choice.describe() == "nowhere yet"
     a_choice.mode = "local"
     assert a_choice.describe() == "this computer, automatic device, memseg3d-nano"
     assert a_choice.describe("NVIDIA H200") == "this computer, NVIDIA H200, memseg3d-nano", "once the worker told it"
@@ -148,16 +148,16 @@ def test_the_status_line_says_where_images_go(a_choice: WorkerChoice) -> None:
     a_choice.mode = "remote"
     assert a_choice.describe() == "http://10.0.0.7:8000 (not encrypted)"
     a_choice.set_remote("http://localhost:8000", "")
-    assert a_choice.describe() == "this computer, port 8000"
+    assert a_choice.describe() == "this computer"
 
 
 def test_without_an_environment_the_local_worker_says_what_to_do(
     a_choice: WorkerChoice, a_chosen: ChosenWorker
 ) -> None:
     a_choice.mode = "local"
-    with pytest.raises(WorkerError, match="create its environment first") as caught:
+    with pytest.raises(WorkerError, match="press Install") as caught:
         a_chosen.connect()
-    assert caught.value.code == "not_started"
+    assert caught.value.code == "not_installed"
     with pytest.raises(SetupError, match="choose the python or memseg3d"):
         a_choice.set_local(installed=Path("nowhere") / "python3")
 

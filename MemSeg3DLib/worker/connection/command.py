@@ -68,10 +68,10 @@ def installed_command(path: Path) -> list[str]:
         scripts = path / ("Scripts" if os.name == "nt" else "bin")
         found = [one for one in (scripts / "python.exe", scripts / "python3", scripts / "python") if one.is_file()]
         if not found:
-            raise SetupError(f"{path} is no Python environment: choose its folder, its python or its memseg3d.")
+            raise SetupError(f"{path} holds no Python with MemSeg3D: choose its folder, its python or its memseg3d.")
         return python_command(found[0])
     if not path.is_file():
-        raise SetupError(f"There is no file {path}: choose the python or memseg3d of the worker's environment.")
+        raise SetupError(f"There is no file {path}: choose the python or memseg3d program that IT has installed.")
     return python_command(path) if path.stem.lower().startswith("python") else [str(path)]
 
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SetupError as error:
         print(f"bundle_command: {error}", file=sys.stderr)
         return 2
-    print(f"{options.out} is whole: copy it, and choose it in the section Worker (offline bundle).")
+    print(f"{options.out} is whole: copy it, and choose it under Settings, Where it runs (Wheel folder).")
     return 0
 
 

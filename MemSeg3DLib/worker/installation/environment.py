@@ -31,9 +31,9 @@ class EnvironmentState(Enum):
 
 
 _TO_DO = {
-    EnvironmentState.MISSING: "The worker is not installed on this computer: create its environment first.",
-    EnvironmentState.UNFINISHED: "The worker's environment is not finished: create it again, it goes on where it was.",
-    EnvironmentState.OUTDATED: "MemSeg3D was updated and its worker needs other packages: update its environment.",
+    EnvironmentState.MISSING: "MemSeg3D's network is not installed on this computer yet: press Install.",
+    EnvironmentState.UNFINISHED: "The installation was not finished: press Install, it goes on where it was.",
+    EnvironmentState.OUTDATED: "MemSeg3D was updated and needs other packages: press Install.",
 }
 
 
@@ -96,12 +96,12 @@ def point_at_source(environment: Path, source: Path) -> None:
     """Put the packaged source on the environment's path. Raises SetupError where there is no environment."""
     packages = site_packages(environment)
     if packages is None:
-        raise SetupError(f"{environment} is no Python environment any more: repair it.")
+        raise SetupError(f"{environment} is not whole any more: press Repair under Settings, Where it runs.")
     # As ASCII, for Python reads such a file in the user's own encoding; at the end, so that it shadows nothing.
     line = f"import sys; sys.path.append({str(source)!a})\n"
     try:
         (packages / _SOURCE).write_text(line, encoding="ascii")
     except OSError as error:
         raise SetupError(
-            f"{packages} cannot be written ({error.strerror}): repair the worker's environment."
+            f"{packages} cannot be written ({error.strerror}): press Repair under Settings, Where it runs."
         ) from error

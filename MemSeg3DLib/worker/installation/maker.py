@@ -66,13 +66,13 @@ class EnvironmentMaker:
         last = self._environment.last_stamp()
         chosen = recipe or (last.recipe if last else None)
         if chosen is None:
-            raise SetupError("There is no finished environment to repair: create it, which goes on where it was.")
+            raise SetupError("Nothing finished is there to repair: press Install, it goes on where it was.")
         return self._make(uv, chosen, control, is_repair=True)
 
     def remove(self, control: TaskControl) -> None:
         """Delete the environment, its Python and the downloads."""
         with self._changing():
-            control.tell("Removing the worker's environment")
+            control.tell("Removing what was installed")
             for path in self._home.environments():
                 Stamp.remove(path)
             remove_all(
@@ -135,7 +135,7 @@ class EnvironmentMaker:
         runner.run(
             ["venv", "--no-project", "--no-python-downloads", *own, "--python", request, str(path)],
             control,
-            "Making the environment",
+            "Making its folder",
         )
 
     def _finish(self, path: Path, recipe: Recipe, runner: Uv, control: TaskControl) -> About:

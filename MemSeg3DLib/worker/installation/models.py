@@ -12,6 +12,7 @@ from typing import Any
 from MemSeg3DLib.base.background import TaskControl
 from MemSeg3DLib.base.errors import SetupError
 from MemSeg3DLib.base.home import Home
+from MemSeg3DLib.base.units import MEGABYTE
 from MemSeg3DLib.worker.connection.plan import EMBEDDED_MODEL
 from MemSeg3DLib.worker.connection.trial import ConnectionReport
 from MemSeg3DLib.worker.installation.packaged import Packaged
@@ -123,7 +124,7 @@ def describe(path: Path, is_embedded: bool) -> ModelEntry:
     configuration = card.get("configuration")
     image_size = _whole(configuration.get("image_size") if isinstance(configuration, dict) else None)
     image_size = image_size or _size_in_head(path) or _SAM2_SIZE
-    needs = _whole(card.get("memory_mb")) * 1_000_000
+    needs = _whole(card.get("memory_mb")) * MEGABYTE
     if not needs:
         needs = _BASE + 2 * size + int(_FEATURES * (image_size / _SAM2_SIZE) ** 2)
     licence = str(card.get("licence") or card.get("license") or "")

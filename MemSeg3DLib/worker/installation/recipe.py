@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from MemSeg3DLib.base.errors import SetupError
+from MemSeg3DLib.base.units import MEGABYTE
 from MemSeg3DLib.worker.installation.packaged import Packaged
 
 BACKENDS = ("auto", "cpu", "cuda")
@@ -132,7 +133,7 @@ class Recipe:
 
     def needs_bytes(self, packaged: Packaged) -> int:
         """Disk space that making it takes at most, the downloads with it."""
-        return int(packaged.table()["torch"][self.torch]["disk_mb"]) * 1_000_000
+        return int(packaged.table()["torch"][self.torch]["disk_mb"]) * MEGABYTE
 
 
 def lock_hash(packaged: Packaged) -> str:

@@ -31,11 +31,11 @@ class Store:
 def stores(home: Home) -> list[Store]:
     """Everything below `home`, by kind; reads the whole tree, so not on the main thread."""
     kinds: list[tuple[str, list[Path], bool]] = [
-        ("Volumes and sessions of the local worker", home.worker_data(), True),
-        ("Recovery journals", [home.journals], True),
+        ("Volumes and runs on this computer", home.worker_data(), True),
+        ("Rounds, for recovery", [home.journals], True),
         ("Logs", [home.logs], False),
         ("Models", [home.models], False),
-        ("Worker environment", [*home.environments(), home.python, home.cache], False),
+        ("What Install has fetched", [*home.environments(), home.python, home.cache], False),
     ]
     return [
         Store(name, tuple(path for path in folders if path.exists()), sum(map(folder_bytes, folders)), patients)
