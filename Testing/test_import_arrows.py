@@ -25,6 +25,8 @@ LIBRARY_MAY_IMPORT = {
     "slicer",
     "SimpleITK",
     "requests",
+    # What requests itself stands on, so it comes with it.
+    "urllib3",
     "highdicom",
     "pydicom",
     "MemSeg3DLib",

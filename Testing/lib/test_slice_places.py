@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lib.scenes import make_volume
 from MemSeg3DLib.scene.nodes import ijk_to_world
 from MemSeg3DLib.scene.slice_places import slice_places
 
+pytestmark = pytest.mark.usefixtures("scene")
 VOXELS = np.zeros((10, 8, 6), np.int16)
 
 
@@ -48,9 +50,8 @@ def test_a_turned_volume_is_the_offset_of_a_view_that_was_turned_to_it() -> None
             assert places.millimetres(index) == pytest.approx(float(world @ normal))
 
 
-def test_a_volume_under_a_transform_lies_where_it_is_seen() -> None:
+def test_a_volume_under_a_transform_lies_where_it_is_seen(scene: Any) -> None:
     volume = make_volume(VOXELS, spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0))
-    scene = volume.GetScene()
     moved = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     matrix = vtk.vtkMatrix4x4()
     matrix.SetElement(2, 3, 100.0)
