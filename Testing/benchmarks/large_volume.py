@@ -181,7 +181,8 @@ def as_nifti(path: Path, voxels: np.ndarray) -> None:
 
 def download(client: WorkerClient, session: str, query: dict[str, str]) -> int:
     """Bytes of a labelmap, which is not kept."""
-    answer = client._http.get(f"{client.url}/v1/sessions/{session}/labelmap", params=query, stream=True, timeout=600)
+    http = client._talk._http
+    answer = http.get(f"{client.url}/v1/sessions/{session}/labelmap", params=query, stream=True, timeout=600)
     answer.raise_for_status()
     return sum(len(block) for block in answer.iter_content(1 << 20))
 
@@ -194,7 +195,8 @@ def upload_file(client: WorkerClient, path: Path) -> str:
             while block := file.read(1 << 20):
                 yield block
 
-    answer = client._http.post(f"{client.url}/v1/volumes", params={"filename": "ct.nii"}, data=blocks(), timeout=600)
+    http = client._talk._http
+    answer = http.post(f"{client.url}/v1/volumes", params={"filename": "ct.nii"}, data=blocks(), timeout=600)
     answer.raise_for_status()
     return str(answer.json()["id"])
 

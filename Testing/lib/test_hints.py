@@ -52,7 +52,7 @@ def hints_sent(proxy: DroppingProxy) -> int:
 def computed_ahead(worker: LocalWorker) -> float:
     """Of the worker's own counters."""
     client = worker.connect()
-    text = client._send("GET", "/v1/metrics").text
+    text = client._talk.read("GET", "/v1/metrics", 1 << 20).decode()
     client.close()
     found = re.search(r"^memseg3d_slices_ahead_total (\S+)$", text, re.MULTILINE)
     assert found is not None
