@@ -94,6 +94,7 @@ def test_a_segmentation_goes_to_the_pacs_after_the_user_was_asked(
 def test_a_pacs_on_another_computer_is_named_and_gets_nothing_against_the_users_will(
     a_radiologist: Clinician,
 ) -> None:
+    a_radiologist.panel.segment.name("liver")
     ui = a_radiologist.panel.export.ui
     ui.formatSelector.setCurrentIndex(3)
     ui.pacsEdit.setText("http://pacs.example.org/dicom-web")
