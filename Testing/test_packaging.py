@@ -137,7 +137,7 @@ def test_only_modules_lie_where_slicer_looks_for_modules() -> None:
 
 SLICER_BUNDLES = {
     "MemSeg3D": {"qt", "ctk", "vtk", "slicer", "numpy", "SegmentEditorEffects"},
-    "MemSeg3DLib": {"numpy", "vtk", "slicer", "SimpleITK", "requests", "highdicom", "pydicom"},
+    "MemSeg3DLib": {"numpy", "vtk", "slicer", "SimpleITK", "requests", "urllib3", "highdicom", "pydicom"},
 }
 OURS = {"MemSeg3DLib", "MemSeg3DPanel", "MemSeg3DEffectParts", "MemSeg3DFirstSteps", "MemSeg3DLoader"}
 
