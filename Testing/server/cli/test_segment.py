@@ -139,6 +139,7 @@ def test_a_dicom_folder_is_segmented(memseg3d: Command, tmp_path: Path) -> None:
         cosines = np.reshape(image.GetDirection(), (3, 3))
         tags = {
             "0008|0060": "CT",
+            "0020|000d": "1.2",
             "0020|000e": "1.2.3",
             "0020|0032": "\\".join(f"{p:.6f}" for p in image.TransformIndexToPhysicalPoint([0, 0, k])),
             "0020|0037": "\\".join(f"{c:.6f}" for c in [*cosines[:, 0], *cosines[:, 1]]),

@@ -10,7 +10,7 @@ import pytest
 from memseg3d.propagation.prompts.checks import FARTHEST, MOST_POINTS
 from memseg3d.propagation.prompts.covered_voxels import stroke
 from memseg3d.propagation.prompts.prompts import PointPrompt
-from memseg3d.propagation.prompts.sets import lost_slices, updated
+from memseg3d.propagation.prompts.sets import lost_slices, updated_set
 
 SECONDS = 10.0
 """Of processor time; such strokes took minutes, and take a fraction of a second."""
@@ -66,6 +66,6 @@ def test_many_clicks_and_many_removed_ids_are_compared_in_passing() -> None:
     points = [PointPrompt(1, (float(n % 50), 1.0, 1.0), id=str(n)) for n in range(8000)]
     current = {str(point.id): point for point in points}
     started = time.thread_time()
-    result = updated(current, [PointPrompt(1, (1.0, 1.0, 1.0), id="new")], ["7"] * 8000, (50, 4, 4))
+    result = updated_set(current, [PointPrompt(1, (1.0, 1.0, 1.0), id="new")], ["7"] * 8000, (50, 4, 4))
     assert lost_slices(points, list(result.values()), 0, 50) == {7}
     assert time.thread_time() - started < SECONDS

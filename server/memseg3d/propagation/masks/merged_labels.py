@@ -22,6 +22,10 @@ development set the right one of the claimants is found in 55 % without it, and 
 """
 
 
+_AT_ONCE = 1 << 16
+"""Contested voxels that are settled together: of a slab they may be millions."""
+
+
 class Claim(Protocol):
     """What an object asks of a labelmap."""
 
@@ -130,8 +134,11 @@ class MergedLabels:
             mask = self._objects[number].slab(start, stop)
             claims += mask & (claims < 255)
             result[mask] = number
-        places = np.argwhere(claims > 1)
-        if len(places):
+            del mask
+        contested = np.flatnonzero(claims > 1)
+        del claims
+        for first in range(0, len(contested), _AT_ONCE):
+            places = np.column_stack(np.unravel_index(contested[first : first + _AT_ONCE], result.shape))
             places[:, 0] += start
             self._settle(result, start, places)
         for number, count in zip(*np.unique(result[result > 0], return_counts=True), strict=True):

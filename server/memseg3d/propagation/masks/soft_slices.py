@@ -1,4 +1,4 @@
-"""How sure propagation was of each pixel of a finished slice: probabilities in 1/255, compressed, by slice."""
+"""How sure propagation was of each pixel of a finished mask: probabilities in four steps, compressed, by slice."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import numpy as np
 
 HALF = 128
 """Smallest stored value of a pixel that belongs to the mask."""
-_FAINT = 13
-"""Below this (5 %) a pixel outside of the mask counts as certainly outside and is not stored."""
+_STEP = 32
+"""Width of a step: finer ones would decide nothing, and noise would fill the memory."""
 
 
 @dataclass(frozen=True)
 class SoftSlice:
-    """Probabilities of one slice within `top`, `left`, `height`, `width`; 0 elsewhere. bits: zlib of uint8 rows."""
+    """Probabilities of a slice's mask in 1/255, within `top`, `left`, `height`, `width`; 0 outside of the mask.
+
+    bits: zlib of uint8 rows.
+    """
 
     top: int
     left: int
@@ -29,11 +32,10 @@ class SoftSlice:
     @classmethod
     def of(cls, probability: np.ndarray, mask: np.ndarray) -> SoftSlice | None:
         """probability: float (rows, columns) in [0, 1]; mask: bool of the same shape, which has the last word: its
-        pixels are stored as 1/2 and more, all others as less. None where nothing would be stored.
+        pixels are stored as more than 1/2, no others are. None for an empty mask.
         """
-        values = np.rint(np.clip(probability, 0.0, 1.0) * 255.0).astype(np.uint8)
-        values = np.where(mask, np.maximum(values, HALF), np.minimum(values, HALF - 1)).astype(np.uint8)
-        values[values < _FAINT] = 0
+        exact = np.clip(np.rint(probability * 255.0), HALF, 255).astype(np.uint8)
+        values = np.where(mask, exact - exact % _STEP + _STEP // 2, 0).astype(np.uint8)
         rows, columns = np.flatnonzero(values.any(axis=1)), np.flatnonzero(values.any(axis=0))
         if rows.size == 0:
             return None
