@@ -59,7 +59,12 @@ def run_again(volume_file: Path, rounds: Path, out: Path, model: Path) -> np.nda
     """The labelmap (k, j, i) of the file that `memseg3d segment --rounds` leaves."""
     options = ["--rounds", str(rounds), "--out", str(out), "--model", str(model), "--device", "cpu", "--threads", "1"]
     done = subprocess.run(
-        [*worker_command(), "segment", str(volume_file), *options], capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=300
+        [*worker_command(), "segment", str(volume_file), *options],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return sitk.GetArrayFromImage(sitk.ReadImage(str(out / "segmentation.nii.gz")))
