@@ -44,7 +44,7 @@ class Pair:
     def runs(self, folder: Path, slices: int) -> tuple[OfficialRun, TrackerRun]:
         """Both sides at the first slices of the volume."""
         theirs = OfficialRun(self.official, self.images[:slices], self.official_features, folder)
-        return theirs, TrackerRun(self.ours, self.our_features[:slices])
+        return theirs, TrackerRun(self.ours, self.our_features[:slices], theirs.remembered)
 
 
 def load_copy(official: Any, folder: Path, image_size: int = IMAGE_SIZE) -> Sam2Network:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memseg3d.network.seam import BOX_END, BOX_START, Features, Network, Prompts
+from memseg3d.network.seam import BOX_END, BOX_START, Features, Memory, Network, Prompts
 from memseg3d.propagation.memory.bank.policy import MemoryPolicy
 from memseg3d.propagation.memory.tracker import Tracker
 
@@ -37,6 +37,49 @@ class Clicks:
     box: tuple[float, float, float, float] | None = None
 
 
+class SameThreshold:
+    """Our network; pixels that lie at the threshold fall to the side that the reference's rounding gave them.
+
+    The memory of a prompted slice is made from its mask as yes and no. A logit within the last bit of zero is either,
+    whatever the processor, and one such pixel moves the slices that read the memory by up to 3e-4.
+    references: the logits (1, 1, S, S) that the reference remembered, filled while it plays.
+    """
+
+    CLOSE = 1e-4
+
+    def __init__(self, network: Network, references: list[Tensor]) -> None:
+        self._network, self._references = network, references
+        self.info = network.info
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def remember(
+        self, features: Features, logits: Tensor, object_score: Tensor, pointer: Tensor | None, prompted: bool
+    ) -> Memory:
+        for theirs in self._references if prompted else ():
+            ours = torch.nn.functional.interpolate(logits, size=theirs.shape[-2:], mode="bilinear")
+            if bool(((ours > 0) != (theirs > 0)).any()) and torch.allclose(
+                ours, theirs, atol=self.CLOSE, rtol=self.CLOSE
+            ):
+                logits = theirs
+                break
+        return self._network.remember(features, logits, object_score, pointer, prompted)
+
+
+def noting_remembered(model: Any) -> list[Tensor]:
+    """What a reference's `_encode_new_memory` is given from now on: logits (1, 1, S, S), object by object."""
+    noted: list[Tensor] = []
+    encode = type(model)._encode_new_memory
+
+    def note_and_encode(*positional: Any, **named: Any) -> Any:
+        noted.extend(named["pred_masks_high_res"].split(1))
+        return encode(model, *positional, **named)
+
+    model._encode_new_memory = note_and_encode
+    return noted
+
+
 class OfficialRun:
     """The official predictor on slices (N, 1, S, S); its image features are computed once for all scripts."""
 
@@ -51,6 +94,7 @@ class OfficialRun:
         self.state["images"] = normalised(images)
         self.state["cached_features"] = features
         self.seen: list[Seen] = []
+        self.remembered = noting_remembered(predictor)
 
     def click(self, index: int, clicks: Clicks, obj: int = 1) -> None:
         points = torch.tensor([[x, y] for x, y, _ in clicks.points]).reshape(-1, 2)
@@ -93,6 +137,7 @@ class TransformersRun:
         )
         self.session.cache._vision_features = features
         self.seen: list[Seen] = []
+        self.remembered = noting_remembered(model)
 
     def click(self, index: int, clicks: Clicks, obj: int = 1) -> None:
         prompts = as_prompts(clicks)
@@ -124,10 +169,15 @@ class TransformersRun:
 
 
 class TrackerRun:
-    """Our tracker, one an object, on image features computed once for all scripts."""
+    """Our tracker, one an object, on image features computed once for all scripts.
 
-    def __init__(self, network: Network, features: list[Features], policy: MemoryPolicy | None = None) -> None:
-        self.network, self.features, self.policy = network, features, policy
+    references: what a reference that plays the same script remembered, as `SameThreshold` wants it.
+    """
+
+    def __init__(self, network: Network, features: list[Features], references: list[Tensor] | None = None) -> None:
+        self.network: Network = SameThreshold(network, references) if references is not None else network
+        self.features = features
+        self.policy: MemoryPolicy | None = None
         self.trackers: dict[int, Tracker] = {}
         self.seen: list[Seen] = []
 

@@ -11,7 +11,7 @@ from memseg3d.propagation.memory.policies import Sam2Policy
 
 from .conftest import LONG
 from .references import IMAGE_SIZE
-from .runs import Clicks, OfficialRun, TrackerRun, assert_same, mask_iou
+from .runs import Clicks, OfficialRun, SameThreshold, TrackerRun, assert_same, mask_iou
 
 pytestmark = pytest.mark.parity
 
@@ -221,3 +221,23 @@ def test_parity_of_whole_masks_at_image_resolution(both: Both) -> None:
         logits = ours.trackers[1].entries[index].logits
         enlarged = torch.nn.functional.interpolate(logits, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bilinear")
         assert mask_iou(enlarged[0, 0] > 0, their_mask) > 0.999
+
+
+def test_only_a_pixel_at_the_threshold_follows_the_reference(both: Both) -> None:
+    """Two orders above the last bit, a pixel on the other side is a difference that the memory shows."""
+    _, ours = both(1)
+    ours.click(0, CLICK)
+    seen = ours.seen[0]
+    logits = torch.nn.functional.interpolate(seen.logits, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bilinear")
+    nearest = int(logits.abs().argmin())
+    assert float(logits.flatten()[nearest].abs()) < SameThreshold.CLOSE / 2, "no pixel of this mask is near zero"
+
+    def remembered(reference: torch.Tensor) -> torch.Tensor:
+        network = SameThreshold(ours.network, [reference])
+        return network.remember(ours.features[0], seen.logits, seen.score, seen.pointer, True).tensors["spatial"]
+
+    plain, at_threshold, far = remembered(logits), logits.clone(), logits.clone()
+    at_threshold.view(-1)[nearest] *= -1
+    far.view(-1)[int(logits.argmax())] *= -1
+    assert torch.equal(remembered(far), plain)
+    assert not torch.equal(remembered(at_threshold), plain)

@@ -50,7 +50,7 @@ def occluded(pair: Pair, transformers_model: Any) -> Iterator[None]:
 @torch.inference_mode()
 def play(script: Callable[[Run], None], pair: Pair, model: Any, features: dict[int, Any]) -> None:
     theirs = TransformersRun(model, pair.images[:SLICES], features)
-    ours = TrackerRun(pair.ours, pair.our_features[:SLICES])
+    ours = TrackerRun(pair.ours, pair.our_features[:SLICES], theirs.remembered)
     script(theirs)
     script(ours)
     assert_same(ours.seen, theirs.seen)
