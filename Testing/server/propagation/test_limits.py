@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memseg3d.propagation.prompts.limits import SliceLimits, limits_from_json
+from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.object_limits import ObjectLimits, limits_from_json
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import (
     Box3DPrompt,
@@ -201,7 +202,7 @@ def test_limits_are_kept_with_their_round_and_records_without_any_are_read() -> 
     records = json.loads(json.dumps(session.records()))
     restored = a_session()
     restored.restore(records)
-    assert restored.rounds[0].limits == {1: SliceLimits(0, 15, 24)}
+    assert restored.rounds[0].limits == {1: ObjectLimits(SliceLimits(0, 15, 24))}
     assert restored.objects == session.objects
     for record in records:
         del record["limits"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from memseg3d.propagation.masks.labelmaps import LabelVolume
     from memseg3d.propagation.masks.merged_labels import Claim
     from memseg3d.propagation.prompts.events import Event, SliceDone, Suggestion
-    from memseg3d.propagation.prompts.limits import SliceLimits
+    from memseg3d.propagation.prompts.object_limits import ObjectLimits
     from memseg3d.propagation.prompts.options import Options
     from memseg3d.propagation.prompts.prompts import Prompt
     from memseg3d.propagation.rounds.session import Session
@@ -41,7 +41,7 @@ class StoredRound:
     options: Options
     prompts: list[Prompt]
     removed: list[str]
-    limits: dict[int, SliceLimits]
+    limits: dict[int, ObjectLimits]
     full: list[int]
     afresh: list[int]
 
@@ -130,7 +130,8 @@ class Replay:
 
         if number not in self._labels:
             return {}
-        labels, limits = self._labels[number], one.limits.get(number)
+        labels = self._labels[number]
+        limits = one.limits[number].slices if number in one.limits else None
         first, last = one.options.limits(labels.shape[axis])
         if limits is not None:
             if limits.axis != axis:
@@ -232,7 +233,7 @@ def _spacings(document: dict[str, Any], file: VolumeFile) -> list[tuple[float, f
 
 def _round(words: dict[str, Any], volume: Volume) -> StoredRound:
     from memseg3d.propagation.prompts.as_json import prompt_from_json
-    from memseg3d.propagation.prompts.limits import limits_from_json
+    from memseg3d.propagation.prompts.object_limits import limits_from_json
     from memseg3d.propagation.prompts.options import Options
 
     return StoredRound(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 PROMPTS = ["point", "box", "mask", "box3d", "scribble", "lasso", "extreme_points", "voxels"]
 """Every type of prompt that this worker takes."""
@@ -144,9 +144,37 @@ PromptWords = Annotated[
 ]
 
 
-class LimitsWords(Request):
-    """The first and the last slice (inclusive) across `axis` between which a round may change an object."""
+class OutsideWords(Request):
+    """What other segments hold: objects of the session as they stand when the round begins, and voxels besides."""
 
-    axis: Axis
-    first: SliceIndex
-    last: SliceIndex
+    objects: Annotated[list[ObjectId], Field(max_length=1000)] = Field(default_factory=list)
+    extent: Extent | None = None
+    bits: Bits | None = None
+
+    @model_validator(mode="after")
+    def _are_together(self) -> OutsideWords:
+        if (self.extent is None) != (self.bits is None):
+            raise ValueError("extent and bits belong together: give both or neither")
+        return self
+
+
+class LimitsWords(Request):
+    """What bounds an object in a round; axis, first and last come together, everything may be left out.
+
+    first, last: the slices (inclusive) across `axis` between which the round may change it. between: nor does it change
+    anything beyond the outermost slices with a prompt that shows the object. range: grey values (low, high, inclusive)
+    of the volume that its voxels have. outside: voxels that it does not have.
+    """
+
+    axis: Axis | None = None
+    first: SliceIndex | None = None
+    last: SliceIndex | None = None
+    between: bool = False
+    range: tuple[FiniteFloat, FiniteFloat] | None = None
+    outside: OutsideWords | None = None
+
+    @model_validator(mode="after")
+    def _are_together(self) -> LimitsWords:
+        if len({each is None for each in (self.axis, self.first, self.last)}) > 1:
+            raise ValueError("axis, first and last belong together: give all three or none")
+        return self

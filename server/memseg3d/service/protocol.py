@@ -21,7 +21,10 @@ from memseg3d.service.prompt_words import (
 )
 
 PROTOCOLS = [1]
-FEATURES = ["limits", "empty_mask", "hints", "memory", "consensus", "tolerance", "full"]
+FEATURES = [
+    *("limits", "empty_mask", "hints", "memory", "consensus", "tolerance", "full"),
+    *("between", "range", "outside"),
+]
 """What a worker of protocol 1 may lack where it is older: a client looks here before it asks for it."""
 
 MemoryName = Literal["default", "stm", "self_sorting", "quality", "distractor", "motion", "tree"]
@@ -56,7 +59,7 @@ class SessionRequest(Request):
 
 
 class RoundRequest(Request):
-    """A round: new prompts, the ids of older ones that no longer hold, and between which slices objects may change.
+    """A round: new prompts, the ids of older ones that no longer hold, and what bounds the objects.
 
     full: objects that are computed anew from all their prompts.
     """

@@ -10,7 +10,7 @@ from typing import Any
 from memseg3d.propagation.masks.merged_labels import MergedLabels
 from memseg3d.propagation.prompts.as_json import prompt_from_json
 from memseg3d.propagation.prompts.events import RoundDone
-from memseg3d.propagation.prompts.limits import limits_from_json
+from memseg3d.propagation.prompts.object_limits import limits_from_json
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.rounds.ahead import slices_ahead, whole_slices_ahead
 from memseg3d.propagation.rounds.records.changed_slices import ChangedSlices

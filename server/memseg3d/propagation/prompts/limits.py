@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -75,17 +74,6 @@ class SliceLimits:
         return {"axis": self.axis, "first": self.first, "last": self.last}
 
 
-def limits_from_json(data: Mapping[str, Mapping[str, Any]]) -> dict[int, SliceLimits]:
-    """Limits by object from the wire's JSON object. Raises `PromptError`."""
-    try:
-        return {
-            int(number): SliceLimits(*(_whole(words[name]) for name in ("axis", "first", "last")))
-            for number, words in data.items()
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise PromptError(f"Limits are axis, first and last by object, whole numbers all; {error} is not.") from error
-
-
 def box_limits(prompts: Sequence[Prompt], axis: int, count: int) -> tuple[int, int] | None:
     """First and last slice (inclusive) across `axis` between which the newest box in space lets the object lie.
 
@@ -150,9 +138,3 @@ def _span(prompt: Prompt, axis: int) -> tuple[int, int]:
         at = prompt.cover.slices(axis)
         low, high = at[0], at[-1]
     return low, high
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(repr(value))
-    return value

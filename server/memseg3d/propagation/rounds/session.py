@@ -15,6 +15,7 @@ from memseg3d.propagation.masks.merged_labels import ObjectClaim
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.prompts.events import ObjectSummary, RoundDone, Suggestion
 from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.object_limits import ObjectLimits, limits_of
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.prompts.sets import PromptsBySlice, by_object, by_slice, check_seen, updated_set, with_ids
@@ -64,7 +65,7 @@ class Session:
         self._states: dict[int, ObjectState] = {}
         self._labels: dict[int, LabelVolume] = {}
         self._memories: dict[int, Memories] = {}
-        self._tools = ObjectTools(volume, network, self.options, self.store, self.window, self._folder)
+        self._tools = ObjectTools(volume, network, self.options, self.store, self.window, self._labels_of, self._folder)
         self._run: Run | None = None
 
     @property
@@ -118,12 +119,12 @@ class Session:
         round_id: str,
         prompts: Sequence[Prompt],
         removed: Sequence[str] = (),
-        limits: Mapping[int, SliceLimits] | None = None,
+        limits: Mapping[int, SliceLimits | ObjectLimits] | None = None,
         full: Sequence[int] = (),
     ) -> Run:
         """Start a round that adds `prompts` and takes the prompts of the ids `removed` away.
 
-        limits: by object, between which slices this round may change it; others are not bounded. full: objects that are
+        limits: by object, what bounds it in this round; others are not bounded. full: objects that are
         computed anew from all their prompts, round by round and with no tolerance, whatever was found before.
         Raises `PromptError`, or `SessionError` (busy, duplicate_round, unknown_object). Nothing is computed before the
         first `next`.
@@ -139,12 +140,14 @@ class Session:
         removed_objects = {before[name].object for name in removed}
         touched = sorted({prompt.object for prompt in added} | removed_objects | set(full))
         sorted_prompts = by_object(after)
-        bounds = dict(limits or {})
+        bounds = limits_of(limits or {})
         for number, each in bounds.items():
             each.check(number, self.volume.shape, [prompt for prompt in added if prompt.object == number])
         for number in touched:
             axis = self._tools.axis(sorted_prompts.get(number, []), self._states.get(number))
             check_seen([prompt for prompt in added if prompt.object == number], axis)
+            if number in bounds:
+                bounds[number] = bounds[number].placed(sorted_prompts.get(number, []), axis, number)
         objects = [
             self._object_run(number, sorted_prompts.get(number, []), bounds.get(number), number in full)
             for number in touched
@@ -229,7 +232,7 @@ class Session:
         self._set_applied(count)
 
     def _object_run(
-        self, number: int, prompts: list[Prompt], bounds: SliceLimits | None, is_full: bool
+        self, number: int, prompts: list[Prompt], bounds: ObjectLimits | None, is_full: bool
     ) -> RunningObject:
         """One object's part of a round whose prompts then are `prompts`."""
         state, labels = self._states.get(number), self._labels.get(number) or self._new_labels()
@@ -261,6 +264,9 @@ class Session:
             if number in self._states:
                 verify(self._labels[number], self._states[number].summary.checksum, f"object {number}")
         return ChangedSlices(record.objects, self._labels, self._states)
+
+    def _labels_of(self, number: int) -> LabelVolume | None:
+        return self._labels.get(number)
 
     def _new_labels(self) -> LabelVolume:
         return LabelVolume(self.volume.shape, self._folder)

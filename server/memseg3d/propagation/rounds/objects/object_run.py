@@ -20,6 +20,7 @@ from memseg3d.propagation.rounds.walks.blending import Blending
 from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.rounds.walks.object_walks import ObjectWalks, most_steps
 from memseg3d.propagation.rules.quality_calibration import QualityCalibrator
+from memseg3d.propagation.rules.voxel_limits import VoxelLimits
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.sight.view import View
 
@@ -32,10 +33,17 @@ class ObjectRun:
     """
 
     def __init__(
-        self, number: int, view: View, plan: Plan, last: LastRound, memories: Memories, options: Options
+        self,
+        number: int,
+        view: View,
+        plan: Plan,
+        last: LastRound,
+        memories: Memories,
+        options: Options,
+        held: VoxelLimits | None = None,
     ) -> None:
         """last: what the rounds before left, along the same axis. memories: of its stored slices, as far as they are
-        encoded.
+        encoded. held: voxels that cannot be the object's.
         """
         self.number = number
         self.view = view
@@ -44,7 +52,7 @@ class ObjectRun:
         """What steps this object's fronts along with those of others; None: each on its own."""
         self._last = last
         self._options = options
-        self._rules = SliceRules(view, plan, last)
+        self._rules = SliceRules(view, plan, last, held)
         self._staged = StagedMasks(number, view, last, self._rules.allowed)
         self.masks = self._staged.packed
         self.qualities = self._staged.qualities
@@ -128,7 +136,9 @@ class ObjectRun:
         return self._staged.finish(index, mask, quality)
 
     def _unreached(self) -> Iterator[list[SliceDone]]:
-        """Slices that no front has reached although a drawing across another axis, or clicked tissue, concerns them."""
+        """Slices that no front has reached although a drawing across another axis, clicked tissue or limits of voxels
+        concern them.
+        """
         first, last = self.plan.confined_to or (0, self.view.volume.shape[self.view.axis] - 1)
         for index in sorted(self._rules.concerned() - set(self.masks)):
             mask = self._last.mask(index)

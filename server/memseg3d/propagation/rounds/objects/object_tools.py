@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memseg3d.network.seam import Network
 from memseg3d.propagation.masks.labelmaps import Delta, LabelVolume
 from memseg3d.propagation.memory.conditioning import Memories
-from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.object_limits import ObjectLimits
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.prompts.sets import PromptsBySlice, lost_slices, propagation_axis
@@ -20,6 +20,7 @@ from memseg3d.propagation.rounds.planning.object_plan import plan_object
 from memseg3d.propagation.rounds.records.last_round import LastRound
 from memseg3d.propagation.rounds.records.object_states import ObjectState
 from memseg3d.propagation.rounds.records.records import ObjectChange
+from memseg3d.propagation.rules.voxel_limits import VoxelLimits
 from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.sight.framing import Framing
 from memseg3d.propagation.sight.other_axes import drawn_elsewhere
@@ -30,13 +31,16 @@ from memseg3d.propagation.volume.window import Window
 
 @dataclass(frozen=True)
 class ObjectTools:
-    """What all objects of a session share. window: the session's. folder: of large labelmaps."""
+    """What all objects of a session share. window: the session's. labels_of: an object's labelmap as it stands, None
+    where there is none. folder: of large labelmaps.
+    """
 
     volume: Volume
     network: Network
     options: Options
     store: FeatureStore
     window: Window
+    labels_of: Callable[[int], LabelVolume | None]
     folder: Path | None = None
 
     def axis(self, prompts: Sequence[Prompt], state: ObjectState | None) -> int:
@@ -52,7 +56,7 @@ class ObjectTools:
         state: ObjectState | None,
         labels: LabelVolume,
         memories: Memories,
-        bounds: SliceLimits | None,
+        bounds: ObjectLimits | None,
         tolerance: float | None = None,
     ) -> RunningObject:
         """The object's part of a round after which its prompts are `prompts`.
@@ -70,14 +74,17 @@ class ObjectTools:
         if state is not None and state.has_lost_window(prompts):
             # Seen through another window, nothing that was found tells anything.
             state, before, lost = replace(state, window=None), None, range(self.volume.shape[axis])
-        plan = plan_object(prompts, axis, before, labels, self.volume, self.options, bounds)
+        plan = plan_object(
+            prompts, axis, before, labels, self.volume, self.options, None if bounds is None else bounds.slices
+        )
         plan = replace(plan, lost=frozenset(lost))
         view = self.view(axis, plan.slices, state)
         known = ({}, {}) if before is None else (before.stored, before.qualities)
         forgotten = sorted(state.stored) if before is None and state is not None and state.axis == axis else ()
         last = LastRound(view, labels, *known, forgotten)
         options = self.options if tolerance is None else replace(self.options, tolerance=tolerance)
-        run = ObjectRun(number, view, plan, last, memories, options)
+        held = None if bounds is None else VoxelLimits(self.volume, bounds, self.labels_of, self.folder)
+        run = ObjectRun(number, view, plan, last, memories, options, held)
         if not options.consensus:
             return run
         return ConsensusRun(run, prompts, labels, options, self.folder, is_afresh=before is None)

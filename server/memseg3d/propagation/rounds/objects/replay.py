@@ -12,7 +12,7 @@ from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import SliceDone
-from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.object_limits import ObjectLimits
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.prompts.sets import by_object
 from memseg3d.propagation.rounds.objects.object_tools import ObjectTools, applied_change
@@ -28,11 +28,11 @@ class PastRound:
     """A round of the past as one object took part in it. prompts: those of the object that stood after it."""
 
     prompts: list[Prompt]
-    bounds: SliceLimits | None
+    bounds: ObjectLimits | None
 
 
 def past_rounds(
-    number: int, past: Sequence[RoundRecord], now: list[Prompt], bounds: SliceLimits | None
+    number: int, past: Sequence[RoundRecord], now: list[Prompt], bounds: ObjectLimits | None
 ) -> list[PastRound]:
     """The rounds that changed the prompts of an object, the present one with its prompts `now` as the last."""
     steps: list[PastRound] = []

@@ -13,6 +13,7 @@ from memseg3d.propagation.rules.box_fit import fitted_to_box
 from memseg3d.propagation.rules.negative_clicks import removed_by_clicks
 from memseg3d.propagation.rules.one_sign import edit_of, within_edit
 from memseg3d.propagation.rules.tissue_of_clicks import LastSeen, TissueOfClicks, tissue_of_clicks
+from memseg3d.propagation.rules.voxel_limits import VoxelLimits
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.slice_prompts import with_drawn_voxels
 from memseg3d.propagation.sight.view import View
@@ -21,10 +22,12 @@ from memseg3d.propagation.sight.view import View
 class SliceRules:
     """The rules of one object's round. Masks are boolean (rows, columns); each method gives one of its own."""
 
-    def __init__(self, view: View, plan: Plan, last: LastRound) -> None:
+    def __init__(self, view: View, plan: Plan, last: LastRound, held: VoxelLimits | None = None) -> None:
+        """held: voxels that cannot be the object's in this round."""
         self._view = view
         self._plan = plan
         self._last = last
+        self._held = held
         self._edit = edit_of(plan.added, plan.withdrew)
         self._tissue = TissueOfClicks()
 
@@ -53,7 +56,7 @@ class SliceRules:
         if confined is not None and not confined[0] <= index <= confined[1]:
             # Only what takes away stands here; a click beside the object would leave the rest of it.
             mask = np.zeros(shape, bool)
-        return mask
+        return self._within_held(index, mask)
 
     def drawn(self, index: int, mask: np.ndarray) -> np.ndarray:
         """The mask of any slice with what its strokes, drawings of other axes and clicked tissue say of its voxels."""
@@ -65,16 +68,24 @@ class SliceRules:
         for crossing in self._plan.crossings_on(index):
             mask = crossing.on(mask, self._view.axis, index)
         prompts = self._plan.exclusions.get(index)
-        return mask if prompts is None else with_drawn_voxels(mask, prompts, self._view.axis, index)
+        if prompts is not None:
+            mask = with_drawn_voxels(mask, prompts, self._view.axis, index)
+        return self._within_held(index, mask)
 
     def allowed(self, index: int, mask: np.ndarray) -> np.ndarray:
         """The mask that the round may leave on a slice: `drawn`, and within the round's edit and its limits."""
         before = self._last.mask(index)
-        mask = within_edit(self._edit, before, self.drawn(index, mask))
+        mask = self._within_held(index, within_edit(self._edit, before, self.drawn(index, mask)))
         return mask if self._plan.limits is None else self._plan.limits.within(before, mask, self._view.axis, index)
 
     def concerned(self) -> set[int]:
-        """Slices that a drawing across another axis or clicked tissue says something about, whatever is found there."""
+        """Slices that a drawing across another axis, clicked tissue or limits of voxels say something about, whatever
+        is found there.
+        """
         axis = self._view.axis
         drawn = {index for each in self._plan.crossings for index in each.indices(axis)}
-        return drawn | (self._tissue.slices(axis) - set(self._plan.slices))
+        held = set(self._last.content) if self._held else set()
+        return drawn | held | (self._tissue.slices(axis) - set(self._plan.slices))
+
+    def _within_held(self, index: int, mask: np.ndarray) -> np.ndarray:
+        return self._held.on(mask, self._view.axis, index) if self._held else mask

@@ -10,6 +10,7 @@ from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import ObjectSummary, Suggestion
 from memseg3d.propagation.prompts.limits import SliceLimits
+from memseg3d.propagation.prompts.object_limits import ObjectLimits
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.prompts.sets import PromptSet, by_object, by_slice
 from memseg3d.propagation.rounds.records.records import ObjectChange, RoundRecord
@@ -79,7 +80,7 @@ def states_after(records: Sequence[RoundRecord]) -> dict[int, ObjectState]:
 
 
 def after_change(
-    before: ObjectState | None, change: ObjectChange, prompts: list[Prompt], limits: SliceLimits | None
+    before: ObjectState | None, change: ObjectChange, prompts: list[Prompt], limits: ObjectLimits | None
 ) -> ObjectState:
     """The state that a round's change of an object leaves. prompts: the object's own, in order; limits: the round's."""
     same_axis = before is not None and before.axis == change.axis
@@ -87,13 +88,14 @@ def after_change(
     stored = dict(before.stored) if before is not None and same_axis else {}
     soft = dict(before.soft) if before is not None and same_axis else {}
     cuts = before.cuts if before is not None and same_axis else frozenset()
-    if limits is not None and limits.axis == change.axis:
-        cuts |= {limits.first, limits.last}
+    slices = None if limits is None else limits.slices
+    if slices is not None and slices.axis == change.axis:
+        cuts |= {slices.first, slices.last}
     _update(qualities, change.qualities)
     _update(stored, change.stored)
     _update(soft, change.soft)
     summary = ObjectSummary(change.voxels, change.checksum)
-    waiting = waiting_slices(before, prompts, change.axis, limits)
+    waiting = waiting_slices(before, prompts, change.axis, slices)
     own = change.window, change.window_from
     return ObjectState(change.axis, summary, *own, prompts, qualities, stored, soft, cuts, waiting)
 

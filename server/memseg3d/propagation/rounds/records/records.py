@@ -10,7 +10,7 @@ from memseg3d.propagation.masks.labelmaps import Delta
 from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.as_json import prompt_from_json, prompt_to_json
-from memseg3d.propagation.prompts.limits import SliceLimits, limits_from_json
+from memseg3d.propagation.prompts.object_limits import ObjectLimits, limits_from_json
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.volume.errors import SessionError
 from memseg3d.propagation.volume.window import Window
@@ -94,7 +94,7 @@ class RoundRecord:
     started: float
     finished: float
     objects: dict[int, ObjectChange]
-    limits: dict[int, SliceLimits] = field(default_factory=dict)
+    limits: dict[int, ObjectLimits] = field(default_factory=dict)
     full: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
