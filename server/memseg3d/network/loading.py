@@ -1,4 +1,4 @@
-"""Loads a network from a checkpoint, recognised by its tensors alone: SAM 2, SAM 2.1, MedSAM2, or embedded."""
+"""Loads a network from a checkpoint, recognised by its tensors alone: SAM 2, SAM 2.1, MedSAM2, Mem3D or embedded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from memseg3d.network.checkpoint_files import UnknownCheckpoint, read_checkpoint
+from memseg3d.network.mem3d.checkpoint import is_mem3d, mem3d_of
 from memseg3d.network.models import describe_model
 from memseg3d.network.nano import from_state
 from memseg3d.network.precision import fastest_dtype
@@ -43,7 +44,8 @@ def load_network(
     """The network in a checkpoint, ready for inference, without gradients.
 
     image_size: side of SAM 2's input in pixels, a multiple of 32; no checkpoint tells it. By default the number in the
-    file's name, 512 where the name says MedSAM2, else 1024. The embedded network has its own and ignores this.
+    file's name, 512 where the name says MedSAM2, else 1024. The embedded network has its own and ignores this, and so
+    does a Mem3D file that tells its size; others of Mem3D and STM see 512 by default.
     dtype: by default float32 for SAM 2, exact to its reference, and for the embedded network what the device is fastest
     in of float32 and bfloat16, as it was trained in both.
     On a CUDA device SAM 2 comes as `RecordedSam2`: the same within rounding, by recorded graphs.
@@ -58,6 +60,8 @@ def load_network(
         network = _nano(path.name, checkpoint.metadata[NANO_KEY], checkpoint.tensors)
         network = network.to(memory_format=torch.channels_last)
         dtype = dtype or fastest_dtype(torch.device(device))
+    elif is_mem3d(checkpoint):
+        network = mem3d_of(path.name, checkpoint, image_size or _number_in(path))
     else:
         network = _sam2(path, checkpoint.tensors, image_size)
     network.info = replace(
@@ -83,7 +87,7 @@ def _sam2(path: Path, tensors: dict[str, Tensor], image_size: int | None) -> Sam
         some = ", ".join(list(tensors)[:3])
         raise UnknownCheckpoint(
             f"{path.name} holds another network than SAM 2 (its {len(tensors)} tensors begin with {some}). "
-            "Give a SAM 2, SAM 2.1 or MedSAM2 checkpoint."
+            "Give a SAM 2, SAM 2.1, MedSAM2 or Mem3D checkpoint."
         )
     network = Sam2Network(_config_of(path.name, tensors, image_size or _image_size_of(path)))
     _require_fit(path.name, network, tensors)
@@ -93,11 +97,16 @@ def _sam2(path: Path, tensors: dict[str, Tensor], image_size: int | None) -> Sam
 
 def _image_size_of(path: Path) -> int:
     """What the file's name tells of the size that the network was trained at."""
-    number = _SIZE_IN_NAME.search(path.stem)
+    number = _number_in(path)
     if number:
-        return int(number.group(1))
+        return number
     plain = path.stem.lower().replace("-", "").replace("_", "")
     return MEDSAM2_IMAGE_SIZE if "medsam2" in plain else SAM2_IMAGE_SIZE
+
+
+def _number_in(path: Path) -> int | None:
+    number = _SIZE_IN_NAME.search(path.stem)
+    return int(number.group(1)) if number else None
 
 
 def _config_of(name: str, tensors: Mapping[str, Tensor], image_size: int) -> Sam2Config:

@@ -45,6 +45,11 @@ class NetworkInfo:
     """Weights of predicted quality's logit, of the way from the nearest prompted slice, and the constant, of the rule
     that says what a predicted quality is worth (`propagation/rules/quality_calibration.py`); None: taken as it is.
     """
+    memory_rule: str = ""
+    """Name of the memory policy that the network was trained with, where its slots do not tell it (`stm`)."""
+    reads_drawings: bool = False
+    """True where `decode` takes strokes and extreme points as they were drawn, besides the clicks that stand for them.
+    """
     sha256: str = ""
     licence: str = ""
 
@@ -65,11 +70,15 @@ class Prompts:
 
     points: (B, N, 2) float, (x, y); labels: (B, N) int with the constants above, -1 pads.
     mask: (B, 1, S, S) float in [0, 1] or None: the user's own mask, taken over as it is.
+    Only for networks that read drawings: extremes: (B, 4, 2) float, (x, y) of the object's extreme points as they were
+    clicked; strokes: (B, 2, S, S) float in [0, 1], what positive and negative strokes cover.
     """
 
     points: Tensor | None = None
     labels: Tensor | None = None
     mask: Tensor | None = None
+    extremes: Tensor | None = None
+    strokes: Tensor | None = None
 
     @property
     def count(self) -> int:

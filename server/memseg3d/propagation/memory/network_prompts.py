@@ -8,9 +8,17 @@ import numpy as np
 import torch
 
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Prompts
-from memseg3d.propagation.prompts.prompts import MaskPrompt, Prompt
+from memseg3d.propagation.prompts.prompts import (
+    ExtremePointsPrompt,
+    MaskPrompt,
+    Prompt,
+    StrokePrompt,
+    in_plane,
+    is_drawing,
+    nearest_voxel,
+)
 from memseg3d.propagation.sight.regions import Region
-from memseg3d.propagation.sight.slice_prompts import drawn_clicks, newest_box, point_clicks
+from memseg3d.propagation.sight.slice_prompts import box_of, drawn_clicks, newest_box, point_clicks
 from memseg3d.propagation.sight.view import View
 
 
@@ -44,6 +52,28 @@ def network_prompts(view: View, index: int, prompts: Sequence[Prompt], region: R
         labels.append(POSITIVE if positive else NEGATIVE)
     if not points:
         return Prompts(mask=mask)
+    drawn = _drawings(view, index, prompts, region) if view.store.network.info.reads_drawings else {}
     # (row, column) here, (x, y) on the networks' side.
     coordinates = torch.from_numpy(np.stack(points)[:, ::-1].astype(np.float32))[None]
-    return Prompts(coordinates.to(device), torch.tensor([labels], device=device), mask)
+    return Prompts(coordinates.to(device), torch.tensor([labels], device=device), mask, **drawn)
+
+
+def _drawings(view: View, index: int, prompts: Sequence[Prompt], region: Region) -> dict[str, torch.Tensor]:
+    """Extreme points where they are the newest outline, and the pixels under the strokes, as far as there are any."""
+    axis, device = view.axis, view.store.device
+    found: dict[str, torch.Tensor] = {}
+    outlines = [each for each in prompts if box_of(each, axis, index) is not None]
+    if outlines and isinstance(outlines[-1], ExtremePointsPrompt):
+        on_slice = [at for at in outlines[-1].points if nearest_voxel(at[axis]) == index]
+        if len(on_slice) == 4:
+            points = np.stack([region.to_network(np.array(in_plane(at, axis))) for at in on_slice])
+            found["extremes"] = torch.from_numpy(points[:, ::-1].astype(np.float32))[None].to(device)
+    strokes = [each for each in prompts if isinstance(each, StrokePrompt) and not is_drawing(each)]
+    if strokes:
+        shape = view.slice_shape
+        covers = np.zeros((2, *shape), np.float32)
+        for each in strokes:
+            covers[0 if each.positive else 1][each.cover.on(axis, index)] = 1.0
+        seen = [region.sample(cover[region.rows_and_columns(shape)], shape) for cover in covers]
+        found["strokes"] = torch.from_numpy(np.stack(seen))[None].to(device)
+    return found

@@ -8,7 +8,8 @@ from memseg3d.network.seam import Memory, MemoryRead, NetworkInfo
 from memseg3d.propagation.memory.bank.entries import MemoryBank, MemoryEntry, Visit
 from memseg3d.propagation.memory.bank.policy import MemoryPolicy
 from memseg3d.propagation.memory.policies.base import BasePolicy
-from memseg3d.propagation.memory.policies.layout import nearest_slices
+from memseg3d.propagation.memory.policies.layout import Layout, nearest_slices
+from memseg3d.propagation.memory.policies.stm import StmPolicy
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ class NeighbourPolicy(BasePolicy):
 
 
 def default_policy(info: NetworkInfo) -> MemoryPolicy:
-    """The policy that a network was trained with: SAM 2's where it has object pointers."""
+    """The policy that a network was trained with: STM's where it says so, SAM 2's where it has object pointers."""
+    if info.memory_rule == "stm":
+        return StmPolicy(Layout.of(info))
     if info.pointer_slots:
         return Sam2Policy(info.memory_slots, info.pointer_slots)
     return NeighbourPolicy(info.memory_slots)
