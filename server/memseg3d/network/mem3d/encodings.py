@@ -45,7 +45,8 @@ class Box(NamedTuple):
 class Guide(NamedTuple):
     """A prompt of one slice. points: of the first map; others: of the second.
 
-    drawn: (S, S) in [0, 1] instead of points. box: what the prompt encloses; points are (row, column) in pixels of the slice.
+    drawn: (S, S) in [0, 1] instead of points. box: what the prompt encloses. Points are (row, column) in pixels of the
+    slice.
     """
 
     box: Box

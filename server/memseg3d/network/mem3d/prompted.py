@@ -126,7 +126,7 @@ def answering(kind: Kind, networks: Mapping[str, InteractionNetwork]) -> Interac
 
 
 def run(network: InteractionNetwork, image: Tensor, guide: Guide, size: int) -> Tensor:
-    """Logits (1, S, S) of a slice (1 or 3, S, S) in [0, 1]; 0 is probability `ACCEPTED`. size: what the network sees."""
+    """Logits (1, S, S) of a slice (1 or 3, S, S) in [0, 1]; 0 is probability `ACCEPTED`. size: of what it sees."""
     seen, part = shown(network.shape.kind, image.float(), guide, size)
     dtype = network.backbone.conv1.weight.dtype
     logits = network(seen[None].to(dtype))[-1][0]
