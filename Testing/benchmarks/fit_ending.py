@@ -28,7 +28,7 @@ from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.rules.object_end import LIKELY, Rule, Tissue, chance_of_end
-from memseg3d.training.hold_out import make_hold_out
+from memseg3d.training.synthetic.hold_out import make_hold_out
 
 SEED = 424_242
 """Of the volumes that the rule is fitted to: neither those of training nor of the hold-out."""

@@ -117,6 +117,23 @@ PROPAGATION = House(
     ),
 )
 
+TRAINING = House(
+    "training",
+    "memseg3d/training",
+    "server",
+    {
+        "running": (),
+        "synthetic": ("running",),
+        "clips": ("running", "synthetic"),
+        "nano": ("running", "synthetic", "clips"),
+        "cases": ("running",),
+        "finetune": ("running", "cases"),
+        "memrefine": ("running", "cases"),
+        "mem3d": ("running", "cases"),
+    },
+)
+"""cases: people's own sets as clips; above it the published methods, none of which needs another."""
+
 _LOW = ("network", "files", "datasets", "experts", "propagation")
 
 WORKER = House(
@@ -139,5 +156,5 @@ WORKER = House(
     has_inner_rooms=True,
 )
 
-HOUSES = (LIBRARY, PROPAGATION, WORKER)
-"""Every package with rooms; the worker's own table takes propagation as one."""
+HOUSES = (LIBRARY, PROPAGATION, TRAINING, WORKER)
+"""Every package with rooms; the worker's own table takes propagation and training as one."""

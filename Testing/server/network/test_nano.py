@@ -12,7 +12,7 @@ from memseg3d.network.nano import MAPS, NanoConfig, NanoNetwork, from_state, wit
 from memseg3d.network.nano.guidance import contradiction_maps, prompt_maps
 from memseg3d.network.precision import fastest_dtype
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, MemoryRead, Network, Prompts
-from memseg3d.training.checkpoints import save_weights
+from memseg3d.training.nano.weights import save_weights
 
 SIZE = 32
 

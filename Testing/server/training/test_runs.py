@@ -24,14 +24,15 @@ from memseg3d.network.loading import load_network
 from memseg3d.network.nano import MAPS, NanoConfig, NanoNetwork
 from memseg3d.network.nano.network import FIRST_LAYER
 from memseg3d.network.seam import POSITIVE, Prompts
-from memseg3d.training import logs
-from memseg3d.training.checkpoints import load_state, save_mean
-from memseg3d.training.clip_cache import CachedClips
-from memseg3d.training.clip_stream import ClipStream, Position, StreamSettings, starting_positions
-from memseg3d.training.clips import Clip, ClipSettings, TrainingClips
-from memseg3d.training.loop import Trainer
-from memseg3d.training.release import ReleaseError, command, release
-from memseg3d.training.settings import TrainSettings
+from memseg3d.training.clips.cache import CachedClips
+from memseg3d.training.clips.clips import Clip, ClipSettings, TrainingClips
+from memseg3d.training.clips.stream import ClipStream, Position, StreamSettings, starting_positions
+from memseg3d.training.nano.loop import Trainer
+from memseg3d.training.nano.release import ReleaseError, command, release
+from memseg3d.training.nano.settings import TrainSettings
+from memseg3d.training.nano.weights import save_mean
+from memseg3d.training.running import logs
+from memseg3d.training.running.states import load_state
 
 CONFIG = NanoConfig(image_size=32, widths=(8, 8, 16, 16), key_width=16)
 CLIPS = ClipSettings(image_size=32, length=3, canvas=48, slices=4, clips_per_volume=3)
@@ -128,7 +129,7 @@ from pathlib import Path
 from torch import nn
 sys.path[:0] = sys.argv[2:]
 from test_runs import CONFIG, SETTINGS
-from memseg3d.training.loop import Trainer
+from memseg3d.training.nano.loop import Trainer
 
 trainer = Trainer(Path(sys.argv[1]), CONFIG, SETTINGS)
 processes = trainer.processes

@@ -13,15 +13,15 @@ from training_folder import write_training_folder
 
 from memseg3d.datasets.training_data import TrainingCase, training_cases
 from memseg3d.network.seam import BOX_START
-from memseg3d.training import clips as clips_module
-from memseg3d.training.clip_changes import mirrored, turned
-from memseg3d.training.clips import Clip, ClipSettings, TrainingClips, _wide_window
-from memseg3d.training.scenes import Scene, Shares, make_scene
-from memseg3d.training.serving import BoxPrompt, Camera, Extent, PointPrompt, PropagationError, Volume
-from memseg3d.training.supervoxels import supervoxels
+from memseg3d.training.clips import clips as clips_module
+from memseg3d.training.clips.changes import mirrored, turned
+from memseg3d.training.clips.clips import Clip, ClipSettings, TrainingClips, _wide_window
+from memseg3d.training.clips.scenes import Scene, Shares, make_scene
+from memseg3d.training.clips.serving import BoxPrompt, Camera, Extent, PointPrompt, PropagationError, Volume
+from memseg3d.training.clips.supervoxels import supervoxels
+from memseg3d.training.clips.users import KINDS
 from memseg3d.training.synthetic.fields import Stack
 from memseg3d.training.synthetic.worlds import World
-from memseg3d.training.users import KINDS
 
 SETTINGS = ClipSettings(image_size=48, length=3, canvas=64, slices=4, clips_per_volume=4, shapes=0.5, pictures=0.5)
 

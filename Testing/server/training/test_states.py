@@ -10,12 +10,10 @@ import pytest
 import torch
 
 from memseg3d.network.nano import NanoConfig, NanoNetwork
-from memseg3d.training.clips import ClipSettings
-from memseg3d.training.loop import STATES, Trainer
-from memseg3d.training.play_states import fill_states
-from memseg3d.training.rollout import ClipRun
-from memseg3d.training.scenes import Shares
-from memseg3d.training.session_states import (
+from memseg3d.training.clips.clips import ClipSettings
+from memseg3d.training.clips.play_states import fill_states
+from memseg3d.training.clips.scenes import Shares
+from memseg3d.training.clips.session_states import (
     AT,
     LENGTH,
     State,
@@ -25,8 +23,10 @@ from memseg3d.training.session_states import (
     read_state,
     write_state,
 )
-from memseg3d.training.settings import TrainSettings
-from memseg3d.training.takes import Takes
+from memseg3d.training.clips.takes import Takes
+from memseg3d.training.nano.loop import STATES, Trainer
+from memseg3d.training.nano.rollout import ClipRun
+from memseg3d.training.nano.settings import TrainSettings
 
 CONFIG = NanoConfig(image_size=32, widths=(8, 8, 16, 16), key_width=16)
 CLIPS = ClipSettings(image_size=32, length=3, canvas=48, slices=4, clips_per_volume=3)

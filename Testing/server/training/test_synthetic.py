@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from memseg3d.training.clips import ClipSettings, TrainingClips
+from memseg3d.training.clips.clips import ClipSettings, TrainingClips
 from memseg3d.training.synthetic.appearance import _means, render
 from memseg3d.training.synthetic.fields import Stack, gaussian_blur, smooth_field, spline_matrix
 from memseg3d.training.synthetic.library import WORLDS, make_world

@@ -12,14 +12,14 @@ from memseg3d.network.loading import load_network
 from memseg3d.network.models import describe_model
 from memseg3d.network.nano import NanoConfig, NanoNetwork
 from memseg3d.network.seam import NEGATIVE, POSITIVE, Decoded
-from memseg3d.training.clips import ClipSettings, TrainingClips
-from memseg3d.training.corrections import corrective_clicks
-from memseg3d.training.loop import Trainer, TrainSettings
-from memseg3d.training.losses import LossWeights, hard_dice, harm_loss, slice_loss, soft_iou
-from memseg3d.training.release import ReleaseError, release
-from memseg3d.training.rollout import ClipRun
-from memseg3d.training.spoiling import as_kept, spoiled
-from memseg3d.training.takes import Takes
+from memseg3d.training.clips.clips import ClipSettings, TrainingClips
+from memseg3d.training.clips.corrections import corrective_clicks
+from memseg3d.training.clips.takes import Takes
+from memseg3d.training.nano.loop import Trainer, TrainSettings
+from memseg3d.training.nano.losses import LossWeights, hard_dice, harm_loss, slice_loss, soft_iou
+from memseg3d.training.nano.release import ReleaseError, release
+from memseg3d.training.nano.rollout import ClipRun
+from memseg3d.training.nano.spoiling import as_kept, spoiled
 
 CONFIG = NanoConfig(image_size=32, widths=(8, 8, 16, 16), key_width=16)
 CLIPS = ClipSettings(image_size=32, length=3, canvas=48, slices=4, clips_per_volume=3)

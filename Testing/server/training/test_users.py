@@ -7,14 +7,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from memseg3d.training.serving import (
+from memseg3d.training.clips.serving import (
     BoxPrompt,
     ExtremePointsPrompt,
     LassoPrompt,
     PointPrompt,
     ScribblePrompt,
 )
-from memseg3d.training.users import BY_CLICKS, KINDS, PLAIN, draw_box, draw_box_in_space, draw_first
+from memseg3d.training.clips.users import BY_CLICKS, KINDS, PLAIN, draw_box, draw_box_in_space, draw_first
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def hold_out(
     from memseg3d.evaluation.results import Protocol
     from memseg3d.evaluation.rounds import run_rounds
     from memseg3d.evaluation.targets import read_traits
-    from memseg3d.training.hold_out import make_hold_out
+    from memseg3d.training.synthetic.hold_out import make_hold_out
 
     _check_memory(policy)
     network = open_network(model, models, device, threads, precision=precision)

@@ -69,8 +69,8 @@ def nano(
     """
     from memseg3d.files import UnreadableFile
     from memseg3d.network.nano import MAPS, NanoConfig
-    from memseg3d.training.clips import ClipSettings
-    from memseg3d.training.loop import HOLD_OUT_SEED, Trainer, TrainSettings
+    from memseg3d.training.clips.clips import ClipSettings
+    from memseg3d.training.nano.loop import HOLD_OUT_SEED, Trainer, TrainSettings
 
     if seed == HOLD_OUT_SEED:
         raise typer.BadParameter("This seed is the hold-out's: choose another one.", param_hint="--seed")
@@ -121,7 +121,7 @@ def sheet(
     if find_spec("matplotlib") is None:
         typer.echo("memseg3d train sheet needs matplotlib: pip install 'memseg3d[report]'.", err=True)
         raise typer.Exit(1)
-    from memseg3d.training.sheet import draw_sheet
+    from memseg3d.training.synthetic.sheet import draw_sheet
 
     make_folder(out.parent)
     typer.echo(f"Wrote {draw_sheet(out, seed)}")
@@ -141,7 +141,7 @@ def states(
     """Play sessions with a run's weights, beside the run, and leave their states for it to learn from."""
     from memseg3d.cli.networks import open_network
     from memseg3d.datasets.training_data import training_cases
-    from memseg3d.training.play_states import fill_states
+    from memseg3d.training.clips.play_states import fill_states
 
     weights = folder / "memseg3d-nano.safetensors"
     if not weights.is_file():
@@ -165,7 +165,7 @@ def clip_sheet(
         typer.echo("memseg3d train clip-sheet needs matplotlib: pip install 'memseg3d[report]'.", err=True)
         raise typer.Exit(1)
     from memseg3d.datasets.training_data import training_cases
-    from memseg3d.training.clip_sheet import draw_clips
+    from memseg3d.training.clips.sheet import draw_clips
 
     make_folder(out.parent)
     typer.echo(f"Wrote {draw_clips(out, seed, training_cases(data) if data else [])}")
@@ -178,7 +178,7 @@ def mean(
     into: Annotated[Path, typer.Option(help="The file to write.")],
 ) -> None:
     """Write the mean of two checkpoints of one run, which forgets less of the first than the second does."""
-    from memseg3d.training.checkpoints import save_mean
+    from memseg3d.training.nano.weights import save_mean
 
     try:
         save_mean(first, second, into)
@@ -201,8 +201,8 @@ def release(
     ] = None,
 ) -> None:
     """Publish a run: copy its weights into the models' folder and write their card."""
-    from memseg3d.training.release import ReleaseError
-    from memseg3d.training.release import release as publish
+    from memseg3d.training.nano.release import ReleaseError
+    from memseg3d.training.nano.release import release as publish
 
     try:
         typer.echo(f"Wrote {publish(folder, models, note, hold_out=hold_out, data=data)}")

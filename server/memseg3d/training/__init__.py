@@ -1,1 +1,1 @@
-"""Synthetic volumes, data sets, losses and the training loop."""
+"""Training: synthetic volumes, clips, the loops of the embedded network and of the published methods."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from memseg3d.training.clips import Clip
+from memseg3d.training.clips.clips import Clip
 
 FEWEST_VOLUMES = 12
 BATCHES_OF_GROUP = 6

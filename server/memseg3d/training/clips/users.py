@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from memseg3d.training.serving import (
+from memseg3d.training.clips.serving import (
     OBJECT,
     BoxPrompt,
     ExtremePointsPrompt,

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from memseg3d.datasets.training_data import TrainingCase
-from memseg3d.training.scenes import Scene, Shares, make_scene
-from memseg3d.training.serving import Camera, Extent, Prompt, PropagationError, Region, Volume, Window
-from memseg3d.training.users import BY_CLICKS, KINDS, draw_first
+from memseg3d.training.clips.scenes import Scene, Shares, make_scene
+from memseg3d.training.clips.serving import Camera, Extent, Prompt, PropagationError, Region, Volume, Window
+from memseg3d.training.clips.users import BY_CLICKS, KINDS, draw_first
 
 POINTS = 14
 """Points of a clip's first prompts at most; a box counts two."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from memseg3d.training.clip_stream import StreamSettings
-from memseg3d.training.clips import ClipSettings
+from memseg3d.training.clips.clips import ClipSettings
+from memseg3d.training.clips.stream import StreamSettings
 
 Precision = Literal["bf16", "fp32"]
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memseg3d.datasets.training_data import TrainingCase
-from memseg3d.training.serving import Volume, Window, automatic_window
-from memseg3d.training.supervoxels import supervoxels
+from memseg3d.training.clips.serving import Volume, Window, automatic_window
+from memseg3d.training.clips.supervoxels import supervoxels
 from memseg3d.training.synthetic.appearance import altered, render
 from memseg3d.training.synthetic.fields import Stack, smooth_field
 from memseg3d.training.synthetic.library import make_world

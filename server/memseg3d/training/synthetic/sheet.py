@@ -15,9 +15,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 from PIL import Image
 
-from memseg3d.training.hold_out import candidates
 from memseg3d.training.synthetic.appearance import render
 from memseg3d.training.synthetic.fields import Stack
+from memseg3d.training.synthetic.hold_out import candidates
 from memseg3d.training.synthetic.library import WORLDS
 
 COLUMNS = 8

@@ -19,10 +19,10 @@ from scipy import ndimage
 
 from memseg3d.datasets.training_data import TrainingCase
 from memseg3d.network.seam import Network
-from memseg3d.training.clips import FEWEST, POINTS, Clip, ClipSettings, least_contrast
-from memseg3d.training.corrections import error_click
-from memseg3d.training.scenes import Scene, Shares, make_scene
-from memseg3d.training.serving import (
+from memseg3d.training.clips.clips import FEWEST, POINTS, Clip, ClipSettings, least_contrast
+from memseg3d.training.clips.corrections import error_click
+from memseg3d.training.clips.scenes import Scene, Shares, make_scene
+from memseg3d.training.clips.serving import (
     OBJECT,
     BoxPrompt,
     Camera,
@@ -33,7 +33,7 @@ from memseg3d.training.serving import (
     Volume,
     Window,
 )
-from memseg3d.training.users import draw_box
+from memseg3d.training.clips.users import draw_box
 
 SLICES, CANVAS = 28, 112
 """Size of the volumes that sessions are played on."""

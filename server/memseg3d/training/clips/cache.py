@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from memseg3d.training.clip_changes import IMAGES, changed
-from memseg3d.training.clips import Clip, TrainingClips
-from memseg3d.training.provenance import sources_sha256
+from memseg3d.training.clips.changes import IMAGES, changed
+from memseg3d.training.clips.clips import Clip, TrainingClips
+from memseg3d.training.running.provenance import sources_sha256
 
 
 class CachedClips(Dataset[list[Clip]]):

@@ -9,9 +9,9 @@ import numpy as np
 
 from memseg3d.datasets.training_data import TrainingCase
 from memseg3d.network.seam import Network
-from memseg3d.training.scenes import Shares
-from memseg3d.training.serving import PropagationError
-from memseg3d.training.session_states import play, write_state
+from memseg3d.training.clips.scenes import Shares
+from memseg3d.training.clips.serving import PropagationError
+from memseg3d.training.clips.session_states import play, write_state
 
 SHARES = Shares(shapes=0.35, images=0.2)
 TRIES = 4

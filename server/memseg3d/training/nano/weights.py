@@ -1,4 +1,4 @@
-"""What training writes: its own resumable state, and the weights with their card."""
+"""The weights that a run of the embedded network writes, with their facts; and a run begun from such a file."""
 
 from __future__ import annotations
 
@@ -12,22 +12,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from memseg3d.network.nano import NanoConfig, with_more_maps
-
-
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write the training state so that a crash leaves the old one whole."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """The training state; tensors and plain values only, never code."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
 
 
 def save_weights(path: Path, config: NanoConfig, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
@@ -94,28 +80,3 @@ def _weights_of_run(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 
 def _unfitted(config: NanoConfig) -> NanoConfig:
     return replace(config, ending=None, calibration=None)
-
-
-def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Floating point weights in half precision."""
-    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
-
-
-def widened(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights in single precision, whatever they were kept in."""
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
-
-
-class Average:
-    """Exponential moving average of a module's weights; young averages forget faster, so that they need no warm-up."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.weights = {name: tensor.detach().clone().float() for name, tensor in module.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        """Move the average towards the module's weights after optimiser step `step`."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, tensor in module.state_dict().items():
-            self.weights[name].lerp_(tensor.float(), 1 - decay)

@@ -18,26 +18,19 @@ from torch.utils.data import Dataset
 from memseg3d.datasets.training_data import manifest_sha256, training_cases
 from memseg3d.network.nano import NanoConfig, NanoNetwork, with_more_maps
 from memseg3d.network.nano.network import FIRST_LAYER
-from memseg3d.training.checkpoints import (
-    Average,
-    halved,
-    load_state,
-    save_state,
-    save_weights,
-    state_of_weights,
-    widened,
-)
-from memseg3d.training.clip_cache import CachedClips
-from memseg3d.training.clip_stream import ClipStream, Position, starting_positions
-from memseg3d.training.clips import Clip, TrainingClips
-from memseg3d.training.hold_out import SEED as HOLD_OUT_SEED
-from memseg3d.training.logs import RunLog
-from memseg3d.training.parallel import Processes
-from memseg3d.training.provenance import made_by
-from memseg3d.training.rollout import ClipRun, Outcome
-from memseg3d.training.session_states import clips_of_states
-from memseg3d.training.settings import TrainSettings
-from memseg3d.training.takes import Takes
+from memseg3d.training.clips.cache import CachedClips
+from memseg3d.training.clips.clips import Clip, TrainingClips
+from memseg3d.training.clips.session_states import clips_of_states
+from memseg3d.training.clips.stream import ClipStream, Position, starting_positions
+from memseg3d.training.clips.takes import Takes
+from memseg3d.training.nano.rollout import ClipRun, Outcome
+from memseg3d.training.nano.settings import TrainSettings
+from memseg3d.training.nano.weights import save_weights, state_of_weights
+from memseg3d.training.running.logs import RunLog
+from memseg3d.training.running.parallel import Processes
+from memseg3d.training.running.provenance import made_by
+from memseg3d.training.running.states import Average, halved, load_state, save_state, widened
+from memseg3d.training.synthetic.hold_out import SEED as HOLD_OUT_SEED
 
 __all__ = ["HOLD_OUT_SEED", "TrainSettings", "Trainer"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from memseg3d.network.seam import BOX_START
-from memseg3d.training.clips import Clip
+from memseg3d.training.clips.clips import Clip
 
 IMAGES = ("images", "first_image")
 PLANES = (*IMAGES, "masks", "first_mask", "outline", "before")

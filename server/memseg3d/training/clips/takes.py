@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from memseg3d.network.seam import Prompts
-from memseg3d.training.clips import Clip
+from memseg3d.training.clips.clips import Clip
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 
 from memseg3d import __version__
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-SOURCES = ("training", "network/nano")
+_PACKAGE = Path(__file__).resolve().parents[2]
+SOURCES = ("training/running", "training/synthetic", "training/clips", "training/nano", "network/nano")
 
 
 @functools.cache

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.seam import Conditioned, Decoded, Features, Memory, MemoryRead, Prompts
-from memseg3d.training.corrections import corrective_clicks, joined
-from memseg3d.training.losses import LossWeights, click_loss, hard_dice, harm_loss, slice_loss
-from memseg3d.training.session_states import AT
-from memseg3d.training.spoiling import CERTAIN, as_kept, spoiled
-from memseg3d.training.takes import Takes
-from memseg3d.training.users import KINDS
+from memseg3d.training.clips.corrections import corrective_clicks, joined
+from memseg3d.training.clips.session_states import AT
+from memseg3d.training.clips.takes import Takes
+from memseg3d.training.clips.users import KINDS
+from memseg3d.training.nano.losses import LossWeights, click_loss, hard_dice, harm_loss, slice_loss
+from memseg3d.training.nano.spoiling import CERTAIN, as_kept, spoiled
 
 TRUTH_LOGIT = 8.0
 CLICKS = (0.4, 0.24, 0.13, 0.09, 0.05, 0.04, 0.03, 0.02)

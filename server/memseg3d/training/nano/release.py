@@ -13,8 +13,8 @@ from typing import Any
 from safetensors import safe_open
 
 from memseg3d.datasets.training_data import manifest_sha256, training_cases
-from memseg3d.training.clips import ClipSettings
-from memseg3d.training.settings import TrainSettings
+from memseg3d.training.clips.clips import ClipSettings
+from memseg3d.training.nano.settings import TrainSettings
 
 SYNTHETIC = (
     "Trained on synthetic volumes alone, made on the fly by memseg3d.training.synthetic; no image of any person, "
@@ -37,7 +37,7 @@ NO_MATTER = ("threads", "workers", "light_state", "tensorboard", "save_minutes",
 """Settings that do not change what is learnt."""
 NO_OPTIONS = ("warmup", "weight_decay", "clip_norm", "average_decay", "clips")
 """Settings without options of their names: values stand in the code, and in the card under `training`."""
-LICENCE = Path(__file__).resolve().parents[3] / "LICENSE"
+LICENCE = Path(__file__).resolve().parents[4] / "LICENSE"
 """Of a checkout: it goes with the weights."""
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from memseg3d.datasets.training_data import TrainingCase
 from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE
-from memseg3d.training.clips import Clip, ClipSettings, TrainingClips
-from memseg3d.training.users import KINDS
+from memseg3d.training.clips.clips import Clip, ClipSettings, TrainingClips
+from memseg3d.training.clips.users import KINDS
 
 OUTLINE = "#ff3b30"
 ROWS = 3

@@ -1,0 +1,1 @@
+"""What the embedded network is shown: scenes, users, and clips cut from them as sessions would cut them."""
