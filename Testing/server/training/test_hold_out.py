@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from memseg3d.evaluation.targets import find_cases, read_case, read_traits
-from memseg3d.training import hold_out, sheet
+from memseg3d.training.synthetic import hold_out, sheet
 from memseg3d.training.synthetic.fields import Stack
 from memseg3d.training.synthetic.hold_out import make_hold_out
 from memseg3d.training.synthetic.library import WORLDS
