@@ -34,10 +34,11 @@ def run_development(
     data: Path, groups: Groups, out: Path, start: Start, protocol: Protocol, say: Callable[[str], None] = lambda _: None
 ) -> list[TargetResult]:
     """Run the robot over the targets of groups; resumes as `run_cases` does. Raises `UnreadableFile`."""
-    return run_cases(_cases(data, groups), out, start, protocol, say)
+    return run_cases(development_cases(data, groups), out, start, protocol, say)
 
 
-def _cases(data: Path, groups: Groups) -> Iterator[tuple[Case, list[Target]]]:
+def development_cases(data: Path, groups: Groups) -> Iterator[tuple[Case, list[Target]]]:
+    """Every case with a target of the groups, and these, read one after the other. Raises `UnreadableFile`."""
     wanted: dict[str, list[DevelopmentTarget]] = {}
     for target in (each for targets in groups.values() for each in targets):
         wanted.setdefault(target.case, []).append(target)

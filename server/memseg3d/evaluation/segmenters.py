@@ -14,6 +14,7 @@ from memseg3d.propagation.prompts.events import RoundDone, SliceDone
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.volume.volume import Volume
 
 OBJECT = 1
@@ -45,8 +46,11 @@ class Segmenter(Protocol):
 class SessionSegmenter:
     """A network in a real session, as the worker runs it."""
 
-    def __init__(self, volume: Volume, network: Network, options: Options) -> None:
-        self._session = Session(volume, network, options)
+    def __init__(
+        self, volume: Volume, network: Network, options: Options, store: FeatureStore | None = None
+    ) -> None:
+        """store: image features that others have computed of the same volume."""
+        self.session = Session(volume, network, options, store)
         self._rounds = 0
 
     def answer(self, prompt: Box | Click) -> Answer:
@@ -55,14 +59,14 @@ class SessionSegmenter:
         started = time.perf_counter()
         times: list[float] = []
         seconds = 0.0
-        for event in self._session.begin(f"round {self._rounds}", [_prompt(prompt)]):
+        for event in self.session.begin(f"round {self._rounds}", [_prompt(prompt)]):
             if isinstance(event, SliceDone):
                 times.append(time.perf_counter() - started)
             elif isinstance(event, RoundDone):
                 seconds = time.perf_counter() - started
-        _, qualities = self._session.qualities(OBJECT)
+        _, qualities = self.session.qualities(OBJECT)
         first = times[0] if times else None
-        return Answer(self._session.labelmap(OBJECT), seconds, first, len(times), qualities)
+        return Answer(self.session.labelmap(OBJECT), seconds, first, len(times), qualities)
 
 
 def _prompt(prompt: Box | Click) -> BoxPrompt | PointPrompt:

@@ -20,12 +20,7 @@ from memseg3d.propagation.prompts.prompts import (
     nearest_voxel,
     slices_of,
 )
-from memseg3d.propagation.sight.regions import Extent
-from memseg3d.propagation.sight.slice_prompts import box_of, with_drawn_voxels
-
-BOX_MARGIN = 0.1
-"""The object may reach beyond a box by this part of its longer side, and by two pixels at least."""
-_LEAST_MARGIN = 2.0
+from memseg3d.propagation.sight.slice_prompts import with_drawn_voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +95,8 @@ def _crossing(prompts: Sequence[Prompt], axis: int, index: int, shape: Shape3) -
         if isinstance(prompt, MaskPrompt):
             inside, within, place = prompt.mask, prompt.mask, at
         elif is_drawing(prompt):
-            inside, within, place = np.zeros((rows, columns), bool), _allowed(prompt, axis, index, (rows, columns)), at
+            everything = np.ones((rows, columns), bool)
+            inside, within, place = ~everything, with_drawn_voxels(everything, [prompt], axis, index), at
         elif place >= 0 and isinstance(prompt, PointPrompt):
             spot = tuple(nearest_voxel(each) for each in in_plane(prompt.position, axis))
             if inside[spot] if not prompt.positive else not within[spot]:
@@ -109,22 +105,6 @@ def _crossing(prompts: Sequence[Prompt], axis: int, index: int, shape: Shape3) -
         elif place >= 0:
             inside, within = (with_drawn_voxels(each, [prompt], axis, index) for each in (inside, within))
     return CrossingDrawing(axis, index, inside, within, place) if place >= 0 else None
-
-
-def _allowed(prompt: Prompt, axis: int, index: int, shape: tuple[int, int]) -> np.ndarray:
-    """Bool (rows, columns): where a lasso or a box lets the object lie."""
-    box = box_of(prompt, axis, index)
-    everything = np.ones(shape, bool)
-    if box is None:
-        return everything
-    bounded = with_drawn_voxels(everything, [prompt], axis, index)
-    if not bounded.all():
-        return bounded
-    margin = max(_LEAST_MARGIN, BOX_MARGIN * max(box.height, box.width))
-    wide = Extent(box.top - margin, box.left - margin, box.bottom + margin, box.right + margin)
-    row, column = np.ogrid[: shape[0], : shape[1]]
-    rows, columns = (row >= wide.top) & (row <= wide.bottom), (column >= wide.left) & (column <= wide.right)
-    return np.asarray(rows & columns)
 
 
 def _line(axis: int, across: int, index: int) -> tuple[slice | int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import ceil, floor
 
 import numpy as np
 
@@ -29,6 +30,8 @@ PULLED_IN = 0.1
 """Extreme points are shown to the network as clicks that lie this part of the way to the box's centre inside."""
 LASSO_MARGIN = 0.05
 """The object may reach beyond a lasso by this part of its longer side, and by two pixels at least."""
+BOX_MARGIN = 0.1
+"""The same of a box."""
 _LEAST_MARGIN = 2.0
 
 Click = tuple[float, float, bool]
@@ -95,21 +98,27 @@ def lasso_prior(prompts: Sequence[Prompt], axis: int, index: int) -> np.ndarray 
 
 
 def with_drawn_voxels(mask: np.ndarray, prompts: Sequence[Prompt], axis: int, index: int) -> np.ndarray:
-    """A decoded mask (rows, columns), bool, with what the strokes and lassos of the slice say of single voxels.
+    """A decoded mask (rows, columns), bool, with what the prompts of the slice say of single voxels.
 
-    What comes later counts: another stroke over the same voxels, a mask of the whole slice, and a click of the other
-    sign, which takes the part of a stroke back that it hits.
+    The voxel under a click is what the click says, and so are those under a stroke; lassos and boxes bound the object.
+    What comes later counts: another stroke over the same voxels, a mask of the whole slice, a click of the other sign,
+    which takes the part of a stroke back that it hits, and one beyond what bounds the object, which opens that.
     """
     inside, outside = np.zeros(mask.shape, bool), np.zeros(mask.shape, bool)
     within: np.ndarray | None = None
     for prompt in prompts:
-        if isinstance(prompt, MaskPrompt):
+        box = None if isinstance(prompt, LassoPrompt) else box_of(prompt, axis, index)
+        if box is not None:
+            within = _grown_box(box, mask.shape)
+            inside &= within
+        elif isinstance(prompt, MaskPrompt):
             inside, outside, within = np.zeros(mask.shape, bool), np.zeros(mask.shape, bool), None
         elif isinstance(prompt, PointPrompt):
             row, column = (nearest_voxel(at) for at in in_plane(prompt.position, axis))
             held = outside if prompt.positive else inside
             if held[row, column]:
                 held &= ~part_at(held, row, column)
+            (inside if prompt.positive else outside)[row, column] = True
             if prompt.positive and within is not None and not within[row, column]:
                 within = None
         elif isinstance(prompt, StrokePrompt):
@@ -126,6 +135,15 @@ def with_drawn_voxels(mask: np.ndarray, prompts: Sequence[Prompt], axis: int, in
                 inside &= ~cover
     result = (mask | inside) & ~outside
     return result if within is None else result & within
+
+
+def _grown_box(box: Extent, shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels of a box and its margin."""
+    margin = max(_LEAST_MARGIN, BOX_MARGIN * max(box.height, box.width))
+    result = np.zeros(shape, bool)
+    top, left, bottom, right = box.top - margin, box.left - margin, box.bottom + margin, box.right + margin
+    result[max(0, ceil(top)) : floor(bottom) + 1, max(0, ceil(left)) : floor(right) + 1] = True
+    return result
 
 
 def _grown_lasso(cover: np.ndarray) -> np.ndarray:

@@ -29,6 +29,11 @@ class SliceRules:
         self._last = last
         self._held = held
         self._edit = edit_of(plan.added, plan.withdrew)
+        self._only_clicks = (
+            bool(plan.added) and not plan.withdrew and all(isinstance(each, PointPrompt) for each in plan.added)
+        )
+        self._is_denied = False
+        """Whether a slice that was decoded in this round shows nothing of the object."""
         self._tissue = TissueOfClicks()
 
     def follow_clicks(self, alone: bool) -> None:
@@ -56,7 +61,9 @@ class SliceRules:
         if confined is not None and not confined[0] <= index <= confined[1]:
             # Only what takes away stands here; a click beside the object would leave the rest of it.
             mask = np.zeros(shape, bool)
-        return self._within_held(index, mask)
+        mask = self._within_held(index, mask)
+        self._is_denied |= not mask.any()
+        return mask
 
     def drawn(self, index: int, mask: np.ndarray) -> np.ndarray:
         """The mask of any slice with what its strokes, drawings of other axes and clicked tissue say of its voxels."""
@@ -73,9 +80,15 @@ class SliceRules:
         return self._within_held(index, mask)
 
     def allowed(self, index: int, mask: np.ndarray) -> np.ndarray:
-        """The mask that the round may leave on a slice: `drawn`, and within the round's edit and its limits."""
+        """The mask that the round may leave on a slice: `drawn`, and within the round's edit and its limits.
+
+        Clicks empty no slice but their own: only where one shows that the object is absent may it end elsewhere.
+        """
         before = self._last.mask(index)
-        mask = self._within_held(index, within_edit(self._edit, before, self.drawn(index, mask)))
+        mask = within_edit(self._edit, before, self.drawn(index, mask))
+        if self._only_clicks and not self._is_denied and index not in self._plan.slices and not mask.any():
+            mask = before
+        mask = self._within_held(index, mask)
         return mask if self._plan.limits is None else self._plan.limits.within(before, mask, self._view.axis, index)
 
     def concerned(self) -> set[int]:
