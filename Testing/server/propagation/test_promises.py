@@ -1,4 +1,4 @@
-"""What holds whatever a network finds: clicks are obeyed, approved slices stay, a click reaches no further than it may."""
+"""What holds whatever a network finds: clicks are obeyed, approved slices stay, a click goes no further than it may."""
 
 from __future__ import annotations
 
