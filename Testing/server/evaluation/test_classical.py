@@ -98,6 +98,29 @@ def test_a_large_question_is_thinned_and_answered_in_full() -> None:
     assert np.count_nonzero(mask & (image > 500)) > 0.9 * np.count_nonzero(image > 500)
 
 
+@pytest.mark.parametrize("size", [20, 100])
+@pytest.mark.parametrize("value", [0.0, 7.0, 1e-9])
+def test_where_all_is_of_one_grey_value_nearness_decides(size: int, value: float) -> None:
+    marks = np.full((12, size, size), BACKGROUND, np.uint8)
+    marks[1:-1, 1:-1, 1:-1] = UNKNOWN
+    marks[6, 8:12, 8:12] = OBJECT
+    mask = random_walker(Question(np.full(marks.shape, value), marks, (3.0, 1.0, 1.0)))
+    assert mask[6, 8:12, 8:12].all()
+    assert not mask[0].any()
+    assert mask[6, 10, 6]
+    assert not mask[6, 10, 1]
+
+
+def test_the_unit_of_the_grey_values_does_not_count() -> None:
+    marks = np.full((8, 20, 20), UNKNOWN, np.uint8)
+    marks[0], marks[-1], marks[4, 8:12, 8:12] = BACKGROUND, BACKGROUND, OBJECT
+    image = np.random.default_rng(0).normal(100, 20, marks.shape)
+    image[2:6, 5:15, 5:15] += 100
+    masks = [random_walker(Question(image * unit, marks, (3.0, 1.0, 1.0))) for unit in (1.0, 2.0**-66)]
+    assert masks[0].any()
+    assert np.array_equal(*masks)
+
+
 def test_without_the_program_it_is_said_what_to_name(tmp_path: Path) -> None:
     with pytest.raises(ProgramFailed, match=r"name Testing/benchmarks/grow_cut\.py"):
         GrowCutProgram(tmp_path / "nothing.py")

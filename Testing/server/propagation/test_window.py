@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rules.object_end import Tissue
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.propagation.volume.window import CT_SOFT_TISSUE, Window, WindowError, automatic_window, object_window
+
+from .conftest import BALL, ThresholdNetwork, finish
 
 RANDOM = np.random.default_rng(0)
 
@@ -71,6 +76,30 @@ def test_a_noisy_object_in_its_like_is_not_cut_off() -> None:
 def test_a_constant_object_gets_a_window_of_some_width() -> None:
     window = object_window(np.full(5, 7, np.int16), np.full(5, 7, np.int16))
     assert window.low < 7 < window.high
+
+
+@pytest.mark.parametrize("unit", [2.0**-30, 2.0**-66, 2.0**40])
+@pytest.mark.parametrize("noise", [0.0, 9.0])
+def test_a_round_does_not_depend_on_the_unit_of_the_grey_values(unit: float, noise: float) -> None:
+    """PET in SI units has values of 1e-9. Powers of two, so that nothing is rounded."""
+    voxels = np.where(BALL, 90.0, 20.0) + np.random.default_rng(1).normal(0, noise, BALL.shape)
+    masks = []
+    for scale in (1.0, unit):
+        volume = Volume((np.abs(voxels) * scale).astype(np.float32), (2.0, 1.0, 1.0))
+        session = Session(volume, ThresholdNetwork(prefers_crop=True))
+        finish(session.begin("a", [BoxPrompt(1, 0, (12, 9, 9), (12, 31, 35), "box")]))
+        finish(session.begin("b", [PointPrompt(1, (14.0, 20.0, 30.0), True, 0, "click")]))
+        masks.append(session.labelmap(1))
+    assert masks[0].any()
+    assert np.array_equal(*masks)
+
+
+@pytest.mark.parametrize("unit", [2.0**-30, 2.0**-66, 1.0, 2.0**40])
+def test_constant_tissue_keeps_a_range_in_every_unit(unit: float) -> None:
+    tissue = Tissue.of(np.full(50, 90.0 * unit, np.float32))
+    assert tissue.distance(np.full(50, 90.0 * unit, np.float32)) == 0
+    assert tissue.distance(np.full(50, 20.0 * unit, np.float32)) > 0.8
+    assert tissue.low < tissue.high
 
 
 def test_real_volumes_are_seen_with_contrast(data_folder: Path) -> None:

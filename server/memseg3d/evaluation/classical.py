@@ -130,9 +130,10 @@ def _inner(shape: Sequence[int]) -> tuple[slice, ...]:
 
 
 def random_walker(question: Question) -> NDArray[Any]:
-    """Random walker (Grady 2006) of scikit-image; large questions are halved along their finest axis."""
-    from skimage.segmentation import random_walker as solve
+    """Random walker (Grady 2006) of scikit-image; large questions are halved along their finest axis.
 
+    Where all grey values are the same, nearness to the seeds decides.
+    """
     image, marks, spacing = question.image, question.seeds, list(question.spacing)
     steps = [1, 1, 1]
     while np.prod([-(-n // s) for n, s in zip(image.shape, steps, strict=True)]) > WALKER_VOXELS:
@@ -143,15 +144,32 @@ def random_walker(question: Question) -> NDArray[Any]:
     if not (small_marks == OBJECT).any():
         return marks == OBJECT
     low, high = np.percentile(small[_inner(small.shape)], PERCENTILES)
-    data = (np.clip(small, low, high) - low) / max(float(high - low), 1e-6)
+    data = (np.clip(small, low, high) - low) / (float(high - low) or 1.0)
+    # Without a difference there is nothing to go by, and the library would divide by the spread of the grey values.
+    mask = _walked(data, small_marks) if np.ptp(data) > 0 else _nearer(small_marks, np.multiply(spacing, steps))
+    for axis, step in enumerate(steps):
+        mask = np.repeat(mask, step, axis=axis)
+    return np.asarray(mask[tuple(slice(0, n) for n in image.shape)])
+
+
+def _nearer(marks: NDArray[np.uint8], spacing: NDArray[Any]) -> NDArray[Any]:
+    """What is nearer to the object's seeds than to the background's; some of the former are there."""
+    from scipy.ndimage import distance_transform_edt
+
+    if not (marks == BACKGROUND).any():
+        return np.ones(marks.shape, bool)
+    to_object, to_background = (distance_transform_edt(marks != kind, tuple(spacing)) for kind in (OBJECT, BACKGROUND))
+    return np.asarray(to_object < to_background)
+
+
+def _walked(data: NDArray[Any], marks: NDArray[np.uint8]) -> NDArray[Any]:
+    from skimage.segmentation import random_walker as solve
+
     with warnings.catch_warnings():
         # It warns of what its own use of SciPy will have to change.
         warnings.simplefilter("ignore")
         chances = solve(
-            data, small_marks.astype(np.int32), beta=WALKER_BETA, mode="cg_mg", tol=WALKER_TOLERANCE,
+            data, marks.astype(np.int32), beta=WALKER_BETA, mode="cg_mg", tol=WALKER_TOLERANCE,
             return_full_prob=True,
         )  # fmt: skip
-    mask = chances[0] > 0.5
-    for axis, step in enumerate(steps):
-        mask = np.repeat(mask, step, axis=axis)
-    return np.asarray(mask[tuple(slice(0, n) for n in image.shape)])
+    return np.asarray(chances[0] > 0.5)

@@ -37,8 +37,8 @@ class Tissue:
     def of(cls, values: np.ndarray) -> Tissue:
         """values: 1D grey values, at least one."""
         low, high = (float(edge) for edge in np.percentile(values, (1, 99)))
-        # Constant tissue still needs a range that its own numbers can tell apart.
-        half = max(high - low, 1e-3, 1e-4 * max(abs(low), abs(high))) / 2
+        # Constant tissue still needs a range that its own numbers can tell apart, in whatever unit they are.
+        half = (max(high - low, 1e-4 * max(abs(low), abs(high))) or 1e-3) / 2
         return cls(low - half, high + half, _cumulative(values, low - half, high + half))
 
     def distance(self, values: np.ndarray) -> float:

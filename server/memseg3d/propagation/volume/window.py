@@ -60,14 +60,14 @@ def object_window(inside: np.ndarray, around: np.ndarray) -> Window:
 
     inside, around: 1D grey values of the object and of its surroundings (neither empty). The centre is the median m
     inside; the half width is the largest of 1.5 x the median distance of the surroundings from m, and 2 robust
-    standard deviations (1.4826 x median absolute deviation) inside.
+    standard deviations (1.4826 x median absolute deviation) inside. In whatever unit the values are: PET in SI units
+    has values of 1e-9.
     """
     inside, around = inside.astype(np.float64), around.astype(np.float64)
     centre = float(np.median(inside))
     contrast = 1.5 * float(np.median(np.abs(around - centre)))
     spread = 2.0 * 1.4826 * float(np.median(np.abs(inside - centre)))
-    tiny = max(1e-6, 1e-4 * abs(centre))
-    half = max(contrast, spread, tiny)
+    half = max(contrast, spread, 1e-4 * abs(centre)) or 1e-6
     return Window(centre - half, centre + half)
 
 
