@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from Testing.cases import clients, files
+from Testing.cases import clients, exports, files, workers
 from Testing.cases.inputs import Skipped
 
-CASES = {**clients.CASES, **files.CASES}
+CASES = {**clients.CASES, **files.CASES, **exports.CASES, **workers.CASES}
 
 
 def main(names: list[str]) -> int:

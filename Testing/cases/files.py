@@ -14,6 +14,7 @@ from memseg3d.files import UnreadableFile, read_volume, write_labelmap
 from MemSeg3DLib.export.dicom.command import main as dicom_seg
 from MemSeg3DLib.export.dicom.series import DicomSourceError, read_series
 from Testing.cases.inputs import made
+from Testing.niftis import write_nifti
 
 
 def reads(folder: Path, count: int, step: float | None = 2.5, series: str | None = None) -> None:
@@ -115,6 +116,23 @@ def sform_alone(out: Path) -> None:
     _keeps_forms(path, out)
 
 
+def moved_by_another_program(out: Path) -> None:
+    """As SPM leaves a NIfTI after coregistration: sform of code 2, and a qform that says where it was before."""
+    qform, sform = np.diag([2.0, 2, 3, 1]), np.diag([2.0, 2, 3, 1])
+    qform[:3, 3], sform[:3, 3] = (5, 6, 7), (-10, -20, -30)
+    voxels = np.zeros((8, 7, 6), np.int16)
+    voxels[1:6, 3:5, 2:4] = 100
+    image = write_nifti(out / "image.nii.gz", voxels, qform, sform, (1, 2), (2.0, 2.0, 3.0))
+    _keeps_forms(image, out)
+    assert np.allclose(read_volume(out / "labels.nii.gz").geometry.affine, read_volume(image).geometry.affine)
+    try:
+        import nibabel
+    except ModuleNotFoundError:
+        return
+    places = [nibabel.load(path).affine for path in (image, out / "labels.nii.gz")]
+    assert np.allclose(*places, atol=1e-3), f"for nibabel {places[1]} instead of {places[0]}"
+
+
 def encodings(out: Path) -> None:
     made("nrrd-encodings", out)
     assert read_volume(out / "gzip-line-skip.nrrd").voxels.shape == (20, 48, 40)
@@ -164,5 +182,6 @@ CASES: dict[str, Callable[[Path], None]] = {
     "nifti-almost-perpendicular": almost_perpendicular,
     "nifti-qform-sform": two_forms,
     "nifti-sform-only-pixdim": sform_alone,
+    "nifti_sform_aligned": moved_by_another_program,
     "nrrd-encodings": encodings,
 }

@@ -38,7 +38,9 @@ def made(name: str, out: Path, *words: str) -> Path:
     return out
 
 
-def needs(program: str) -> None:
-    """Raises Skipped where a program is missing."""
-    if shutil.which(program) is None:
-        raise Skipped(f"{program} is not installed.")
+def program(name: str, how: str) -> str:
+    """The path of a program. Raises Skipped where it is not installed; how: what installs it."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    if found is None:
+        raise Skipped(f"{name} is not installed ({how}).")
+    return found

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import re
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,62 +11,22 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from nginx import NGINX, PLAIN, behind_nginx, guide
 
 from .conftest import TOKEN, Client, SlowNetwork, WorkerHere
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")
-
-GUIDE = Path(__file__).resolve().parents[3] / "docs" / "administrators.md"
-PLAIN = "location / { proxy_pass http://127.0.0.1:8123; }"
-CONFIGURATION = """
-daemon off; master_process off; pid {folder}/pid; error_log stderr;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    server {{ listen 127.0.0.1:{port}; {location} }}
-}}
-"""
-
-
-def guide() -> str:
-    """The lines that the guide gives."""
-    found = re.search(r"### Behind nginx\s+```\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-    assert found
-    return found.group(1)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
 def proxied(tmp_path: Path) -> Iterator[Callable[[Client, str], Client]]:
-    started: list[subprocess.Popen[bytes]] = []
+    with contextlib.ExitStack() as started:
 
-    def start(worker: Client, location: str) -> Client:
-        port, behind = free_port(), urlsplit(worker.url).port
-        location = location.replace("8123", str(behind))
-        file = tmp_path / "nginx.conf"
-        file.write_text(CONFIGURATION.format(folder=tmp_path, port=port, location=location), "utf-8")
-        assert NGINX is not None
-        started.append(subprocess.Popen([NGINX, "-c", str(file), "-p", str(tmp_path)], env=dict(os.environ)))
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        return Client(f"http://127.0.0.1:{port}")
+        def start(worker: Client, location: str) -> Client:
+            port = urlsplit(worker.url).port or 0
+            return Client(started.enter_context(behind_nginx(port, location, tmp_path)))
 
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(30)
+        yield start
 
 
 @pytest.mark.parametrize("location", [PLAIN, "the guide's"])
