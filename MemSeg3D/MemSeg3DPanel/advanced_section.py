@@ -39,7 +39,7 @@ class AdvancedSection(Section):
         segment = self.workbench.segment_id
         computed = segment is not None and self.workbench.quality(segment) is not None
         self.ui.recomputeButton.setEnabled(knows["full"] and computed and not self.workbench.busy)
-        older = _("This worker is older and does not know all of this: what is grey needs a newer one.")
+        older = _("MemSeg3D is older where it runs and does not know all of this: what is grey needs a newer one.")
         self.ui.olderLabel.setText("" if all(knows.values()) else older)
 
     def _choose_memory(self, index: int) -> None:

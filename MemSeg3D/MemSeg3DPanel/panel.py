@@ -164,6 +164,8 @@ class Panel:
             "tool_point": lambda: self.tools.use_tool("point"),
             "tool_scribble": lambda: self.tools.use_tool("scribble"),
             "tool_lasso": lambda: self.tools.use_tool("lasso"),
+            "next_segment": self.segment.next_segment,
+            "clear_segment": self.segment.clear_segment,
             "undo_round": self.rounds.undo,
             "redo_round": self.rounds.redo,
         }

@@ -7,6 +7,8 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from MemSeg3DLib.base.errors import PromptError
+from MemSeg3DLib.rounds.messages import PromptEntry
+from MemSeg3DLib.scene.slice_places import SlicePlaces, slice_places
 from MemSeg3DPanel.rows import Row, Rows
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.views import show_slice
@@ -38,17 +40,28 @@ class PromptsSection(Section):
         """Bring the list up to date."""
         segmentation = self.workbench.segmentation_node
         rows = []
+        # Once for the whole list: the volume may be moved between two showings, and not within one.
+        self._places: dict[int, SlicePlaces] = {}
         for entry in self.workbench.prompts() if segmentation is not None else []:
             segment = segmentation.GetSegmentation().GetSegment(entry.segment_id)
             name = segment.GetName() if segment is not None else _("deleted")
             sign = "+" if entry.positive else "\u2212"
             kind = f"{sign} {self._kinds.get(entry.kind, entry.kind)}"
             state = self._states.get(entry.state, entry.state)
-            rows.append(Row(entry.id, (kind, name, str(entry.index), state), colour=_colour(segment)))
+            rows.append(Row(entry.id, (kind, name, self._slice(entry), state), colour=_colour(segment)))
         self._rows.show(rows)
         pending = any(entry.state == "pending" for entry in self.workbench.prompts())
         self.ui.clearButton.setEnabled(pending)
         self._show_buttons()
+
+    def _slice(self, entry: PromptEntry) -> str:
+        """Number and place, as Slicer shows it beside a view."""
+        volume = self.workbench.volume_node
+        if volume is None or entry.index < 0:
+            return _("volume is gone") if entry.index < 0 else str(entry.index)
+        if entry.axis not in self._places:
+            self._places[entry.axis] = slice_places(volume, entry.axis)
+        return f"{entry.index} ({self._places[entry.axis].words(entry.index)})"
 
     def _show_buttons(self) -> None:
         selected = self._rows.selected is not None

@@ -13,7 +13,7 @@ from MemSeg3DLib.scene.nodes import volume_array
 from MemSeg3DLib.scene.slice_places import slice_places
 from MemSeg3DPanel.quality_strip import QualityStrip, StripData
 from MemSeg3DPanel.section import Context, Section, guarded
-from MemSeg3DPanel.shortcuts import sequence_of
+from MemSeg3DPanel.shortcuts import add_key
 from MemSeg3DPanel.views import current_slice, first_axis, show_slice
 
 
@@ -28,7 +28,7 @@ class QualitySection(Section):
         self.on(self.ui.approveButton, "clicked()", self.approve)
         self.on(self.ui.nextButton, "clicked()", self.next_slice)
         for button, action in ((self.ui.approveButton, "approve"), (self.ui.nextButton, "next_slice")):
-            button.setToolTip(f"{button.toolTip} ({sequence_of(action)})")
+            add_key(button, action)
 
     def show(self) -> None:
         """Bring strip and buttons up to date."""

@@ -15,6 +15,7 @@ from MemSeg3DLib.scene.nodes import add_segment
 from MemSeg3DPanel.reveal import reveal
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.segments_section import SegmentsSection
+from MemSeg3DPanel.shortcuts import add_key
 
 COLUMNS = 4
 
@@ -38,6 +39,8 @@ class SegmentSection(Section):
         self.on(self.ui.nextSegmentButton, "clicked()", self.next_segment)
         self.on(self.ui.clearSegmentButton, "clicked()", self.clear_segment)
         self.on(self.ui.exportNowButton, "clicked()", export)
+        add_key(self.ui.nextSegmentButton, "next_segment")
+        add_key(self.ui.clearSegmentButton, "clear_segment")
         self.ui.nameFrame.setVisible(False)
 
     def show(self) -> None:

@@ -23,7 +23,8 @@ class Key:
 def keys() -> list[Key]:
     """Every key: plain letters that neither the Segment Editor, the slice views nor the main window own.
 
-    Never with Shift: Shift and a moving mouse jump all other views of the group to the place under the mouse.
+    What takes much away needs two of them, so that no slip does it. Never with Shift: Shift and a moving mouse jump all
+    other views of the group to the place under the mouse.
     """
     return [
         Key("run", "E", _("Run the collected prompts")),
@@ -37,6 +38,8 @@ def keys() -> list[Key]:
         Key("tool_point", "P", _("Point")),
         Key("tool_scribble", "C", _("Scribble")),
         Key("tool_lasso", "L", _("Lasso")),
+        Key("next_segment", "H", _("Next segment")),
+        Key("clear_segment", "Ctrl+Backspace", _("Clear this segment")),
         Key("undo_round", "U", _("Undo the last round")),
         Key("redo_round", "O", _("Redo the round")),
     ]
@@ -45,6 +48,12 @@ def keys() -> list[Key]:
 def sequence_of(action: str) -> str:
     """The key of an action, for tool tips; empty where it has none."""
     return next((key.sequence for key in keys() if key.action == action), "")
+
+
+def add_key(widget: Any, action: str) -> None:
+    """Name the key of an action at the end of a widget's tool tip."""
+    if key := sequence_of(action):
+        widget.setToolTip(f"{widget.toolTip} ({key})")
 
 
 class Shortcuts:

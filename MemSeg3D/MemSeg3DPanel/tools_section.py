@@ -12,11 +12,12 @@ from MemSeg3DLib.base.errors import SceneError
 from MemSeg3DLib.prompts.slice_limits import SliceLimits
 from MemSeg3DLib.scene.nodes import volume_array
 from MemSeg3DLib.scene.readiness import obstacle, share_transform
+from MemSeg3DLib.scene.slice_places import slice_places
 from MemSeg3DPanel.icons import tool_icon
 from MemSeg3DPanel.mouse_mode import other_mode, use_views
 from MemSeg3DPanel.section import Context, Section
 from MemSeg3DPanel.segments_section import SegmentsSection
-from MemSeg3DPanel.shortcuts import sequence_of
+from MemSeg3DPanel.shortcuts import add_key
 from MemSeg3DPanel.tools import DEFAULT_TOOL, EFFECT_NAME, NEGATIVE, POSITIVE, SIGN, TOOL, Tool, tools
 from MemSeg3DPanel.views import current_slice, first_axis
 
@@ -50,7 +51,7 @@ class ToolsSection(Section):
             (self.ui.stopButton, "stop_here"),
             (self.ui.negativeButton, "flip_sign"),
         ):
-            _add_key(widget, action)
+            add_key(widget, action)
 
     def show(self) -> None:
         """Bring buttons and limits up to date."""
@@ -147,7 +148,7 @@ class ToolsSection(Section):
         button.setToolButtonStyle(qt.Qt.ToolButtonTextUnderIcon)
         button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
         button.objectName = f"{tool}ToolButton"
-        _add_key(button, f"tool_{tool}")
+        add_key(button, f"tool_{tool}")
         self.on(button, "clicked()", functools.partial(self.use_tool, tool))
         self.ui.toolRowHolder.layout().addWidget(button)
         return button
@@ -210,6 +211,10 @@ class ToolsSection(Section):
         text = _("Slices: as far as the object goes")
         if limits is not None:
             text = _("Slices {first} to {last}").format(first=limits.first, last=limits.last)
+            volume = self.workbench.volume_node
+            if volume is not None:
+                places = slice_places(volume, limits.axis)
+                text += f" ({places.words(limits.first)}, {places.words(limits.last)})"
         self.ui.limitsLabel.setText(text)
         self.ui.clearLimitsButton.setEnabled(limits is not None)
         self.ui.fromButton.setEnabled(ready)
@@ -231,9 +236,3 @@ class ToolsSection(Section):
         for segment_id in segmentation.GetSegmentIDs():
             action = self._mask_menu.addAction(segmentation.GetSegment(segment_id).GetName())
             self.on(action, "triggered()", functools.partial(self.workbench.mask_prompt_from, segment_id))
-
-
-def _add_key(widget: Any, action: str) -> None:
-    key = sequence_of(action)
-    if key:
-        widget.setToolTip(f"{widget.toolTip} ({key})")

@@ -275,14 +275,16 @@ def refuse_unknown(prompts: Sequence[dict[str, Any]], limits: dict[str, Any], in
         if prompt["type"] not in known:
             name = str(prompt["type"]).replace("_", " ")
             raise PromptError(
-                f"The worker is too old for this prompt ({name}): update it, or use a point or a box instead."
+                f"MemSeg3D is too old for this prompt ({name}) where it runs: update it there, or use a point or a box."
             )
         if prompt["type"] == "mask" and "empty_mask" not in features and not _has_bits(prompt):
             raise PromptError(
-                "The worker is too old to be told that the object is not on a slice: update it, or click it away."
+                "MemSeg3D is too old where it runs to be told that a slice is empty: update it, or click it away."
             )
     if limits and "limits" not in features:
-        raise PromptError("The worker is too old for a first and last slice: update it, or clear the limits.")
+        raise PromptError(
+            "MemSeg3D is too old for a first and last slice where it runs: update it, or clear the limits."
+        )
 
 
 def _has_bits(mask: dict[str, Any]) -> bool:

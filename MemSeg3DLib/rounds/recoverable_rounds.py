@@ -181,7 +181,7 @@ class RecoverableRounds:
                 if journal.is_elsewhere:
                     raise RoundError("Another Slicer goes on with these rounds: close that one first.")
                 return journal
-        raise RoundError("The journal of these rounds is gone: nothing can be brought back.")
+        raise RoundError("What was kept of these rounds is gone: nothing can be brought back.")
 
 
 def _owner_of(journal: RecoveryJournal, owners: dict[str, Any]) -> Any:

@@ -28,7 +28,7 @@ def _doing(state: RunState, progress: RunProgress | None) -> str:
     if progress is not None and progress.words:
         return progress.words
     if state is RunState.PREPARING:
-        return "Preparing: the volume is checked and the worker is reached"
+        return "Preparing: checking the volume, and reaching where it runs"
     if state is RunState.UPLOADING:
         if progress is None or not progress.total:
             return "Uploading the volume"

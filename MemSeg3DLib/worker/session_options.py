@@ -67,5 +67,6 @@ def check_features(told: Mapping[str, Any], needed: Collection[str]) -> None:
     if missing:
         words = " and ".join(_WORDS[name] for name in missing)
         raise WorkerError(
-            "not_supported", f"This worker is older and does not know {words}: update it, or choose the default."
+            "not_supported",
+            f"MemSeg3D is older where it runs and does not know {words}: update it there, or choose the default.",
         )

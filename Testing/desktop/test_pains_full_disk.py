@@ -34,7 +34,7 @@ def test_a_full_disk_for_the_journal_is_told_and_the_round_is_there(clinician: C
     with a_full_disk():
         clinician.point(30, 16, 16, alt=True)
         clinician.wait()
-    assert "recovery journal cannot be written" in clinician.texts("error")
+    assert "rounds for recovery cannot be written" in clinician.texts("error")
     assert "save the scene" in clinician.texts("error")
     assert len(clinician.bench.rounds()) == 2, "the round is in the scene"
     clinician.widget("undoButton").click()
@@ -53,7 +53,7 @@ def test_a_home_that_cannot_be_made_takes_no_work_away(tmp_path: Path, a_worker:
         user.box(60)
         user.wait()
         assert user.voxels().any(), "segmenting goes on without a journal"
-        assert "journal" in user.texts("error")
+        assert "rounds for recovery" in user.texts("error")
         user.widget("storesButton").collapsed = False
         session.pump(0.5)
         user.widget("purgeAllButton").click()

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import vtk
-
 from MemSeg3DLib.export.dicom.terminology import TISSUE, Code, SegmentDescription, describe
 
 ENTRY_TAG = "TerminologyEntry"
@@ -76,6 +74,9 @@ def _coded(label: int, name: str, codes: Mapping[str, Code]) -> SegmentDescripti
 
 def read_tag(segment: Any, name: str) -> str | None:
     """A tag of a vtkSegment, or None where it is absent or empty."""
+    # Only who has a vtkSegment needs it: entries are read and written without.
+    import vtk
+
     value = vtk.mutable("")
     return str(value) if segment.GetTag(name, value) and str(value) else None
 

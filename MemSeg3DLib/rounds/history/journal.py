@@ -112,7 +112,7 @@ class RecoveryJournal:
             self._has_written = True
         except OSError as error:
             raise RoundError(
-                f"The recovery journal cannot be written ({error.strerror}): save the scene, and free some disk space."
+                f"The rounds for recovery cannot be written ({error.strerror}): save the scene, free some disk space."
             ) from error
 
     def close(self, end: End = "closed") -> None:
@@ -154,7 +154,7 @@ class RecoveryJournal:
             text = self.path.read_text("utf-8", errors="replace")
         except OSError as error:
             raise RoundError(
-                f"The recovery journal cannot be read ({error.strerror}): see who may read {self.path.parent}."
+                f"The rounds for recovery cannot be read ({error.strerror}): see who may read {self.path.parent}."
             ) from error
         for raw in text.splitlines():
             checksum, _, body = raw.partition(" ")
@@ -165,7 +165,7 @@ class RecoveryJournal:
                 _check(line)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 # Whole, and yet none of ours: what comes after it may build on it.
-                raise RoundError("A recovery journal is of another version of MemSeg3D: update this one.") from error
+                raise RoundError("Rounds for recovery are of another version of MemSeg3D: update this one.") from error
             result.append(line)
         return result
 
@@ -213,10 +213,10 @@ class RecoveryJournal:
             is_gone = (self._lock or FileLock(self.path)).delete()
         except OSError as error:
             raise RoundError(
-                f"The recovery journal cannot be deleted ({error.strerror}): close other Slicers, then try again."
+                f"The rounds for recovery cannot be deleted ({error.strerror}): close other Slicers, then try again."
             ) from error
         if not is_gone:
-            raise RoundError("Another Slicer writes this recovery journal: close that one first.")
+            raise RoundError("Another Slicer is keeping these rounds: close that one first.")
 
 
 def _check(line: dict[str, Any]) -> None:

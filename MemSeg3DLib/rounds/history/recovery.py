@@ -32,7 +32,9 @@ def journal_of(segmentation_node: Any, folder: Path | None) -> RecoveryJournal |
     # The name comes out of a scene file, which may be somebody else's.
     base, dot, number = name.partition(".")
     if not base.isalnum() or (dot and not number.isdecimal()):
-        raise RoundError("The scene names a journal that cannot be one: remove the attribute from the segmentation.")
+        raise RoundError(
+            "The scene names a file of rounds that cannot be one: remove this attribute from the segmentation."
+        )
     journal = RecoveryJournal(folder / f"{name}.journal")
     journal.claim()
     return journal
@@ -92,7 +94,7 @@ def _fitting(
         except _DoesNotFit:
             continue
         return len(history.applied) + sum(1 if forward else -1 for _, forward in steps), records
-    raise RoundError("The journal does not fit this segmentation: open the scene that it was kept for, as last saved.")
+    raise RoundError("These rounds do not fit this segmentation: open the scene that they were kept for, as saved.")
 
 
 class _DoesNotFit(Exception):

@@ -113,7 +113,7 @@ class SceneHistories:
         if self.damage(segmentation_node) is None:
             raise RoundError("The rounds of this segmentation can be read: there is nothing to set aside.")
         if self._folder is None:
-            raise RoundError("There is no folder to set these rounds aside in: no recovery journal is kept.")
+            raise RoundError("There is no folder to set these rounds aside in: no rounds are kept for recovery.")
         text_node = segmentation_node.GetNodeReference(ROLE)
         path = write_aside(self._folder, str(segmentation_node.GetAttribute(ATTRIBUTE) or ""), text_node.GetText())
         journal = journal_of(segmentation_node, self._folder)

@@ -66,4 +66,4 @@ class EventReader:
 def waiting_words(event: Waiting) -> str:
     """What the status line says while a worker is left alone for a while."""
     seconds = max(1, round(event.seconds))
-    return f"The worker is busy; trying again in {seconds} s ({event.reason.rstrip('.')})"
+    return f"Waiting where it runs; trying again in {seconds} s ({event.reason.rstrip('.')})"
