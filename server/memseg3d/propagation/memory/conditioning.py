@@ -76,6 +76,12 @@ class Conditioning:
         self._decoding[index] = tracker
         return tracker.prompt(index, region, prompts, prior, neighbour)
 
+    def take(self, index: int, region: Region, mask: np.ndarray) -> None:
+        """Have a slice of this round as if its mask (rows, columns) had just been decoded through `region`."""
+        tracker = self._tracker([])
+        tracker.adopt(index, region, mask)
+        self._decoding[index] = tracker
+
     def correct(self, index: int, mask: np.ndarray) -> None:
         """Remember a decoded slice with another mask (rows, columns) than was found."""
         tracker = self._decoding[index]

@@ -14,10 +14,10 @@ import torch
 
 from memseg3d.network.seam import Prompts
 from memseg3d.propagation.memory.network_prompts import network_prompts
-from memseg3d.propagation.prompts.prompts import Prompt
+from memseg3d.propagation.prompts.prompts import Prompt, StrokePrompt
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
-from memseg3d.propagation.sight.regions import Extent, Region
+from memseg3d.propagation.sight.regions import Region
 from memseg3d.propagation.sight.slice_images import SeenSlice, slice_images
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.view import View, first_region, prompts_extent
@@ -27,6 +27,10 @@ FULLEST, EMPTIEST = 0.85, 0.3
 """A mask fills its crop well where its longer side is between these parts of the crop's."""
 LARGER = 1.1
 """A crop of the next size is worth so much more: small ones show an island round the click, and are sure of it."""
+SIZES_OF_STROKES = 4
+"""A stroke is seen through so many sizes, up to about three times the smallest that holds it."""
+SIZES_OF_STROKES = 4
+"""Crops up to about three times as large as the smallest one that holds a stroke are tried."""
 
 
 def slice_of_clicks(view: View, plan: Plan, last: LastRound) -> int | None:
@@ -38,27 +42,29 @@ def slice_of_clicks(view: View, plan: Plan, last: LastRound) -> int | None:
 
 
 @torch.no_grad()
-def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> tuple[View, Extent] | None:
-    """How the object is seen best, and the rectangle around it on slice `index`; None where no crop shows it.
+def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> tuple[View, SliceLogits] | None:
+    """How the object is seen best, and what was found of it on slice `index`; None where no crop shows it.
 
-    prompts: of that slice, clicks and strokes alone, one of them positive.
+    prompts: of that slice, clicks and strokes alone, one of them positive. What is found stands: another look through
+    the object's own window is worse as often as it is better.
     """
     named = prompts_extent(prompts, view.axis, index)
     if named is None:
         return None
     regions = view.framing.sizes_about(named)
-    found = _decoded(view, index, prompts, regions)
-    chosen = _believed(view, found)
+    if any(isinstance(prompt, StrokePrompt) for prompt in prompts):
+        # A stroke is drawn along the object and tells its size roughly; among sizes near it none is preferred.
+        chosen = _believed(view, _decoded(view, index, prompts, regions[:SIZES_OF_STROKES]), 1.0)
+    else:
+        chosen = _believed(view, _decoded(view, index, prompts, regions), LARGER)
     if chosen is None:
         return None
     mask = chosen.mask(view.slice_shape)
-    extent = Extent.of_mask(mask)
-    assert extent is not None
     if len(view.windows) > 1:
         pixels = np.asarray(view.volume.slice(view.axis, index))
         around = pixels[chosen.region.covered(view.slice_shape)]
         view = replace(view, windows=(view.windows[0], object_window(pixels[mask], around.ravel())))
-    return view, extent
+    return view, chosen
 
 
 def _decoded(view: View, index: int, prompts: Sequence[Prompt], regions: Sequence[Region]) -> list[SliceLogits]:
@@ -87,11 +93,13 @@ def _stacked(said: Sequence[Prompts]) -> Prompts:
     return Prompts(points, labels)
 
 
-def _believed(view: View, found: Sequence[SliceLogits]) -> SliceLogits | None:
-    """Of results from small crops to large ones the surest whose mask fills its crop well, larger ones preferred."""
+def _believed(view: View, found: Sequence[SliceLogits], larger: float) -> SliceLogits | None:
+    """Of results from small crops to large ones the surest whose mask fills its crop well. larger: what a crop of the
+    next size is worth more.
+    """
     shown = [(each, extent) for each in found if (extent := each.extent(view.slice_shape)) is not None]
     fills = [view.framing.longer_side(extent) / each.region.side(view.framing.spacing) for each, extent in shown]
     fitting = [each for (each, _), fill in zip(shown, fills, strict=True) if EMPTIEST <= fill <= FULLEST]
     candidates = fitting or [each for each, _ in shown]
-    worth = [each.quality * LARGER**place for place, each in enumerate(candidates)]
+    worth = [each.quality * larger**place for place, each in enumerate(candidates)]
     return candidates[int(np.argmax(worth))] if candidates else None

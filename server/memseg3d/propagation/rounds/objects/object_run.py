@@ -21,7 +21,7 @@ from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.rounds.walks.object_walks import ObjectWalks, most_steps
 from memseg3d.propagation.rules.quality_calibration import QualityCalibrator
 from memseg3d.propagation.rules.voxel_limits import VoxelLimits
-from memseg3d.propagation.sight.regions import Extent
+from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.view import View
 
 
@@ -64,11 +64,11 @@ class ObjectRun:
         self._walks: ObjectWalks | None = None
         self._steps_left = len(plan.decode) + most_steps(plan) if plan.slices else 1
 
-    def _begin(self, expected: Mapping[int, Extent]) -> None:
-        """Begin to decode through the windows of `view`. expected: where the object seems to lie on a slice."""
+    def _begin(self, looked: Mapping[int, SliceLogits]) -> None:
+        """Begin to decode through the windows of `view`. looked: what a first look has found on a slice."""
         self._conditioning = Conditioning(self.view, self._last.stored, self._recalled, self._options.memory)
         self._prompted = PromptedSlices(
-            self.view, self.plan, self._last, self._conditioning, self._rules, self._staged.mask, expected
+            self.view, self.plan, self._last, self._conditioning, self._rules, self._staged.mask, looked
         )
 
     @property
@@ -109,8 +109,8 @@ class ObjectRun:
         seen = first_look(self.view, index, self.plan.slices[index])
         yield []
         if seen is not None:
-            self.view, extent = seen
-            self._begin({index: extent})
+            self.view, found = seen
+            self._begin({index: found})
 
     def propagate(self) -> Iterator[list[SliceDone]]:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""

@@ -26,7 +26,7 @@ Steps = Generator[list[SliceDone], None, SliceLogits]
 class PromptedSlices:
     """`recall` what earlier rounds know first, then `decode` slice by slice.
 
-    mask_of: a slice's mask (rows, columns) as it stands in this round. expected: where a slice's object seems to lie.
+    mask_of: a slice's mask (rows, columns) as it stands in this round. looked: what a first look has found on a slice.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PromptedSlices:
         conditioning: Conditioning,
         rules: SliceRules,
         mask_of: Callable[[int], np.ndarray],
-        expected: Mapping[int, Extent],
+        looked: Mapping[int, SliceLogits],
     ) -> None:
         self._view = view
         self._plan = plan
@@ -45,7 +45,7 @@ class PromptedSlices:
         self._conditioning = conditioning
         self._rules = rules
         self._mask_of = mask_of
-        self._expected = expected
+        self._looked = looked
 
     def recall(self) -> Iterator[list[SliceDone]]:
         """Remember the conditioning slices of earlier rounds; a step for each that takes computing."""
@@ -65,6 +65,8 @@ class PromptedSlices:
     def decode(self, index: int) -> Steps:
         """Decode one slice; what its rules change of the result is also what memory holds of it."""
         prompts = list(self._plan.slices[index])
+        if index in self._looked:
+            return self._taken(index, prompts, self._looked[index])
         if not any(is_positive(prompt) for prompt in prompts) and not self._conditioning.known:
             # What only takes away needs to know the object: the slices decoded just now tell.
             self._conditioning.remember_decoded()
@@ -78,6 +80,13 @@ class PromptedSlices:
             return result
         self._conditioning.correct(index, mask)
         return SliceLogits.of_mask(mask, result.quality)
+
+    def _taken(self, index: int, prompts: list[Prompt], result: SliceLogits) -> SliceLogits:
+        """What a first look has found on a slice, as the slice's rules leave it."""
+        mask = self._rules.decoded(index, result, self._known_near)
+        region, _ = first_region(self._view.framing, self._view.axis, index, prompts, Extent.of_mask(mask))
+        self._conditioning.take(index, region, mask)
+        return result if np.array_equal(mask, result.mask(mask.shape)) else SliceLogits.of_mask(mask, result.quality)
 
     def _found(self, index: int, prompts: list[Prompt], *implied: Prompt) -> Steps:
         """What the network says; where clicks alone leave the region open, one step for each region that is tried.
@@ -141,7 +150,7 @@ class PromptedSlices:
         known = [at for at in self._conditioning.known if at not in lost]
         nearest = sorted(known, key=lambda each: abs(each - index))[:1]
         found = (self._last.extent(at) for at in [index, *nearest] if at not in lost)
-        return next((extent for extent in found if extent is not None), self._expected.get(index))
+        return next((extent for extent in found if extent is not None), None)
 
     def _known_near(self, index: int) -> np.ndarray | None:
         """The mask on the nearest other conditioning slice that shows the object; None where there is none."""

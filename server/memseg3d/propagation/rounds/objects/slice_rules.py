@@ -18,6 +18,9 @@ from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.slice_prompts import with_drawn_voxels
 from memseg3d.propagation.sight.view import View
 
+GOOD = 0.7
+"""Predicted quality from which on a slice that the last round has found is taken for one of the object."""
+
 
 class SliceRules:
     """The rules of one object's round. Masks are boolean (rows, columns); each method gives one of its own."""
@@ -82,11 +85,12 @@ class SliceRules:
     def allowed(self, index: int, mask: np.ndarray) -> np.ndarray:
         """The mask that the round may leave on a slice: `drawn`, and within the round's edit and its limits.
 
-        Clicks empty no slice but their own: only where one shows that the object is absent may it end elsewhere.
+        Clicks move the object's ends, and empty no good slice on the way there: only where one shows that the object is
+        absent do such slices go.
         """
         before = self._last.mask(index)
         mask = within_edit(self._edit, before, self.drawn(index, mask))
-        if self._only_clicks and not self._is_denied and index not in self._plan.slices and not mask.any():
+        if not mask.any() and self._only_clicks and not self._is_denied and self._is_good(index):
             mask = before
         mask = self._within_held(index, mask)
         return mask if self._plan.limits is None else self._plan.limits.within(before, mask, self._view.axis, index)
@@ -99,6 +103,14 @@ class SliceRules:
         drawn = {index for each in self._plan.crossings for index in each.indices(axis)}
         held = set(self._last.content) if self._held else set()
         return drawn | held | (self._tissue.slices(axis) - set(self._plan.slices))
+
+    def _is_good(self, index: int) -> bool:
+        """Whether a slice without prompts surely is one of the object: between prompted ones, or well found before."""
+        prompted = self._plan.slices
+        if index in prompted:
+            return False
+        between = any(at < index for at in prompted) and any(at > index for at in prompted)
+        return between or self._last.qualities.get(index, 0.0) >= GOOD
 
     def _within_held(self, index: int, mask: np.ndarray) -> np.ndarray:
         return self._held.on(mask, self._view.axis, index) if self._held else mask
