@@ -1,4 +1,7 @@
-"""The tissue that a round's clicks add to an object or take from it, on every slice through which it hangs together."""
+"""The tissue that a round's clicks add to an object or take from it, on every slice through which it hangs together.
+
+Only up to the next slices that were prompted: what the user has said of these stands, and with it what lies beyond.
+"""
 
 from __future__ import annotations
 
@@ -75,8 +78,21 @@ def tissue_of_clicks(view: View, added: Sequence[Prompt], last: LastSeen, edit: 
             view.volume, last.labels, view.axis, click, prompt.positive, KnownSlice(at, last.mask(at)), alone
         )
         if cover is not None:
-            (joining if prompt.positive else leaving).append(cover)
+            (joining if prompt.positive else leaving).append(_up_to_prompted(cover, view.axis, click, last.prompted))
     return TissueOfClicks(joining, leaving)
+
+
+def _up_to_prompted(
+    cover: CoveredVoxels, axis: int, click: tuple[int, int, int], prompted: Collection[int]
+) -> CoveredVoxels:
+    """What is covered on the slices between the next prompted ones on either side of the click."""
+    start = cover.corner[axis]
+    below = max((at for at in prompted if at < click[axis]), default=start - 1)
+    above = min((at for at in prompted if at > click[axis]), default=start + cover.voxels.shape[axis])
+    first = max(below + 1, start)
+    kept = cover.voxels.take(range(first - start, min(above - start, cover.voxels.shape[axis])), axis)
+    k, j, i = (first if each == axis else at for each, at in enumerate(cover.corner))
+    return CoveredVoxels(cover.shape, (k, j, i), kept)
 
 
 def _voxel(prompt: PointPrompt, shape: tuple[int, int, int]) -> tuple[int, int, int] | None:
