@@ -1,4 +1,4 @@
-"""A click speaks of the tissue that it hits: what hangs together with it, up to the next prompted slice, goes with it."""
+"""A click speaks of the tissue that it hits: what hangs together with it, up to the next prompted slice, follows it."""
 
 from __future__ import annotations
 
