@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,11 +50,10 @@ Patch = tuple[ModuleType, str, Callable[..., Any]]
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to play. clicks_alone: the box's round is that of all rules. options: of the session, besides."""
+    """A way to play. clicks_alone: the box's round is that of all rules."""
 
     patches: Sequence[Patch] = ()
     clicks_alone: bool = True
-    reach: float | None = None
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -73,11 +72,10 @@ RULES: dict[str, Variant] = {
     "negative_clicks": Variant([(slice_rules, "removed_by_clicks", lambda before, *_: np.zeros_like(before))]),
     "one_sign": Variant([(slice_rules, "within_edit", lambda _edit, _before, mask: mask)]),
     "ends_of_corrections": Variant([(object_plan, "plan_within_ends", lambda plan, *_: plan)]),
-    "box_fit": Variant([(slice_rules, "fitted_to_box", lambda found, _p, _a, _i, shape: found.mask(shape))], False),
     "missed_middle": Variant([(prompted_slices, "missed_middle", lambda *_: None)], False),
     "object_end": Variant([(object_walks, "tissue_ends", lambda *_: never_ends)], False),
 }
-"""By the rule that is gone. `first_look` sees objects that clicks alone begin: `first_prompts.py` tells of it."""
+"""By the rule that is gone. `first_look` is for clicks alone (`first_prompts.py`), and `reach` is off by default."""
 
 
 class Player(SessionSegmenter):
@@ -141,9 +139,8 @@ def play(
         for target in targets:
             store, begun = FeatureStore(network, 4 * 256 * 1024**2), list[dict[str, Any]]()
             for name, variant in variants.items():
-                wanted = replace(protocol, reach=variant.reach)
-                file = result_file(out / f"without-{name}", wanted, target)
-                result = kept(file, wanted)
+                file = result_file(out / f"without-{name}", protocol, target)
+                result = kept(file, protocol)
                 if result is None:
                     if time.monotonic() - started > seconds:
                         return None
@@ -151,8 +148,9 @@ def play(
                         Player(volume, network, protocol.options, store, begun).answer(kept_box(results, target))
                     own = begun if variant.clicks_alone else []
                     with variant.in_force(), mock.patch.object(rounds, "surface_dice", return_value=0.0):
-                        result = run_target(case, target, Player(volume, network, wanted.options, store, own), wanted)
-                    keep(file, wanted, result)
+                        player = Player(volume, network, protocol.options, store, own)
+                        result = run_target(case, target, player, protocol)
+                    keep(file, protocol, result)
                     print(f"{time.monotonic() - started:.0f} s", name, target.key, _dice(result), flush=True)
                 results[name].append(result)
     return results

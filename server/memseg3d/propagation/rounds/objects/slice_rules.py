@@ -9,7 +9,6 @@ import numpy as np
 from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
-from memseg3d.propagation.rules.box_fit import fitted_to_box
 from memseg3d.propagation.rules.negative_clicks import removed_by_clicks
 from memseg3d.propagation.rules.one_sign import edit_of, within_edit
 from memseg3d.propagation.rules.tissue_of_clicks import LastSeen, TissueOfClicks, tissue_of_clicks
@@ -52,7 +51,7 @@ class SliceRules:
         """
         shape, axis, prompts = self._view.slice_shape, self._view.axis, self._plan.slices[index]
         before = self._last.mask(index)
-        mask = within_edit(self._edit, before, fitted_to_box(result, prompts, axis, index, shape))
+        mask = within_edit(self._edit, before, result.mask(shape))
         points = [prompt for prompt in prompts if isinstance(prompt, PointPrompt)]
         if len(points) == len(prompts) and not any(point.positive for point in points):
             clicks = [in_plane(point.position, axis) for point in points if point in self._plan.added]
