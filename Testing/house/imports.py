@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,18 +23,24 @@ class Import:
         return f"{self.file.as_posix()}:{self.line} imports {self.name}"
 
 
-def imported_names(file: Path, package: str) -> Iterator[tuple[int, str]]:
+def imported_names(file: Path, package: str) -> tuple[tuple[int, str], ...]:
     """Line and absolute dotted name of everything that `file` imports; `package` resolves its relative imports."""
+    return _imported_names(file, package, file.stat().st_mtime_ns)
+
+
+@cache
+def _imported_names(file: Path, package: str, stamp: int) -> tuple[tuple[int, str], ...]:
+    """As above; every table asks anew for every file. stamp: changes with the file."""
+    found = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), filename=str(file))):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, alias.name
+            found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*base, node.module] if node.module else base)
             # `from memseg3d import files` names a folder in the second half, so both halves count.
-            for alias in node.names:
-                yield node.lineno, f"{module}.{alias.name}"
+            found += [(node.lineno, f"{module}.{alias.name}") for alias in node.names]
+    return tuple(found)
 
 
 def imports_under(folder: Path, above: Path) -> Iterator[Import]:
