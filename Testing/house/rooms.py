@@ -129,7 +129,7 @@ TRAINING = House(
         "cases": ("running",),
         "finetune": ("running", "cases"),
         "memrefine": ("running", "cases"),
-        "mem3d": ("running", "cases"),
+        "mem3d": ("running", "synthetic", "clips", "cases"),
     },
 )
 """cases: people's own sets as clips; above it the published methods, none of which needs another."""

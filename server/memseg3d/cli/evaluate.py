@@ -11,7 +11,9 @@ import typer
 from memseg3d.cli.evaluate_baselines import run_baselines
 from memseg3d.cli.evaluate_development import compare, run_development
 from memseg3d.cli.evaluate_extra import require_extra
+from memseg3d.cli.evaluate_mem3d import mem3d
 from memseg3d.cli.evaluate_memory import memory
+from memseg3d.cli.evaluate_report import ReportOption, report, write_reports
 from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Judge a model on volumes with truth.", no_args_is_help=True)
 app.command()(memory)
 app.command()(compare)
+app.command()(mem3d)
+app.command()(report)
 
 CasesOption = Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")]
 TargetsOption = Annotated[list[str] | None, typer.Option(help="Only this case/label; may be repeated.")]
@@ -82,6 +86,7 @@ def rounds(
     ] = None,
     policy: MemoryOption = "default",
     consensus: ConsensusOption = False,
+    page: ReportOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
@@ -95,6 +100,7 @@ def rounds(
     """
     require_extra(baselines)
     from memseg3d.evaluation.baselines import agreement, find_baselines, read_all_baselines
+    from memseg3d.evaluation.page import command_words
     from memseg3d.evaluation.report import Evaluation, write_report
     from memseg3d.evaluation.results import Protocol
     from memseg3d.evaluation.rounds import run_robot, run_rounds
@@ -148,10 +154,13 @@ def rounds(
     except (UnreadableFile, PropagationError) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
     protocol = protocol_of(network)
-    report = write_report(out, Evaluation(protocol, runs, known, against, agreements))
+    evaluation = Evaluation(protocol, runs, known, against, agreements, command=command_words())
+    written = write_report(out, evaluation)
     _copy_pictures(out, pictures)
-    typer.echo(report.read_text(encoding="utf-8"))
-    typer.echo(f"Wrote {report}")
+    typer.echo(written.read_text(encoding="utf-8"))
+    typer.echo(f"Wrote {written}")
+    if page:
+        write_reports([out], out)
 
 
 @app.command("hold-out")
@@ -165,6 +174,7 @@ def hold_out(
     corrections: Annotated[int, typer.Option(min=0, max=50, help="Clicks after the box.")] = 2,
     policy: MemoryOption = "default",
     consensus: ConsensusOption = False,
+    page: ReportOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
@@ -176,6 +186,7 @@ def hold_out(
     The volumes are written once and then stay: keep their folder to compare networks over time.
     """
     require_extra()
+    from memseg3d.evaluation.page import command_words
     from memseg3d.evaluation.report import Evaluation, write_report
     from memseg3d.evaluation.results import Protocol
     from memseg3d.evaluation.rounds import run_rounds
@@ -192,10 +203,13 @@ def hold_out(
         corrections, "truth", network.info.name, network.info.sha256, memory=policy, consensus=consensus
     )
     results = run_rounds(folder, out, network, protocol, say=typer.echo)
-    evaluation = Evaluation(protocol, {"truth": results}, traits=read_traits(folder), judged=False)
-    report = write_report(out, evaluation)
-    typer.echo(report.read_text(encoding="utf-8"))
-    typer.echo(f"Wrote {report}")
+    traits = read_traits(folder)
+    evaluation = Evaluation(protocol, {"truth": results}, traits=traits, judged=False, command=command_words())
+    written = write_report(out, evaluation)
+    typer.echo(written.read_text(encoding="utf-8"))
+    typer.echo(f"Wrote {written}")
+    if page:
+        write_reports([out], out)
 
 
 def _ways(advice: list[str] | None) -> list[Advice]:

@@ -1,4 +1,4 @@
-"""How well a mask agrees with the truth: Dice, and the surface Dice (NSD) of google-deepmind/surface-distance."""
+"""How well a mask agrees with the truth: Dice, and NSD and HD95 by google-deepmind/surface-distance."""
 
 from __future__ import annotations
 
@@ -27,15 +27,32 @@ def surface_dice(
     Area-weighted and spacing-aware (Nikolov et al. 2018, arXiv 1809.04430). spacing: mm, in the order of the arrays'
     axes. Both masks empty: 1; one of them empty: 0.
     """
-    from surface_distance import compute_surface_dice_at_tolerance, compute_surface_distances
+    return surface_scores(truth, prediction, spacing, tolerance)[0]
+
+
+def surface_scores(
+    truth: NDArray[Any], prediction: NDArray[Any], spacing: Sequence[float], tolerance: float = NSD_TOLERANCE_MM
+) -> tuple[float, float | None]:
+    """The surface Dice, and the Hausdorff distance at 95 % (HD95) in mm, from distances that are computed once.
+
+    HD95: the larger of two distances, each the one within which 95 % of a surface's area lie of the other. Both masks
+    empty: 0; one of them empty: None, as there is no distance to speak of.
+    """
+    from surface_distance import (
+        compute_robust_hausdorff,
+        compute_surface_dice_at_tolerance,
+        compute_surface_distances,
+    )
 
     _check_shapes(truth, prediction)
     truth, prediction = truth.astype(bool), prediction.astype(bool)
     if not truth.any() or not prediction.any():
-        return float(truth.any() == prediction.any())
+        agree = bool(truth.any() == prediction.any())
+        return float(agree), 0.0 if agree else None
     box = _shared_box(truth, prediction)
     distances = compute_surface_distances(truth[box], prediction[box], tuple(float(s) for s in spacing))
-    return float(compute_surface_dice_at_tolerance(distances, tolerance))
+    dice_of_surfaces = float(compute_surface_dice_at_tolerance(distances, tolerance))
+    return dice_of_surfaces, float(compute_robust_hausdorff(distances, 95.0))
 
 
 def tolerance_for(modality: str, in_plane_spacing: Sequence[float]) -> float:

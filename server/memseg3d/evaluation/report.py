@@ -25,6 +25,7 @@ class Evaluation:
     runs: results by the way slices were chosen; the first is the one that tables are about. baselines: rows by method,
     then by "case/label". against: the method that gains are over. agreements: of methods that were run anew with their
     rows in the table. traits: words for targets, by "case/label". judged: whether the bars for real volumes apply.
+    command: the words that made the run.
     """
 
     protocol: Protocol
@@ -34,6 +35,7 @@ class Evaluation:
     agreements: Sequence[Agreement] = ()
     traits: Mapping[str, frozenset[str]] = field(default_factory=dict)
     judged: bool = True
+    command: str = ""
 
     @property
     def results(self) -> Sequence[TargetResult]:
@@ -68,6 +70,7 @@ def write_report(out: Path, evaluation: Evaluation) -> Path:
     found = bars(figures, best, advice) if evaluation.judged else []
     _write_rows(out / "rounds.csv", evaluation)
     words = {
+        "command": evaluation.command,
         "protocol": asdict(evaluation.protocol),
         "figures": figures,
         "advice": advice,
@@ -124,7 +127,7 @@ def _write_rows(path: Path, evaluation: Evaluation) -> None:
     """Rows like the baselines' (axis and box in x, y, z order), so that a run can be the baseline of another."""
     results = evaluation.results
     rounds = range(len(results[0].rounds)) if results else range(0)
-    scores = {"dice": "dice", "nsd": "nsd", "prompted": "prompted_dice", "wall": "seconds"}
+    scores = {"dice": "dice", "nsd": "nsd", "hd95_": "hd95", "prompted": "prompted_dice", "wall": "seconds"}
     scores |= {"first": "first_mask", "slices": "slices"}
     head = ["method", "case", "label", "modality", "voxels", "largest_part", "axis", "slice", "box"]
     with path.open("w", encoding="utf-8", newline="") as stream:

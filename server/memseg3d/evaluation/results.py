@@ -33,6 +33,24 @@ class Protocol:
         names = ("reach", "memory", "bidirectional", "consensus")
         return Options.from_json({name: getattr(self, name) for name in names})
 
+    @property
+    def title(self) -> str:
+        """Heading of a report."""
+        return "A box, then corrective clicks"
+
+    @property
+    def story(self) -> str:
+        """What is done, in a sentence."""
+        return f"A box, then {self.corrections} corrections; the slice to correct is chosen by {self.advice}."
+
+    @property
+    def ways(self) -> list[str]:
+        """The words by which results of this protocol are kept apart from others."""
+        ways = [self.model, self.advice]
+        ways += [self.memory] if self.memory != "default" else []
+        ways += [self.bidirectional] if self.bidirectional != "independent" else []
+        return [*ways, "consensus"] if self.consensus else ways
+
     def __post_init__(self) -> None:
         if not 0 <= self.corrections <= MOST_CORRECTIONS:
             raise ValueError(f"Corrections run from 0 to {MOST_CORRECTIONS}; {self.corrections} were asked for.")
@@ -48,7 +66,8 @@ class RoundScore:
     slice, None where there was none or the method shows none before its end. click: (k, j, i, positive), None where
     there was none. judged: (slice, predicted quality, IoU with the truth) of the slices that the round left a
     predicted quality for. clicked: Dice of the clicked slice before and after the click. near: the same of the slices
-    at distance 1 to 3 from it together, None where these hold neither truth nor mask.
+    at distance 1 to 3 from it together, None where these hold neither truth nor mask. hd95: mm, None where one of
+    truth and mask is empty, and in results of older versions.
     """
 
     dice: float
@@ -61,6 +80,7 @@ class RoundScore:
     judged: tuple[tuple[int, float, float], ...] = ()
     clicked: tuple[float, float] | None = None
     near: tuple[float, float] | None = None
+    hd95: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,11 +115,7 @@ def _round_score(words: dict[str, Any]) -> RoundScore:
 
 def result_file(out: Path, protocol: Protocol, target: Target) -> Path:
     """Where the result of one target is kept: apart for every method, memory and way to choose slices."""
-    ways = [protocol.model, protocol.advice]
-    ways += [protocol.memory] if protocol.memory != "default" else []
-    ways += [protocol.bidirectional] if protocol.bidirectional != "independent" else []
-    ways += ["consensus"] if protocol.consensus else []
-    return out / "targets" / "-".join(ways) / f"{target.case}-{target.label}.json"
+    return out / "targets" / "-".join(protocol.ways) / f"{target.case}-{target.label}.json"
 
 
 def keep(file: Path, protocol: Protocol, result: TargetResult) -> None:
@@ -118,6 +134,6 @@ def kept(file: Path, protocol: Protocol) -> TargetResult | None:
     try:
         words = json.loads(file.read_text(encoding="utf-8"))
         # An older result lacks what was not a choice then: it was made with what is left out.
-        return TargetResult.from_json(words["result"]) if Protocol(**words["protocol"]) == protocol else None
+        return TargetResult.from_json(words["result"]) if type(protocol)(**words["protocol"]) == protocol else None
     except (ValueError, KeyError, TypeError):
         return None

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memseg3d.evaluation.metrics import dice, surface_dice, tolerance_for
+from memseg3d.evaluation.metrics import dice, surface_scores, tolerance_for
+from memseg3d.evaluation.pictures import keep_picture
 from memseg3d.evaluation.results import Protocol, RoundScore, TargetResult, keep, kept, result_file
 from memseg3d.evaluation.robot import Click, choose_axis, choose_click, choose_slice, draw_box
 from memseg3d.evaluation.segmenters import Answer, Segmenter, SessionSegmenter
@@ -79,7 +80,8 @@ def run_cases(
             file = result_file(out, protocol, target)
             result = kept(file, protocol)
             if result is None:
-                result = run_target(case, target, start(volume), protocol)
+                result, mask = play_target(case, target, start(volume), protocol)
+                keep_picture(file, case.image.voxels, case.labels == target.label, mask, result.axis)
                 keep(file, protocol, result)
             say(_line(protocol, result))
             results.append(result)
@@ -105,6 +107,13 @@ def _line(protocol: Protocol, result: TargetResult) -> str:
 
 def run_target(case: Case, target: Target, segmenter: Segmenter, protocol: Protocol) -> TargetResult:
     """The box and the corrections of one target, each scored after its round."""
+    return play_target(case, target, segmenter, protocol)[0]
+
+
+def play_target(
+    case: Case, target: Target, segmenter: Segmenter, protocol: Protocol
+) -> tuple[TargetResult, NDArray[Any]]:
+    """The same, and the mask (k, j, i) that the last round has left."""
     truth = case.labels == target.label
     spacing = case.image.spacing
     axis = choose_axis(spacing)
@@ -125,7 +134,7 @@ def run_target(case: Case, target: Target, segmenter: Segmenter, protocol: Proto
         before, answer = answer.mask, segmenter.answer(click)
         scored = _scored(answer, click, truth, spacing, tolerance, axis, box.index)
         rounds.append(_about_click(scored, click, truth, before, answer.mask))
-    return TargetResult(target, axis, box, _largest_part(truth), tuple(rounds))
+    return TargetResult(target, axis, box, largest_part(truth), tuple(rounds)), answer.mask
 
 
 def _scored(
@@ -142,15 +151,17 @@ def _scored(
         (index, predicted, iou(mask.take(index, axis), truth.take(index, axis)))
         for index, predicted in answer.qualities.items()
     )
+    nsd, hd95 = surface_scores(truth, mask, spacing, tolerance)
     return RoundScore(
         dice=dice(truth, mask),
-        nsd=surface_dice(truth, mask, spacing, tolerance),
+        nsd=nsd,
         prompted_dice=dice(truth.take(prompted, axis), mask.take(prompted, axis)),
         seconds=answer.seconds,
         first_mask=answer.first_mask,
         slices=answer.slices,
         click=(*click.position, click.positive) if click else None,
         judged=judged,
+        hd95=hd95,
     )
 
 
@@ -176,7 +187,7 @@ def iou(mask: NDArray[Any], truth: NDArray[Any]) -> float:
     return int(np.count_nonzero(mask & truth)) / union if union else 1.0
 
 
-def _largest_part(truth: NDArray[Any]) -> float:
+def largest_part(truth: NDArray[Any]) -> float:
     """Share of the voxels in the largest part, parts touching by a corner being one."""
     from scipy import ndimage
 

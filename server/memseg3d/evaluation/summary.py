@@ -52,6 +52,7 @@ def _figures(members: Sequence[TargetResult], baselines: Rows) -> dict[str, Any]
         "targets": len(members),
         "dice": [mean(member.rounds[n].dice for member in members) for n in rounds],
         "nsd": [mean(member.rounds[n].nsd for member in members) for n in rounds],
+        "hd95": [_mean_of_known(member.rounds[n].hd95 for member in members) for n in rounds],
         "prompted_dice": [mean(member.rounds[n].prompted_dice for member in members) for n in rounds],
         "noc80": clicks_needed(members, 0.80),
         "noc85": clicks_needed(members, 0.85),
@@ -61,6 +62,12 @@ def _figures(members: Sequence[TargetResult], baselines: Rows) -> dict[str, Any]
         "seconds_per_slice": sum(score.seconds for score in work) / max(1, sum(score.slices for score in work)),
         "against_baseline": _gains(paired, baselines) if paired else None,
     }
+
+
+def _mean_of_known(values: Iterable[float | None]) -> float | None:
+    """HD95 is told where there is one."""
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
 
 
 def clicks_needed(members: Sequence[TargetResult], dice: float) -> dict[str, Any]:

@@ -26,11 +26,11 @@ def heading(protocol: Protocol, targets: int, against: str) -> list[str]:
     memory += " Three axes vote on every voxel." if protocol.consensus else ""
     gains = f" Gain: over {against}, in pairs." if against else " No baseline to compare with."
     return [
-        "# A box, then corrective clicks",
+        f"# {protocol.title}",
         "",
-        f"Model {protocol.model} (SHA-256 {protocol.model_sha256[:16]}), {targets} targets. A box, then "
-        f"{protocol.corrections} corrections; the slice to correct is chosen by {protocol.advice}.{reach}{memory} "
-        f"Dice and NSD (2 mm; microscopy 2 voxels) after round 0 (the box) and later rounds.{gains} "
+        f"Model {protocol.model} (SHA-256 {protocol.model_sha256[:16]}), {targets} targets. "
+        f"{protocol.story}{reach}{memory} Dice and NSD (2 mm; microscopy 2 voxels) after round 0 (the first "
+        f"prompt) and later rounds.{gains} "
         "Intervals: 95 %, cases drawn with replacement.",
     ]
 

@@ -13,8 +13,6 @@ from memseg3d.network.mem3d.resnet import Backbone, Bottleneck, begin
 from memseg3d.network.mem3d.shapes import EXPANSION, InteractionShape
 
 POOLS = (1, 2, 3, 6)
-SHADES = 255.0
-"""Images stay in 0..255 as in the release; the network's first layer takes them over this."""
 
 
 def _up(x: Tensor, size: int) -> Tensor:
@@ -86,7 +84,10 @@ class FineNet(nn.Module):
 
 
 class InteractionNetwork(nn.Module):
-    """(B, 3 + guides, S, S) in 0..255 -> five logits (B, 1, S, S): of the four coarse levels, and last the fine one."""
+    """(B, 3 + guides, S, S) in 0..255 -> five logits (B, 1, S, S): of the four coarse levels, and last the fine one.
+
+    Images stay in 0..255 as in the release: the first norm brings them to size.
+    """
 
     def __init__(self, shape: InteractionShape) -> None:
         super().__init__()
@@ -103,6 +104,6 @@ class InteractionNetwork(nn.Module):
 
     def forward(self, shown: Tensor) -> list[Tensor]:
         size = shown.shape[-1]
-        one, two, three, four = self.backbone(shown / SHADES)
+        one, two, three, four = self.backbone(shown)
         features, outputs = self.coarse([self.psp(four), three, two, one])
         return [_up(each.float(), size) for each in (*outputs, self.fine(features))]

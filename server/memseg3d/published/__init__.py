@@ -1,0 +1,1 @@
+"""Published commands by their own names: one thin module each."""

@@ -1,0 +1,6 @@
+"""`python -m memseg3d.published.train_scribble`: train Mem3D's interaction network scribble."""
+
+from memseg3d.published.mem3d import train_interaction
+
+if __name__ == "__main__":
+    train_interaction("train_scribble", "scribble")

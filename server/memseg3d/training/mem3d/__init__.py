@@ -1,0 +1,1 @@
+"""Training of Mem3D's networks: interaction, memory, quality."""

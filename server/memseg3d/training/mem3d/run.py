@@ -1,0 +1,175 @@
+"""A stage from where its folder left it to the end: states, log, weights, and the model that the worker serves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from memseg3d.network.mem3d import Mem3dNetwork, Sight
+from memseg3d.network.mem3d.checkpoint import read_mem3d, write_mem3d
+from memseg3d.network.mem3d.interaction import InteractionNetwork
+from memseg3d.network.mem3d.memory_network import MemoryNetwork
+from memseg3d.network.mem3d.shapes import KINDS
+from memseg3d.training.mem3d.settings import differing, words_of
+from memseg3d.training.mem3d.stages import Stage, optimiser_state
+from memseg3d.training.running.logs import RunLog
+from memseg3d.training.running.provenance import made_by
+from memseg3d.training.running.states import load_state, save_state
+
+MODEL = "mem3d.safetensors"
+"""All parts that a folder holds, as one file for the worker."""
+
+
+class RunError(ValueError):
+    """A run cannot begin or go on; the sentence says why and what to do."""
+
+
+def part_file(folder: Path, stage: str) -> Path:
+    """The weights of one stage alone."""
+    return folder / f"{stage}.safetensors"
+
+
+def state_file(folder: Path, stage: str) -> Path:
+    """What a stage goes on from."""
+    return folder / f"state-{stage}.pt"
+
+
+def run_stage(
+    folder: Path,
+    stage: Stage,
+    facts: dict[str, Any],
+    say: Callable[[str], None] = lambda _: None,
+    save_every: int = 1,
+    validate_every: int = 1,
+    stop_after: int | None = None,
+) -> Path:
+    """Train a stage to its last epoch; returns the model. A state that lies in `folder` is gone on from, to the step.
+
+    save_every, validate_every: epochs. stop_after: end, with a state, after so many steps of this call.
+    Raises RunError where the state is of other settings or networks, or where the loss is no number any more.
+    """
+    settings = stage.settings
+    done = _resumed(folder, stage)
+    total = settings.epochs * stage.steps
+    log = RunLog(folder, curves=False)
+    began, taken = time.perf_counter(), 0
+    if done:
+        say(f"{stage.name}: going on after step {done} of {total}.")
+    try:
+        for at in range(done, total):
+            epoch, number = divmod(at, stage.steps)
+            told = stage.step(epoch, number)
+            taken += 1
+            if not math.isfinite(told["loss"]):
+                raise RunError(
+                    f"The loss of {stage.name} is {told['loss']} at step {at + 1}; lower the learning rate and begin "
+                    f"from the last state in {folder}."
+                )
+            log.write({"stage": stage.name, "step": at + 1, "epoch": epoch, **told})
+            ends = number + 1 == stage.steps
+            is_last = at + 1 == total or taken == stop_after
+            if ends and ((epoch + 1) % validate_every == 0 or is_last):
+                judged = stage.validate()
+                if judged:
+                    log.write({"stage": stage.name, "step": at + 1, "held_out": judged})
+                left = (time.perf_counter() - began) / taken * (total - at - 1)
+                shown = {**told, **{f"held-out {name}": value for name, value in judged.items()}}
+                words = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+                say(f"{stage.name}: epoch {epoch + 1} of {settings.epochs}: {words}; {_minutes(left)} left.")
+            if is_last or (ends and (epoch + 1) % save_every == 0):
+                _save(folder, stage, at + 1)
+            if taken == stop_after:
+                break
+    finally:
+        log.close()
+    facts = {**facts, "stage": stage.name, "steps": min(total, done + taken), "settings": words_of(settings)}
+    return _written(folder, stage, facts | {"epochs": settings.epochs, "made_by": made_by()})
+
+
+def assemble(folder: Path, sight: Sight, facts: dict[str, Any]) -> Path:
+    """Every part that the folder holds as one model with its card. The memory network: with quality head, else without.
+
+    Raises RunError where there is none.
+    """
+    parts = [part_file(folder, name) for name in ("quality", "memory")]
+    memory = next((read_mem3d(path).memory for path in parts if path.is_file()), None)
+    networks: dict[str, InteractionNetwork] = {}
+    for kind in KINDS:
+        path = part_file(folder, f"interaction-{kind}")
+        if path.is_file():
+            networks |= read_mem3d(path).networks
+    if memory is None and not networks:
+        raise RunError(f"{folder} holds no weights yet: train a stage first.")
+    model = folder / MODEL
+    network = Mem3dNetwork(memory, networks, sight)
+    write_mem3d(model, network, facts)
+    card = {
+        "name": model.stem,
+        "method": "Mem3D",
+        "parts": [*(["memory"] if memory is not None else []), *networks],
+        "parameters": sum(each.numel() for each in network.parameters()),
+        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "training": facts,
+    }
+    partial = model.with_suffix(".card-partial")
+    partial.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, model.with_suffix(".json"))
+    return model
+
+
+def _resumed(folder: Path, stage: Stage) -> int:
+    """Steps that were done already; module and optimiser are as they were then."""
+    path = state_file(folder, stage.name)
+    if not path.is_file():
+        return 0
+    try:
+        kept = load_state(path)
+        wrong = differing(stage.settings, kept["settings"])
+        if wrong:
+            raise RunError(
+                f"{path} was made with another {', '.join(wrong)}. Go on with the same, or name a new folder."
+            )
+        stage.module.load_state_dict(kept["module"])
+        stage.optimiser.load_state_dict(kept["optimiser"])
+        return int(kept["step"])
+    except RunError:
+        raise
+    except Exception as error:
+        # Whatever is in the file, no run of hours may begin on it.
+        raise RunError(
+            f"{path} is no state of this stage and width ({str(error).splitlines()[0][:100]}); name a new folder."
+        ) from error
+
+
+def _save(folder: Path, stage: Stage, step: int) -> None:
+    state = {
+        "step": step,
+        "settings": words_of(stage.settings),
+        "module": stage.module.state_dict(),
+        "optimiser": optimiser_state(stage),
+    }
+    try:
+        save_state(state_file(folder, stage.name), state)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written ({error.strerror}): make room; the last state stays.") from error
+
+
+def _written(folder: Path, stage: Stage, facts: dict[str, Any]) -> Path:
+    module = stage.module.eval()
+    if isinstance(module, MemoryNetwork):
+        part = Mem3dNetwork(module, {}, stage.settings.sight)
+    else:
+        assert isinstance(module, InteractionNetwork)
+        part = Mem3dNetwork(None, {module.shape.kind: module}, stage.settings.sight)
+    write_mem3d(part_file(folder, stage.name), part, facts)
+    return assemble(folder, stage.settings.sight, facts)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,224 @@
+"""The stages of Mem3D's training: what is learnt, from which batch, by which optimiser."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from memseg3d.network.mem3d.interaction import InteractionNetwork
+from memseg3d.network.mem3d.memory_network import MemoryNetwork
+from memseg3d.network.mem3d.resnet import freeze_norms
+from memseg3d.training.mem3d.clips import CaseClips, SyntheticClips
+from memseg3d.training.mem3d.losses import interaction_loss, mask_loss, quality_loss, soft_iou
+from memseg3d.training.mem3d.objects import SCRIBBLES, Objects, Shown
+from memseg3d.training.mem3d.samples import sample
+from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings
+
+
+class Stage(Protocol):
+    """One thing that is learnt, epoch by epoch."""
+
+    name: str
+    optimiser: torch.optim.Optimizer
+
+    @property
+    def module(self) -> nn.Module:
+        """What is learnt."""
+        ...
+
+    @property
+    def settings(self) -> MemorySettings | InteractionSettings:
+        """What the run depends on."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of an epoch."""
+        ...
+
+    def step(self, epoch: int, number: int) -> dict[str, float]:
+        """Take one step; returns what it came to, `loss` among it."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """The same on cases that are not learnt from; empty without any."""
+        ...
+
+
+class MemoryStage:
+    """The memory network; with a quality head that is learnt along with it."""
+
+    def __init__(
+        self,
+        name: str,
+        module: MemoryNetwork,
+        clips: CaseClips | SyntheticClips,
+        held_out: CaseClips | None,
+        settings: MemorySettings,
+        frozen: bool,
+        device: torch.device,
+    ) -> None:
+        """frozen: norms keep the statistics that they came with."""
+        self.name, self.module, self.settings = name, module.to(device), settings
+        self._clips, self._held_out, self._frozen, self._device = clips, held_out, frozen, device
+        parameters = list(module.parameters())
+        if settings.solver == "adam":
+            self.optimiser: torch.optim.Optimizer = torch.optim.Adam(
+                parameters, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay
+            )
+        else:
+            self.optimiser = torch.optim.SGD(
+                parameters, settings.learning_rate, settings.momentum[1], weight_decay=settings.weight_decay
+            )
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of an epoch."""
+        return -(-self._clips.batches // self.settings.iter_size)
+
+    def step(self, epoch: int, number: int) -> dict[str, float]:
+        """`iter_size` batches make a step."""
+        self.module.train()
+        if self._frozen:
+            freeze_norms(self.module)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.rate_of(epoch)
+        self.optimiser.zero_grad(set_to_none=True)
+        told: dict[str, float] = {}
+        size = self.settings.iter_size
+        for part in range(size):
+            images, masks = self._clips.batch(epoch, number * size + part, self.settings.skip_of(epoch))
+            losses = self._losses(images.to(self._device), masks.to(self._device))
+            (losses["loss"] / size).backward()
+            told = {name: told.get(name, 0.0) + float(each.detach()) / size for name, each in losses.items()}
+        self.optimiser.step()
+        return told
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Means over an epoch of the held-out cases' clips, at a skip of 2 as the release has it."""
+        if self._held_out is None:
+            return {}
+        self.module.eval()
+        found = [
+            self._losses(*(each.to(self._device) for each in self._held_out.batch(0, number, 2)))
+            for number in range(self._held_out.batches)
+        ]
+        return {name: float(np.mean([float(each[name]) for each in found])) for name in found[0]}
+
+    def _losses(self, images: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        """The first slice is remembered with its truth, the others are found in turn. (B, T, 1, S, S) each."""
+        network, settings = self.module, self.settings
+        assert isinstance(network, MemoryNetwork)
+        known = [network.memorise(images[:, 0], masks[:, 0])]
+        losses, ious, judged = [], [], []
+        for at in range(1, images.shape[1]):
+            seen = network.see(images[:, at])
+            keys, values = zip(*known, strict=True)
+            logits, found = network.segment(seen, keys, values)
+            losses.append(mask_loss(logits, masks[:, at], settings.loss))
+            reached = soft_iou(logits.detach().sigmoid(), masks[:, at])
+            ious.append(reached.mean())
+            quality = network.judged(seen, found, logits)
+            if quality is not None:
+                judged.append(quality_loss(quality.sigmoid(), reached))
+            if at + 1 < images.shape[1]:
+                known.append(network.memorise(images[:, at], self._remembered(logits, masks[:, at], reached)))
+        loss = torch.stack(losses).mean()
+        told = {"mask": loss, "iou": torch.stack(ious).mean()}
+        if judged:
+            told["quality"] = torch.stack(judged).mean()
+            loss = loss + told["quality"]
+        return {"loss": loss, **told}
+
+    def _remembered(self, logits: Tensor, truth: Tensor, reached: Tensor) -> Tensor:
+        if self.settings.mode == "mask":
+            return truth
+        if self.settings.mode == "recurrent":
+            return logits.sigmoid()
+        good = (reached > self.settings.iou_threshold)[:, :, None, None]
+        return torch.where(good, logits.sigmoid(), truth)
+
+
+class InteractionStage:
+    """One interaction network on single slices."""
+
+    def __init__(
+        self,
+        module: InteractionNetwork,
+        objects: Objects,
+        settings: InteractionSettings,
+        frozen: bool,
+        device: torch.device,
+    ) -> None:
+        self.name = f"interaction-{settings.kind}"
+        self.module, self.settings = module.to(device), settings
+        self._objects, self._frozen, self._device = objects, frozen, device
+        self._places = _places(objects.training)
+        self._held_out = _places(objects.validation)
+        backbone = list(module.backbone.parameters())
+        own = {id(each) for each in backbone}
+        heads = [each for each in module.parameters() if id(each) not in own]
+        rate = settings.learning_rate
+        self.optimiser: torch.optim.Optimizer = torch.optim.SGD(
+            [{"params": backbone, "lr": rate}, {"params": heads, "lr": settings.heads * rate}],
+            lr=rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Every slice that shows the object once an epoch."""
+        return -(-len(self._places) // self.settings.batch)
+
+    def step(self, epoch: int, number: int) -> dict[str, float]:
+        """One batch."""
+        self.module.train()
+        if self._frozen:
+            freeze_norms(self.module)
+        self.optimiser.zero_grad(set_to_none=True)
+        order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self._places))
+        told = self._losses(self._places, order, np.random.default_rng([self.settings.seed, epoch, number]), number)
+        told["loss"].backward()
+        self.optimiser.step()
+        return {name: float(each.detach()) for name, each in told.items()}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Means over batches of the held-out slices, the same every time."""
+        if not self._held_out:
+            return {}
+        self.module.eval()
+        order = np.arange(len(self._held_out))
+        batches = -(-len(order) // self.settings.batch)
+        found = [self._losses(self._held_out, order, np.random.default_rng([0, n]), n) for n in range(batches)]
+        return {name: float(np.mean([float(each[name]) for each in found])) for name in found[0]}
+
+    def _losses(
+        self, places: list[tuple[Shown, int]], order: np.ndarray, rng: np.random.Generator, number: int
+    ) -> dict[str, Tensor]:
+        settings, shown, truths = self.settings, [], []
+        for at in range(number * settings.batch, (number + 1) * settings.batch):
+            case, index = places[int(order[at % len(order)])]
+            image, mask = self._objects.slice(case, index)
+            drawn = self._objects.scribble(case, index) if SCRIBBLES in case.case.extras else None
+            seen, truth = sample(rng, settings.kind, image, mask, drawn, settings.input_size)
+            shown.append(seen)
+            truths.append(truth)
+        truth = torch.stack(truths).to(self._device)
+        outputs = self.module(torch.stack(shown).to(self._device))
+        iou = soft_iou(outputs[-1].detach().sigmoid(), truth).mean()
+        return {"loss": interaction_loss(outputs, truth), "iou": iou}
+
+
+def _places(cases: list[Shown]) -> list[tuple[Shown, int]]:
+    return [(shown, index) for shown in cases for index in shown.slices]
+
+
+def optimiser_state(stage: Stage) -> dict[str, Any]:
+    """Of the stage's optimiser, in plain values and tensors."""
+    return dict(stage.optimiser.state_dict())
