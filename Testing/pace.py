@@ -57,6 +57,7 @@ SLOW = [
     "server/cli/test_segment_rounds.py",
     "server/evaluation/test_ablation.py",
     "server/evaluation/test_classical.py",
+    "server/evaluation/test_mem3d_rounds.py",
     "server/evaluation/test_rounds.py",
     "server/network/test_checkpoints.py",
     "server/network/test_parity_sequences.py",

@@ -46,9 +46,7 @@ class Segmenter(Protocol):
 class SessionSegmenter:
     """A network in a real session, as the worker runs it."""
 
-    def __init__(
-        self, volume: Volume, network: Network, options: Options, store: FeatureStore | None = None
-    ) -> None:
+    def __init__(self, volume: Volume, network: Network, options: Options, store: FeatureStore | None = None) -> None:
         """store: image features that others have computed of the same volume."""
         self.session = Session(volume, network, options, store)
         self._rounds = 0
