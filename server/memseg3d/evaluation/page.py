@@ -176,7 +176,8 @@ def _curves(runs: Sequence[PageRun], keys: set[str]) -> str:
         return "<p>No curves: matplotlib is not installed (<code>pip install 'memseg3d[report]'</code>).</p>"
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.5, 3.4), layout="constrained")
+    figure = Figure(figsize=(10.5, 3.4))
+    figure.subplots_adjust(0.05, 0.15, 0.99, 0.9)
     for plot, (score, label) in zip(
         figure.subplots(1, 3), (("dice", "Dice"), ("nsd", "NSD"), ("hd95", "HD95 (mm)")), strict=True
     ):

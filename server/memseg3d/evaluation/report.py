@@ -60,10 +60,11 @@ class Evaluation:
         return reliability(self.results)
 
 
-def write_report(out: Path, evaluation: Evaluation) -> Path:
+def write_report(out: Path, evaluation: Evaluation, with_pictures: bool = True) -> Path:
     """Write rounds.csv, rounds.json and rounds.md into `out`, and curves as PNG; returns the path of rounds.md.
 
-    Pictures need matplotlib; without it the report says that they are missing.
+    Pictures need matplotlib; without it the report says that they are missing. with_pictures: False where a page of
+    HTML shows them.
     """
     figures, advice, trust = evaluation.figures(), evaluation.advice(), evaluation.reliability()
     best = best_baselines(evaluation.results, evaluation.baselines)
@@ -81,7 +82,7 @@ def write_report(out: Path, evaluation: Evaluation) -> Path:
         "targets": [_without_slices(result) for result in evaluation.results],
     }
     (out / "rounds.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
-    pictures = _draw(out, evaluation, trust)
+    pictures = _draw(out, evaluation, trust) if with_pictures else []
     sections = [
         tables.heading(evaluation.protocol, len(evaluation.results), evaluation.against if evaluation.compared else ""),
         tables.bars(found),

@@ -231,7 +231,7 @@ def _test(arguments: Arguments, advice: Advice, interaction: str, prompted: Prom
     out.mkdir(parents=True, exist_ok=True)
     save = saver(out, arguments.valset, arguments.save_indexed_format)
     results = run_mem3d(found, out, network, protocol, saved=save, say=print)
-    write_report(out, Evaluation(protocol, {advice: results}, judged=False, command=command_words()))
+    write_report(out, Evaluation(protocol, {advice: results}, judged=False, command=command_words()), False)
     print(f"Slices: {out / arguments.valset} and {out / SOFT}; page: {write_page(out / 'report.html', runs_in(out))}")
 
 
