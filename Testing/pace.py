@@ -80,6 +80,7 @@ SLOW = [
     "server/service/test_restart.py",
     "server/service/test_streams.py",
     "server/training/test_mem3d.py",
+    "server/video/test_video_predictor.py",
     "server/training/test_runs.py",
     "server/training/test_training.py",
 ]

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from memseg3d.network.checkpoint_files import UnknownCheckpoint, read_checkpoint
 from memseg3d.network.mem3d.checkpoint import is_mem3d, mem3d_of
+from memseg3d.network.memrefine.files import KEY as SAM2_KEY
+from memseg3d.network.memrefine.files import network_of
 from memseg3d.network.models import describe_model
 from memseg3d.network.nano import from_state
 from memseg3d.network.precision import fastest_dtype
@@ -43,9 +45,10 @@ def load_network(
 ) -> Network:
     """The network in a checkpoint, ready for inference, without gradients.
 
-    image_size: side of SAM 2's input in pixels, a multiple of 32; no checkpoint tells it. By default the number in the
-    file's name, 512 where the name says MedSAM2, else 1024. The embedded network has its own and ignores this, and so
-    does a Mem3D file that tells its size; others of Mem3D and STM see 512 by default.
+    image_size: side of SAM 2's input in pixels, a multiple of 32; files that training here wrote tell it, no other
+    checkpoint does. By default the number in the file's name, 512 where the name says MedSAM2, else 1024. The embedded
+    network has its own and ignores this, and so does a Mem3D file that tells its size; others of Mem3D and STM see 512
+    by default.
     dtype: by default float32 for SAM 2, exact to its reference, and for the embedded network what the device is fastest
     in of float32 and bfloat16, as it was trained in both.
     On a CUDA device SAM 2 comes as `RecordedSam2`: the same within rounding, by recorded graphs.
@@ -60,6 +63,8 @@ def load_network(
         network = _nano(path.name, checkpoint.metadata[NANO_KEY], checkpoint.tensors)
         network = network.to(memory_format=torch.channels_last)
         dtype = dtype or fastest_dtype(torch.device(device))
+    elif SAM2_KEY in checkpoint.metadata:
+        network = network_of(path.name, checkpoint.metadata[SAM2_KEY], checkpoint.tensors, image_size)
     elif is_mem3d(checkpoint):
         network = mem3d_of(path.name, checkpoint, image_size or _number_in(path))
     else:
@@ -68,7 +73,8 @@ def load_network(
         network.info, name=model.name, sha256=model.sha256, licence=model.licence or network.info.licence
     )
     loaded: Network = network.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
-    if isinstance(loaded, Sam2Network) and torch.device(device).type == "cuda":
+    # recordings know SAM 2's own calls alone, not those of networks made of it
+    if type(loaded) is Sam2Network and torch.device(device).type == "cuda":
         return RecordedSam2(loaded)
     return loaded
 

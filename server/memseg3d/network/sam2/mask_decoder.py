@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,8 @@ from .config import Sam2Config
 from .layers import LayerNorm2d, Mlp
 from .two_way import TwoWayTransformer
 
+Refinement = Callable[[Tensor, Tensor], Tensor]
+"""From the decoder's image (B, dim, S/16, S/16) and its token of the predicted IoU (B, dim) to another image."""
 CANDIDATES = 3
 """Masks of an ambiguous prompt, besides the single mask."""
 STABILITY_MARGIN = 0.05
@@ -62,17 +65,21 @@ class MaskDecoder(nn.Module):
         prompt_tokens: Tensor,
         dense_prompt: Tensor,
         ambiguous: bool,
+        refine: Refinement | None = None,
     ) -> RawMasks:
         """Masks of the prompts.
 
         features: (B, dim / 8, S/4, S/4), (B, dim / 4, S/8, S/8) and (B, dim, S/16, S/16); grid_positions:
         (1, dim, S/16, S/16); prompt_tokens: (B, N, dim); dense_prompt broadcasts to the last feature map.
-        ambiguous: True gives the three candidates, False one mask.
+        ambiguous: True gives the three candidates, False one mask. refine: what the image tokens go through before they
+        are enlarged; nothing in SAM 2 itself.
         """
         fine, middle, coarse = features
         fixed = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([fixed.expand(prompt_tokens.shape[0], -1, -1), prompt_tokens], dim=1)
         tokens, image = self.transformer(tokens, coarse + dense_prompt, grid_positions)
+        if refine is not None:
+            image = refine(image, tokens[:, 1])
         mask_tokens = tokens[:, 2 : 3 + CANDIDATES]
         logits = self._masks(mask_tokens, self._upscale(image, middle, fine))
         quality = self.iou_prediction_head(tokens[:, 1]).sigmoid()

@@ -76,4 +76,8 @@ class MemoryEncoder(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Features (B, dim, S/16, S/16) and mask (B, 1, S, S) in [-10, 10] to (B, memory_dim, S/16, S/16)."""
-        return self.out_proj(self.fuser(self.pix_feat_proj(features) + self.mask_downsampler(mask)))
+        return self.out_proj(self.fuse(features, mask))
+
+    def fuse(self, features: Tensor, mask: Tensor) -> Tensor:
+        """The same before it is narrowed: (B, dim, S/16, S/16)."""
+        return self.fuser(self.pix_feat_proj(features) + self.mask_downsampler(mask))

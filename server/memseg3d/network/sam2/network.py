@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..seam import Conditioned, Decoded, Features, Memory, MemoryRead, NetworkInfo, Prompts
 from .config import Sam2Config
 from .layers import Mlp
-from .mask_decoder import MaskDecoder
+from .mask_decoder import MaskDecoder, Refinement
 from .memory_attention import MemoryAttention
 from .memory_encoder import MemoryEncoder
 from .memory_keys import MemoryKeys
@@ -131,7 +131,7 @@ class Sam2Network(nn.Module):
         if prior is not None:
             prior = prior.clamp(-PRIOR_LIMIT, PRIOR_LIMIT)
         ambiguous = prompts is None or prompts.count <= 1
-        return self._decode(conditioned.features.levels, prompts, prior, ambiguous)
+        return self._decode(conditioned.features.levels, prompts, prior, ambiguous, self._refinement(conditioned))
 
     def remember(
         self, features: Features, logits: Tensor, object_score: Tensor, pointer: Tensor | None, prompted: bool
@@ -143,14 +143,27 @@ class Sam2Network(nn.Module):
         probability = (logits > 0).float() if prompted else logits.float().sigmoid()
         mask = (probability * MASK_SCALE + MASK_BIAS).to(self.dtype)
         raw = features.levels[-1].expand(mask.shape[0], -1, -1, -1)
-        spatial = self.memory_encoder(raw, mask)
+        tensors = self._memorised(raw, mask)
         if self.config.version == "2.1":
-            absent = (object_score <= 0).to(spatial.dtype)
-            spatial = spatial + (absent * self.no_obj_embed_spatial)[..., None, None]
-        return Memory({"spatial": spatial.to(MEMORY_DTYPE)}, pointer)
+            absent = (object_score <= 0).to(mask.dtype)
+            tensors["spatial"] = tensors["spatial"] + (absent * self.no_obj_embed_spatial)[..., None, None]
+        return Memory({name: tensor.to(MEMORY_DTYPE) for name, tensor in tensors.items()}, pointer)
+
+    def _memorised(self, raw: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """What a memory consists of; networks that are made of this one add to it."""
+        return {"spatial": self.memory_encoder(raw, mask)}
+
+    def _refinement(self, conditioned: Conditioned) -> Refinement | None:
+        """What the decoder's image goes through; nothing in SAM 2 itself."""
+        return None
 
     def _decode(
-        self, levels: Sequence[Tensor], prompts: Prompts | None, prior: Tensor | None, ambiguous: bool
+        self,
+        levels: Sequence[Tensor],
+        prompts: Prompts | None,
+        prior: Tensor | None,
+        ambiguous: bool,
+        refine: Refinement | None = None,
     ) -> Decoded:
         """Masks of features (B or 1, C, h, w); without points a padding point stands in, as in training."""
         if prompts is not None and prompts.points is not None and prompts.labels is not None:
@@ -166,6 +179,7 @@ class Sam2Network(nn.Module):
             self.sam_prompt_encoder.embed_points(points, labels),
             self.sam_prompt_encoder.embed_mask(prior),
             ambiguous,
+            refine,
         )
         present = raw.object_score > 0
         return Decoded(
