@@ -127,8 +127,7 @@ TRAINING = House(
         "clips": ("running", "synthetic"),
         "nano": ("running", "synthetic", "clips"),
         "cases": ("running",),
-        "finetune": ("running", "cases"),
-        "memrefine": ("running", "cases"),
+        "sam2": ("running", "cases"),
         "mem3d": ("running", "synthetic", "clips", "cases"),
     },
 )

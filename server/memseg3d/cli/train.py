@@ -11,10 +11,11 @@ import typer
 from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, choose_device
 from memseg3d.cli.train_mem3d import mem3d
+from memseg3d.cli.train_sam2 import finetune, memrefine
 
 app = typer.Typer(help="Train networks.", no_args_is_help=True)
-
-
+app.command()(memrefine)
+app.command()(finetune)
 app.command()(mem3d)
 
 

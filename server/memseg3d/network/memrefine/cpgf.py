@@ -32,8 +32,8 @@ class Cpgf(nn.Module):
         self.k = nn.Conv2d(channels, inner, 1)
         self.v = nn.Conv2d(channels, inner, 1)
         self.proj = nn.Conv2d(inner, channels, 1)
-        nn.init.zeros_(self.proj.weight)
-        nn.init.zeros_(self.proj.bias)
+        for each in self.proj.parameters():
+            nn.init.zeros_(each)
 
     def forward(self, x: Tensor, memories: Tensor, offsets: Sequence[float]) -> Tensor:
         """x: (B, C, h, w); memories: (B, K, C, h, w) with their signed distances in slices (K)."""

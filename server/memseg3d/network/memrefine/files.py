@@ -42,9 +42,8 @@ def network_of(
     """The network of such a file. image_size: None: that of its training. Raises UnknownCheckpoint."""
     try:
         told = json.loads(words)
-        trunk = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in told["sam2"]["trunk"].items()
-        }
+        sizes = told["sam2"]["trunk"].items()
+        trunk: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in sizes}
         config = Sam2Config(**{**told["sam2"], "trunk": TrunkConfig(**trunk)})
         config = replace(config, image_size=image_size or config.image_size)
         network: Sam2Network
