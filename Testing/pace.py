@@ -59,6 +59,7 @@ SLOW = [
     "server/evaluation/test_classical.py",
     "server/evaluation/test_mem3d_rounds.py",
     "server/evaluation/test_rounds.py",
+    "server/evaluation/test_video.py",
     "server/network/test_checkpoints.py",
     "server/network/test_parity_sequences.py",
     "server/network/test_parity_stages.py",
@@ -81,7 +82,9 @@ SLOW = [
     "server/service/test_streams.py",
     "server/training/test_mem3d.py",
     "server/video/test_video_predictor.py",
+    "server/published/test_train_3d.py",
     "server/training/test_runs.py",
+    "server/training/test_sam2_runs.py",
     "server/training/test_training.py",
 ]
 """What `make test-quick` leaves out."""

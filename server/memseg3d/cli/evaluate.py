@@ -14,6 +14,7 @@ from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.evaluate_mem3d import mem3d
 from memseg3d.cli.evaluate_memory import memory
 from memseg3d.cli.evaluate_report import ReportOption, report, write_reports
+from memseg3d.cli.evaluate_video import video
 from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
@@ -29,6 +30,7 @@ app.command()(memory)
 app.command()(compare)
 app.command()(mem3d)
 app.command()(report)
+app.command()(video)
 
 CasesOption = Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")]
 TargetsOption = Annotated[list[str] | None, typer.Option(help="Only this case/label; may be repeated.")]
