@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from MemSeg3DLib.base.errors import SceneError
@@ -21,9 +22,13 @@ from MemSeg3DPanel.shortcuts import add_key
 from MemSeg3DPanel.tools import DEFAULT_TOOL, EFFECT_NAME, NEGATIVE, POSITIVE, SIGN, TOOL, Tool, tools
 from MemSeg3DPanel.views import current_slice, first_axis
 
+_NODE = slicer.vtkMRMLSegmentationNode
+_OUTSIDE = (_NODE.EditAllowedOutsideAllSegments, _NODE.EditAllowedOutsideVisibleSegments)
+"""Editable areas that keep out of other segments."""
+
 
 class ToolsSection(Section):
-    """Tool buttons, sign, auto-run, Run, "use this segment as a prompt", and the first and last slice."""
+    """Tool buttons, sign, auto-run, Run, "use this segment as a prompt", and what bounds the segment."""
 
     def __init__(self, context: Context, host: Any, segments: SegmentsSection) -> None:
         super().__init__(context, "Tools.ui", host)
@@ -34,6 +39,7 @@ class ToolsSection(Section):
             self._buttons[tool.id] = self._tool_button(tool.id)
         self._drawn_in = ""
         self._shown_active = ("", "")
+        self._shown_mask = -1
         self._mask_menu = qt.QMenu(self.ui.maskButton)
         self.ui.maskButton.setMenu(self._mask_menu)
         self.on(self._mask_menu, "aboutToShow()", self._fill_mask_menu)
@@ -42,6 +48,8 @@ class ToolsSection(Section):
         self.on(self.ui.autoRunBox, "toggled(bool)", self._set_auto_run)
         self.on(self.ui.transformButton, "clicked()", self._share_transform)
         self.on(self.ui.runButton, "clicked()", self.run)
+        self.on(self.ui.fillButton, "clicked()", self.workbench.fill_between)
+        self.on(self.ui.keepOutBox, "toggled(bool)", self._keep_out)
         self.on(self.ui.fromButton, "clicked()", self.from_here)
         self.on(self.ui.stopButton, "clicked()", self.stop_here)
         self.on(self.ui.clearLimitsButton, "clicked()", self._clear_limits)
@@ -76,6 +84,8 @@ class ToolsSection(Section):
         self.ui.runButton.setText(_("Run ({count})").format(count=pending) if pending else _("Run"))
         self.ui.runButton.setEnabled(ready)
         self.ui.maskButton.setEnabled(ready)
+        self.ui.fillButton.setEnabled(ready)
+        self.ui.keepOutBox.setEnabled(ready)
         self._show_limits(ready)
         self._highlight()
         self.follow()
@@ -85,6 +95,7 @@ class ToolsSection(Section):
         if self._active() != self._shown_active:
             self.show()
             return
+        self._show_masking()
         colour = self.part.palette.color(qt.QPalette.ButtonText).name()
         if colour != self._drawn_in:
             self._drawn_in = colour
@@ -190,6 +201,21 @@ class ToolsSection(Section):
 
     def _set_auto_run(self, on: bool) -> None:
         self.workbench.auto_run = bool(on)
+
+    def _keep_out(self, on: bool) -> None:
+        """Slicer's own editable area says it: paint and runs obey the same masking."""
+        node = self.workbench.editor_node
+        if node is None or bool(on) == (node.GetMaskMode() in _OUTSIDE):
+            return
+        node.SetMaskMode(_NODE.EditAllowedOutsideVisibleSegments if on else _NODE.EditAllowedEverywhere)
+
+    def _show_masking(self) -> None:
+        """Follow the editable area, which the editor's own masking changes as well."""
+        node = self.workbench.editor_node
+        mode = -1 if node is None else int(node.GetMaskMode())
+        if mode != self._shown_mask:
+            self._shown_mask = mode
+            self.ui.keepOutBox.setChecked(mode in _OUTSIDE)
 
     def _slice_on_screen(self) -> tuple[str, int, int, int]:
         """Segment, axis, index on screen, and number of slices across the axis."""

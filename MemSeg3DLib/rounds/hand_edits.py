@@ -61,6 +61,16 @@ class HandEdits:
                 found.append(mask)
         return found
 
+    def drawn_axis(self, segment_id: str) -> int | None:
+        """The axis across which a segment lies on the fewest slices, as one that was drawn slice by slice does.
+
+        None where it lies on fewer than two.
+        """
+        whole = self._whole(segment_id)
+        counts = [len(_touched(whole, axis)) for axis in range(3)]
+        axis = counts.index(min(counts))
+        return axis if counts[axis] > 1 else None
+
     def masks_of(self, source_id: str, segment_id: str, axis: int, index: int | None) -> list[MaskPrompt]:
         """What one segment holds, as mask prompts of another: one slice, or every slice that it is on."""
         whole = self._whole(source_id)

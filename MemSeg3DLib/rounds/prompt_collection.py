@@ -50,6 +50,17 @@ class PromptCollection:
         self._masks.add(place.segmentation, masks)
         return [one.id for one in masks]
 
+    def add_drawn_slices(self, place: Selection) -> None:
+        """The slices of the selected segment as its own mask prompts, where no round has any part in it yet."""
+        segment, history = place.segment_id, self._controller.history(place.segmentation)
+        if segment is None or history.contents.knows(segment):
+            # What was drawn since the last round goes along as edits by hand.
+            return
+        edits = HandEdits(place.segmentation, place.volume, history)
+        axis = edits.drawn_axis(segment)
+        if axis is not None:
+            self._masks.add(place.segmentation, edits.masks_of(segment, segment, axis, None))
+
     def take_back(self, segmentation_node: Any, prompt_id: str) -> None:
         """Let a prompt go, wherever it is by now; where a round holds it, the next round tells the worker."""
         self._masks.remove(segmentation_node, [prompt_id])

@@ -95,6 +95,23 @@ class RoundScheduler:
         assert run is not None, "a segment that is computed anew is something to do"
         return run
 
+    def fill_between(self, place: Selection) -> str:
+        """Fill the segment of a place between the outermost slices that were drawn or prompted; the run's id.
+
+        Raises RoundError where there is nothing new to fill between, or a run goes on.
+        """
+        if place.segment_id is None:
+            raise RoundError("Select the segment that is to be filled first.")
+        if self.controller.busy:
+            raise RoundError("A round is running: wait for it, or cancel it first.")
+        self.prompts.add_drawn_slices(place)
+        run = self.start(place, also=place.segment_id, between=[place.segment_id])
+        if run is None:
+            raise RoundError(
+                "Nothing is drawn to fill between: draw the object on two slices first, or prompt it there."
+            )
+        return run
+
     def resume(self) -> None:
         """It is ready now: run what was drawn before it was. Where prompts are collected they wait for Run."""
         places, self._unready = self._unready, []
@@ -132,10 +149,13 @@ class RoundScheduler:
         if not any(one.is_place_of(place) for one in self._due):
             self._due.append(place)
 
-    def start(self, place: Selection, also: str | None = None, full: Sequence[str] = ()) -> str | None:
+    def start(
+        self, place: Selection, also: str | None = None, full: Sequence[str] = (), between: Sequence[str] = ()
+    ) -> str | None:
         """Start the next round of a place; None where there is nothing to do. Raises MemSeg3DError.
 
         also: a segment whose edits by hand count as well. full: segments that are computed anew.
+        between: segments that are filled between the outermost slices that show them.
         """
         self._volumes[place.segmentation.GetID()] = place
         asked = self.prompts.next_round(place, self.options, also)
@@ -153,6 +173,7 @@ class RoundScheduler:
             limits={one: limits for one in asked.segments if (limits := locks.limits(one)) is not None},
             locked=locks.all(),
             full=tuple(full),
+            between=tuple(between),
         )
         self.progress = None
         self.quality.forget_run()

@@ -159,6 +159,13 @@ class Workbench:
         """
         return self._scheduler.recompute(self._selected.place())
 
+    def fill_between(self) -> str:
+        """Fill the selected segment between the outermost slices that were drawn by hand or prompted, and not beyond.
+
+        The run's id. Raises SceneError or RoundError where there is nothing to fill between, or a run goes on.
+        """
+        return self._scheduler.fill_between(self._selected.place())
+
     def cancel(self) -> None:
         """Cancel the present run: nothing is written after this returns. Its prompts wait for the next one."""
         self._scheduler.cancel()

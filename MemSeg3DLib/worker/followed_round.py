@@ -112,8 +112,10 @@ class FollowedRound:
 
     def _open(self, client: WorkerClient) -> None:
         job = self._job
-        if needed := needed_features(job.options, self._full):
+        if needed := needed_features(job.options, self._full, job.limits):
             check_features(client.info(), needed)
+        if job.voxel_limits:
+            self._limit_voxels(client.info().get("features"))
         session, past = session_of(job.past, job.volume.id, job.options)
         self._place_in(session, past)
         upload = partial(self._upload, client)
@@ -130,6 +132,14 @@ class FollowedRound:
         )
         job.session = self._session
         job.computing = (self._session, job.id)
+
+    def _limit_voxels(self, features: object) -> None:
+        """Put the limits of voxels among the others. An older worker is not told: the scene is bounded all the same."""
+        known = features if isinstance(features, list) else []
+        for label, limits in self._job.voxel_limits.items():
+            words = {name: value for name, value in limits.to_wire().items() if name in known}
+            if words:
+                self._job.limits.setdefault(label, {}).update(words)
 
     def _place_in(self, session: str, past: list[PastRound]) -> None:
         """What of the job is the session's: its own prompts to remove, and what it has to be told of other sessions.

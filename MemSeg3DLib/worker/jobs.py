@@ -11,6 +11,7 @@ import numpy as np
 
 from MemSeg3DLib.base.errors import WorkerError
 from MemSeg3DLib.base.packing import Extent, volume_id, wire_voxels
+from MemSeg3DLib.segments.voxel_limits import VoxelLimits
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class PastRound:
     options: dict[str, Any]
     prompts: list[dict[str, Any]]
     removed: list[str]
-    limits: dict[str, dict[str, int]] = field(default_factory=dict, kw_only=True)
+    limits: dict[str, dict[str, Any]] = field(default_factory=dict, kw_only=True)
     full: list[int] = field(default_factory=list, kw_only=True)
     afresh: list[int] = field(default_factory=list, kw_only=True)
 
@@ -63,7 +64,8 @@ class RoundJob:
     session: the worker's session, once it is known. computing: session and round that the worker computes for this job,
     which may be an earlier round that it had lost. removed: ids that are none of the session's are dropped from it;
     full: objects that are none of the session's. carried: earlier prompts that a session with other options holds,
-    afresh: the objects that it holds; they are new to this session. Only the worker's thread writes these six.
+    afresh: the objects that it holds; they are new to this session. Only the worker's thread writes these six, and
+    puts voxel_limits among the limits.
     """
 
     id: str
@@ -72,8 +74,9 @@ class RoundJob:
     prompts: list[dict[str, Any]]
     removed: list[str]
     past: list[PastRound]
-    limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    limits: dict[str, dict[str, Any]] = field(default_factory=dict)
     full: list[int] = field(default_factory=list)
+    voxel_limits: dict[str, VoxelLimits] = field(default_factory=dict)
     carried: list[dict[str, Any]] = field(default_factory=list)
     afresh: list[int] = field(default_factory=list)
     session: str | None = None

@@ -19,6 +19,7 @@ _WORDS = {
     "consensus": "the vote of three axes",
     "tolerance": "where a correction ends",
     "full": "computing a segment anew",
+    "between": "filling between slices",
 }
 
 
@@ -48,8 +49,12 @@ class SessionChoice:
                 options[name] = value
 
 
-def needed_features(options: Mapping[str, Any], full: Collection[int] = ()) -> list[str]:
-    """Features of /v1/info that a worker must have for a round with these options. full: objects computed anew."""
+def needed_features(
+    options: Mapping[str, Any], full: Collection[int] = (), limits: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[str]:
+    """Features of /v1/info that a worker must have for a round with these options. full: objects computed anew; limits:
+    as they travel.
+    """
     needed = []
     if options.get("memory", MEMORIES[0]) != MEMORIES[0]:
         needed.append("memory")
@@ -57,6 +62,8 @@ def needed_features(options: Mapping[str, Any], full: Collection[int] = ()) -> l
         needed.append("consensus")
     if options.get("tolerance") is not None:
         needed.append("tolerance")
+    if any(words.get("between") for words in (limits or {}).values()):
+        needed.append("between")
     return [*needed, "full"] if full else needed
 
 

@@ -134,3 +134,31 @@ def test_every_button_and_key_without_anything_to_work_on(clinician: Clinician, 
     clinician.box(60)
     clinician.wait()
     assert clinician.voxels().any(), "and work goes on with the next volume"
+
+
+def test_masking_and_filling_between_are_a_tick_and_a_button(clinician: Clinician) -> None:
+    neighbour = clinician.segment_id
+    clinician.paint(clinician.editor, neighbour, 60, side=16)
+    segment = add_segment(clinician.segmentation, "drawn on two slices")
+    clinician.editor.setCurrentSegmentID(segment)
+    clinician.session.pump(0.1)
+    node = clinician.editor.mrmlSegmentEditorNode()
+    clinician.widget("keepOutBox").click()
+    assert node.GetMaskMode() == clinician.segmentation.EditAllowedOutsideVisibleSegments
+    clinician.box(60, (4, 4), (20, 20))
+    clinician.wait()
+    assert not (clinician.voxels() & clinician.voxels(neighbour)).any()
+    node.SetMaskMode(clinician.segmentation.EditAllowedEverywhere)
+    clinician.session.pump(0.2)
+    assert not clinician.widget("keepOutBox").checked, "it follows the editor's own masking"
+
+    segment = add_segment(clinician.segmentation, "drawn by hand")
+    clinician.editor.setCurrentSegmentID(segment)
+    for index in (20, 26):
+        clinician.paint(clinician.editor, segment, index, side=12)
+    clinician.widget("fillButton").click()
+    clinician.wait()
+    filled = np.flatnonzero(clinician.voxels(segment).any(axis=(1, 2)))
+    assert filled.min() == 20
+    assert filled.max() == 26
+    assert clinician.texts("error") == ""

@@ -92,7 +92,9 @@ class RoundRecord(PastRound):
                 _all_are([axis, index], int)
                 _all_are([0.0 if quality is None else quality], int | float)
         for words in self.limits.values():
-            _all_are([words["axis"], words["first"], words["last"]], int)
+            _all_are([words[name] for name in ("axis", "first", "last") if name in words], int)
+            _all_are(words.get("range", []), int | float)
+            _all_are([words.get("outside", {})], dict)
         if self.consensus:
             _all_are([self.consensus["slices"], self.consensus["seconds"]], int | float)
 

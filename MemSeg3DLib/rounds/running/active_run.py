@@ -14,6 +14,7 @@ from MemSeg3DLib.rounds.history.record import RoundRecord
 from MemSeg3DLib.rounds.running.guard import RunGuard
 from MemSeg3DLib.rounds.running.states import RoundRequest, RoundResult, SliceWritten, Suggestion
 from MemSeg3DLib.segments.changes import SegmentChange
+from MemSeg3DLib.segments.voxel_limits import voxel_limits
 from MemSeg3DLib.segments.write_settings import WriteSettings
 from MemSeg3DLib.segments.writer import SegmentWriter
 from MemSeg3DLib.worker.jobs import Event, PastRound, RoundClosed, RoundJob, SliceArrived, SliceVoid, VolumeSnapshot
@@ -52,7 +53,11 @@ class ActiveRun:
         self._full = [labels[one] for one in request.full if one in labels]
         self._earlier: dict[str, set[tuple[int, int]]] = {}
         """Slices (axis, index) of each segment that earlier rounds have found."""
-        self._limits = {str(labels[one]): limits.to_wire() for one, limits in request.limits.items() if one in labels}
+        self._limits: dict[str, dict[str, Any]] = {
+            str(labels[one]): dict(limits.to_wire()) for one, limits in request.limits.items() if one in labels
+        }
+        for one in request.between:
+            self._limits.setdefault(str(labels[one]), {})["between"] = True
         self.edits: list[SegmentChange] = []
         """What others had changed in the segments when the run began."""
 
@@ -81,8 +86,13 @@ class ActiveRun:
             prompts=self._prompts,
             removed=list(self.request.removed),
             past=past,
-            limits=self._limits,
+            limits={label: dict(words) for label, words in self._limits.items()},
             full=list(self._full),
+            voxel_limits={
+                str(self.labels[one]): limits
+                for one in self._targets
+                if (limits := voxel_limits(self._settings, segmentation, one, volume))
+            },
         )
 
     @property
@@ -160,6 +170,9 @@ class ActiveRun:
     def _may_change(self, label: int, axis: int, index: int) -> bool:
         """False for slices that lie outside the round's limits, or the session's."""
         options, limits = self.job.options, self._limits.get(str(label))
+        if limits is not None and limits.get("between"):
+            # Where the outermost slices lie is the worker's to say.
+            return False
         if limits is not None and (limits["axis"] != axis or not limits["first"] <= index <= limits["last"]):
             return False
         first, last = options.get("first"), options.get("last")

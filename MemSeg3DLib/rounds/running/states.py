@@ -34,7 +34,8 @@ class RoundRequest:
     without both, nothing of other segments is touched. options: session options of the wire protocol. removed: ids of
     earlier prompts that no longer count. save_state: called once before the first voxel changes, such as the editor's
     SaveStateForUndo. limits: by segment id, beyond which this round changes nothing. locked: slices never written.
-    full: ids of segments that are computed anew from all their prompts.
+    full: ids of segments that are computed anew from all their prompts. between: ids of segments that are filled
+    between the outermost slices that show them, and not beyond.
     """
 
     volume_node: Any
@@ -48,6 +49,7 @@ class RoundRequest:
     limits: Mapping[str, SliceLimits] = field(default_factory=dict)
     locked: Locked = field(default_factory=dict)
     full: Sequence[str] = ()
+    between: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

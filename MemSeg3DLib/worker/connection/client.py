@@ -121,7 +121,7 @@ class WorkerClient:
         round_id: str,
         prompts: list[dict[str, Any]],
         removed: list[str],
-        limits: dict[str, dict[str, int]] | None = None,
+        limits: dict[str, dict[str, Any]] | None = None,
         full: list[int] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Start a round and follow it; the same id again never runs twice, its stream is replayed.
