@@ -247,7 +247,7 @@ class RoundScheduler:
         if place is not None:
             self.prompts.round_closed(place.segmentation)
             self.rounds.learn(place.segmentation)
-        for words in result.warnings:
+        for words in (*result.warnings, *result.hints):
             self.message.emit(Message("warning", words))
         self.round_finished.emit(result)
         self.run_ended.emit(result.run)

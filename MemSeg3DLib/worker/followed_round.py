@@ -26,7 +26,7 @@ from MemSeg3DLib.worker.jobs import (
 from MemSeg3DLib.worker.session_options import check_features, needed_features
 from MemSeg3DLib.worker.sessions import carried_prompts, objects_of, open_session, session_of, standing_prompts
 from MemSeg3DLib.worker.thread_connection import ThreadConnection
-from MemSeg3DLib.worker.told import consensus_of, number, odd, progress_of, slice_of, suggested_of, whole
+from MemSeg3DLib.worker.told import consensus_of, number, odd, progress_of, slice_of, suggested_of, weak_of, whole
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to reach a worker that does not answer."""
@@ -229,12 +229,14 @@ class FollowedRound:
             if line.get("status") != "closed":
                 raise odd("a round that did not close")
             suggested, seconds = suggested_of(line, shape), number(line.get("seconds"), "duration")
-            consensus = consensus_of(line)
+            consensus, weak = consensus_of(line), weak_of(line, shape)
             for place in sorted(self._void - self._arrived):
                 self._connection.events.put(SliceVoid(job.id, *place))
             assert self._session is not None
             self._connection.events.put(
-                RoundClosed(job.id, self._session, job.volume.id, suggested, seconds, tuple(job.afresh), consensus)
+                RoundClosed(
+                    job.id, self._session, job.volume.id, suggested, seconds, tuple(job.afresh), consensus, weak
+                )
             )
             return True
         return False

@@ -162,7 +162,8 @@ class RoundClosed:
     """The worker closed the round. suggested: per label {"axis", "index", "quality"}.
 
     afresh: labels whose earlier slices, of a session with other options, count no more. consensus: what the vote of
-    three axes cost, {"slices", "seconds"}; empty without one.
+    three axes cost, {"slices", "seconds"}; empty without one. weak: per label {"axis", "index", "prompt"} of prompts
+    that were too weak for their slice.
     """
 
     run: str
@@ -172,6 +173,7 @@ class RoundClosed:
     seconds: float
     afresh: tuple[int, ...] = ()
     consensus: dict[str, Any] = field(default_factory=dict)
+    weak: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

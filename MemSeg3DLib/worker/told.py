@@ -86,6 +86,17 @@ def suggested_of(line: dict[str, Any], shape: tuple[int, int, int]) -> dict[int,
     return result
 
 
+def weak_of(line: dict[str, Any], shape: tuple[int, int, int]) -> dict[int, dict[str, Any]]:
+    """Weak prompts of a `round` line by object number; empty where all were enough. Raises WorkerError."""
+    result = {}
+    for label, one in _object({} if line.get("weak") is None else line["weak"], "list of weak prompts").items():
+        words = _object(one, "weak prompt")
+        axis = whole(words.get("axis"), "axis of a weak prompt", 3)
+        index = whole(words.get("index"), "slice of a weak prompt", shape[axis])
+        result[_label(label)] = {"axis": axis, "index": index, "prompt": plain_words(words.get("prompt"), 40)}
+    return result
+
+
 def consensus_of(line: dict[str, Any]) -> dict[str, Any]:
     """What a vote cost, of a `round` line; empty without one. Raises WorkerError."""
     if line.get("consensus") is None:

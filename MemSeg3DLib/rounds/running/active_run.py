@@ -19,6 +19,14 @@ from MemSeg3DLib.segments.write_settings import WriteSettings
 from MemSeg3DLib.segments.writer import SegmentWriter
 from MemSeg3DLib.worker.jobs import Event, PastRound, RoundClosed, RoundJob, SliceArrived, SliceVoid, VolumeSnapshot
 
+WEAK_PROMPTS = {
+    "click": "one click was not enough here: draw a stroke or a box.",
+    "clicks": "clicks were not enough here: draw a stroke or a box.",
+    "stroke": "the stroke was not enough here: draw a longer one, or a box.",
+    "box": "the box was not enough here: draw a stroke through the object as well.",
+}
+"""What to do about prompts that were too weak, by the protocol's words for them."""
+
 
 class ActiveRun:
     """One round from its request to its end. Main thread only.
@@ -238,4 +246,9 @@ class ActiveRun:
             warnings.append(
                 f"{named}: on a finer grid than its segmentation, so it was left whole and may overlap now."
             )
-        return RoundResult(self.id, changes, quality, suggested, closed.seconds, tuple(warnings))
+        hints = [
+            f"{names.get(segment, segment)}, slice {one['index']}: {words}"
+            for label, one in closed.weak.items()
+            if (segment := self._segments.get(label)) and (words := WEAK_PROMPTS.get(one["prompt"]))
+        ]
+        return RoundResult(self.id, changes, quality, suggested, closed.seconds, tuple(warnings), tuple(hints))

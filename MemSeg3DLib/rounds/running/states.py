@@ -92,7 +92,8 @@ class Suggestion:
 class RoundResult:
     """A round that has closed. quality: by segment id, predicted quality by (axis, index) of this round's slices.
 
-    warnings: sentences about what of it the segmentation could not take.
+    warnings: sentences about what of it the segmentation could not take. hints: sentences about prompts that were too
+    weak for their slice.
     """
 
     run: str
@@ -101,6 +102,7 @@ class RoundResult:
     suggested: dict[str, Suggestion]
     seconds: float
     warnings: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

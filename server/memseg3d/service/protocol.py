@@ -23,7 +23,7 @@ from memseg3d.service.prompt_words import (
 PROTOCOLS = [1]
 FEATURES = [
     *("limits", "empty_mask", "hints", "memory", "consensus", "tolerance", "full"),
-    *("between", "range", "outside"),
+    *("between", "range", "outside", "weak_prompts"),
 ]
 """What a worker of protocol 1 may lack where it is older: a client looks here before it asks for it."""
 
@@ -219,6 +219,15 @@ class ConsensusWords(BaseModel):
     seconds: float
 
 
+class WeakWords(BaseModel):
+    """Prompts that were too weak for their slice: the mask there is not to be trusted. message: what to do."""
+
+    axis: Axis
+    index: int
+    prompt: Literal["click", "clicks", "stroke", "box"]
+    message: str
+
+
 class RoundLine(BaseModel):
     """The round has ended."""
 
@@ -230,6 +239,7 @@ class RoundLine(BaseModel):
     suggested: dict[str, SuggestionWords]
     seconds: float
     consensus: ConsensusWords | None = None
+    weak: dict[str, WeakWords] | None = None
 
 
 class ErrorLine(BaseModel):

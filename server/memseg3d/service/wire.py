@@ -48,6 +48,11 @@ def round_line(done: RoundDone) -> Line:
     }
     if done.consensus is not None:
         line["consensus"] = {"slices": done.consensus.slices, "seconds": round(done.consensus.seconds, 3)}
+    if done.weak:
+        line["weak"] = {
+            str(number): {"axis": item.axis, "index": item.index, "prompt": item.kind, "message": item.words}
+            for number, item in sorted(done.weak.items())
+        }
     return line
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -53,6 +54,16 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
+class WeakPrompt:
+    """Prompts that were too weak for their slice. kind: click, clicks, stroke or box; words: what to do, a sentence."""
+
+    axis: int
+    index: int
+    kind: str
+    words: str
+
+
+@dataclass(frozen=True)
 class ConsensusCost:
     """What the two other axes took. slices: decoded or tracked there; seconds: of these steps and the vote."""
 
@@ -62,7 +73,10 @@ class ConsensusCost:
 
 @dataclass(frozen=True)
 class RoundDone:
-    """The last event of a round. seconds: wall time since `Session.begin`. consensus: None where there was none."""
+    """The last event of a round. seconds: wall time since `Session.begin`. consensus: None where there was none.
+
+    weak: by object, where its prompts were too weak.
+    """
 
     round_id: str
     status: Literal["closed", "cancelled"]
@@ -70,6 +84,7 @@ class RoundDone:
     suggested: dict[int, Suggestion]
     seconds: float
     consensus: ConsensusCost | None = None
+    weak: Mapping[int, WeakPrompt] = field(default_factory=dict)
 
 
 Event = Progress | SliceDone | RoundDone

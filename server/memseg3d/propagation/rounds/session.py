@@ -167,7 +167,9 @@ class Session:
         def ended(status: Literal["closed", "cancelled"], seconds: float) -> RoundDone:
             # The run holds the memories of its fronts: it is let go of.
             self._run = None
-            return RoundDone(round_id, status, self.objects, self.suggested, seconds, total_cost(objects))
+            weak = {each.number: each.weak for each in objects if each.weak is not None}
+            told = self.objects, self.suggested
+            return RoundDone(round_id, status, *told, seconds, total_cost(objects), weak)
 
         self._run = Run(round_id, objects, close, lambda seconds: ended("cancelled", seconds))
         return self._run

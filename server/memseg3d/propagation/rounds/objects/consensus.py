@@ -16,7 +16,7 @@ from memseg3d.propagation.masks.cross_sections import areas, best_slices
 from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
-from memseg3d.propagation.prompts.events import ConsensusCost, SliceDone
+from memseg3d.propagation.prompts.events import ConsensusCost, SliceDone, WeakPrompt
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import MaskPrompt, PointPrompt, Prompt, StrokePrompt, is_drawing
 from memseg3d.propagation.prompts.sets import by_slice
@@ -83,6 +83,11 @@ class ConsensusRun:
     def steps_left(self) -> int:
         """How many steps are left at most; those of the other axes once they are known."""
         return self._run.steps_left + self._walks_left
+
+    @property
+    def weak(self) -> WeakPrompt | None:
+        """Where its prompts were too weak."""
+        return self._run.weak
 
     def stored(self) -> dict[int, StoredSlice | None]:
         """What the round changes of the stored conditioning slices."""

@@ -7,7 +7,7 @@ mask fills well is believed, and the object's own grey values are read off that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,9 +41,26 @@ def slice_of_clicks(view: View, plan: Plan, last: LastRound) -> int | None:
     return index if first_region(view.framing, view.axis, index, plan.slices[index], None)[1] else None
 
 
+@dataclass(frozen=True)
+class FirstLook:
+    """How an object is seen best. extent: the rectangle around it on its slice.
+
+    agreement: mean IoU of the mask that is believed with those that crops of the neighbouring sizes show.
+    """
+
+    view: View
+    extent: Extent
+    agreement: float
+
+
 @torch.no_grad()
+<<<<<<< HEAD
 def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> tuple[View, SliceLogits] | None:
     """How the object is seen best, and what was found of it on slice `index`; None where no crop shows it.
+=======
+def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> FirstLook | None:
+    """How the object is seen best on slice `index`; None where no crop shows it.
+>>>>>>> 4ba3c3d (Prompts that were too weak for their slice are told: on the wire, in the panel's messages)
 
     prompts: of that slice, clicks and strokes alone, one of them positive. What is found stands: another look through
     the object's own window is worse as often as it is better.
@@ -64,7 +81,19 @@ def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> tuple[View,
         pixels = np.asarray(view.volume.slice(view.axis, index))
         around = pixels[chosen.region.covered(view.slice_shape)]
         view = replace(view, windows=(view.windows[0], object_window(pixels[mask], around.ravel())))
+<<<<<<< HEAD
     return view, chosen
+=======
+    return FirstLook(view, extent, _agreement(chosen, found, view.slice_shape))
+
+
+def _agreement(chosen: SliceLogits, found: Sequence[SliceLogits], shape: tuple[int, int]) -> float:
+    """Mean IoU of the chosen mask with those of the crops one and two sizes smaller and larger."""
+    place, mask = next(place for place, each in enumerate(found) if each is chosen), chosen.mask(shape)
+    others = [found[at].mask(shape) for at in range(place - 2, place + 3) if at != place and 0 <= at < len(found)]
+    shares = [int((mask & each).sum()) / max(1, int((mask | each).sum())) for each in others]
+    return float(np.mean(shares)) if shares else 1.0
+>>>>>>> 4ba3c3d (Prompts that were too weak for their slice are told: on the wire, in the panel's messages)
 
 
 def _decoded(view: View, index: int, prompts: Sequence[Prompt], regions: Sequence[Region]) -> list[SliceLogits]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from memseg3d.propagation.memory.conditioning import Conditioning, Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
-from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.events import SliceDone, WeakPrompt
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.rounds.objects.first_look import first_look, slice_of_clicks
 from memseg3d.propagation.rounds.objects.prompted_slices import PromptedSlices
@@ -21,7 +21,12 @@ from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.rounds.walks.object_walks import ObjectWalks, most_steps
 from memseg3d.propagation.rules.quality_calibration import QualityCalibrator
 from memseg3d.propagation.rules.voxel_limits import VoxelLimits
+<<<<<<< HEAD
 from memseg3d.propagation.sight.slice_logits import SliceLogits
+=======
+from memseg3d.propagation.rules.weak_prompts import WORDS, too_weak
+from memseg3d.propagation.sight.regions import Extent
+>>>>>>> 4ba3c3d (Prompts that were too weak for their slice are told: on the wire, in the panel's messages)
 from memseg3d.propagation.sight.view import View
 
 
@@ -50,6 +55,9 @@ class ObjectRun:
         self.plan = plan
         self.batch: FrontBatch | None = None
         """What steps this object's fronts along with those of others; None: each on its own."""
+        self.weak: WeakPrompt | None = None
+        """The first slice whose prompts were too weak."""
+        self._agreement: float | None = None
         self._last = last
         self._options = options
         self._rules = SliceRules(view, plan, last, held)
@@ -99,7 +107,15 @@ class ObjectRun:
             self._steps_left -= 1
             mask, sure = result.mask(self.view.slice_shape), result.probabilities(self.view.slice_shape)
             quality = self._calibrated(index, result.quality)
-            yield [self._staged.finish(index, mask, quality, sure, prompted=True)]
+            done = self._staged.finish(index, mask, quality, sure, prompted=True)
+            self._judge(done)
+            yield [done]
+
+    def _judge(self, done: SliceDone) -> None:
+        """Note where prompts that begin the object on a slice were too weak: later ones correct what is seen."""
+        if self.weak is None and not self._last.mask(done.index).any():
+            kind = too_weak(self.plan.slices[done.index], done.mask, done.quality, self._agreement)
+            self.weak = None if kind is None else WeakPrompt(done.axis, done.index, kind, WORDS[kind])
 
     def _look(self) -> Iterator[list[SliceDone]]:
         """See an object that clicks alone tell through the window that fits it; a step where that is asked."""
@@ -109,8 +125,13 @@ class ObjectRun:
         seen = first_look(self.view, index, self.plan.slices[index])
         yield []
         if seen is not None:
+<<<<<<< HEAD
             self.view, found = seen
             self._begin({index: found})
+=======
+            self.view, self._agreement = seen.view, seen.agreement
+            self._begin({index: seen.extent})
+>>>>>>> 4ba3c3d (Prompts that were too weak for their slice are told: on the wire, in the panel's messages)
 
     def propagate(self) -> Iterator[list[SliceDone]]:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""

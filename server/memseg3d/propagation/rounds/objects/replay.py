@@ -11,7 +11,7 @@ from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
-from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.events import SliceDone, WeakPrompt
 from memseg3d.propagation.prompts.object_limits import ObjectLimits
 from memseg3d.propagation.prompts.prompts import Prompt
 from memseg3d.propagation.prompts.sets import by_object
@@ -84,6 +84,11 @@ class ObjectReplay:
     def steps_left(self) -> int:
         """How many steps are left, as far as is known."""
         return self._run.steps_left + self._left
+
+    @property
+    def weak(self) -> WeakPrompt | None:
+        """None: what is computed anew was looked at before."""
+        return None
 
     def decode_prompted(self) -> Iterator[list[SliceDone]]:
         """Nothing: no slice is final before all rounds have been computed."""

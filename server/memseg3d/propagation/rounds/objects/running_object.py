@@ -10,7 +10,7 @@ import numpy as np
 from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
-from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.events import SliceDone, WeakPrompt
 from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.sight.view import View
 
@@ -32,6 +32,11 @@ class RunningObject(Protocol):
     @property
     def steps_left(self) -> int:
         """How many steps are left at most."""
+        ...
+
+    @property
+    def weak(self) -> WeakPrompt | None:
+        """Where its prompts were too weak; None where they were enough, or are not decoded yet."""
         ...
 
     def decode_prompted(self) -> Iterator[list[SliceDone]]:
