@@ -28,8 +28,6 @@ FULLEST, EMPTIEST = 0.85, 0.3
 LARGER = 1.1
 """A crop of the next size is worth so much more: small ones show an island round the click, and are sure of it."""
 SIZES_OF_STROKES = 4
-"""A stroke is seen through so many sizes, up to about three times the smallest that holds it."""
-SIZES_OF_STROKES = 4
 """Crops up to about three times as large as the smallest one that holds a stroke are tried."""
 
 
@@ -43,24 +41,19 @@ def slice_of_clicks(view: View, plan: Plan, last: LastRound) -> int | None:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """How an object is seen best. extent: the rectangle around it on its slice.
+    """How an object is seen best. found: what was found of it on its slice.
 
     agreement: mean IoU of the mask that is believed with those that crops of the neighbouring sizes show.
     """
 
     view: View
-    extent: Extent
+    found: SliceLogits
     agreement: float
 
 
 @torch.no_grad()
-<<<<<<< HEAD
-def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> tuple[View, SliceLogits] | None:
-    """How the object is seen best, and what was found of it on slice `index`; None where no crop shows it.
-=======
 def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> FirstLook | None:
-    """How the object is seen best on slice `index`; None where no crop shows it.
->>>>>>> 4ba3c3d (Prompts that were too weak for their slice are told: on the wire, in the panel's messages)
+    """How the object is seen best, and what was found of it on slice `index`; None where no crop shows it.
 
     prompts: of that slice, clicks and strokes alone, one of them positive. What is found stands: another look through
     the object's own window is worse as often as it is better.
@@ -69,11 +62,10 @@ def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> FirstLook |
     if named is None:
         return None
     regions = view.framing.sizes_about(named)
-    if any(isinstance(prompt, StrokePrompt) for prompt in prompts):
-        # A stroke is drawn along the object and tells its size roughly; among sizes near it none is preferred.
-        chosen = _believed(view, _decoded(view, index, prompts, regions[:SIZES_OF_STROKES]), 1.0)
-    else:
-        chosen = _believed(view, _decoded(view, index, prompts, regions), LARGER)
+    is_stroke = any(isinstance(prompt, StrokePrompt) for prompt in prompts)
+    # A stroke is drawn along the object and tells its size roughly; among sizes near it none is preferred.
+    found = _decoded(view, index, prompts, regions[:SIZES_OF_STROKES] if is_stroke else regions)
+    chosen = _believed(view, found, 1.0 if is_stroke else LARGER)
     if chosen is None:
         return None
     mask = chosen.mask(view.slice_shape)
@@ -81,10 +73,7 @@ def first_look(view: View, index: int, prompts: Sequence[Prompt]) -> FirstLook |
         pixels = np.asarray(view.volume.slice(view.axis, index))
         around = pixels[chosen.region.covered(view.slice_shape)]
         view = replace(view, windows=(view.windows[0], object_window(pixels[mask], around.ravel())))
-<<<<<<< HEAD
-    return view, chosen
-=======
-    return FirstLook(view, extent, _agreement(chosen, found, view.slice_shape))
+    return FirstLook(view, chosen, _agreement(chosen, found, view.slice_shape))
 
 
 def _agreement(chosen: SliceLogits, found: Sequence[SliceLogits], shape: tuple[int, int]) -> float:
@@ -93,7 +82,6 @@ def _agreement(chosen: SliceLogits, found: Sequence[SliceLogits], shape: tuple[i
     others = [found[at].mask(shape) for at in range(place - 2, place + 3) if at != place and 0 <= at < len(found)]
     shares = [int((mask & each).sum()) / max(1, int((mask | each).sum())) for each in others]
     return float(np.mean(shares)) if shares else 1.0
->>>>>>> 4ba3c3d (Prompts that were too weak for their slice are told: on the wire, in the panel's messages)
 
 
 def _decoded(view: View, index: int, prompts: Sequence[Prompt], regions: Sequence[Region]) -> list[SliceLogits]:

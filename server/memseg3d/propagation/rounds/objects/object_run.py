@@ -21,12 +21,8 @@ from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.rounds.walks.object_walks import ObjectWalks, most_steps
 from memseg3d.propagation.rules.quality_calibration import QualityCalibrator
 from memseg3d.propagation.rules.voxel_limits import VoxelLimits
-<<<<<<< HEAD
-from memseg3d.propagation.sight.slice_logits import SliceLogits
-=======
 from memseg3d.propagation.rules.weak_prompts import WORDS, too_weak
-from memseg3d.propagation.sight.regions import Extent
->>>>>>> 4ba3c3d (Prompts that were too weak for their slice are told: on the wire, in the panel's messages)
+from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.view import View
 
 
@@ -125,13 +121,8 @@ class ObjectRun:
         seen = first_look(self.view, index, self.plan.slices[index])
         yield []
         if seen is not None:
-<<<<<<< HEAD
-            self.view, found = seen
-            self._begin({index: found})
-=======
             self.view, self._agreement = seen.view, seen.agreement
-            self._begin({index: seen.extent})
->>>>>>> 4ba3c3d (Prompts that were too weak for their slice are told: on the wire, in the panel's messages)
+            self._begin({index: seen.found})
 
     def propagate(self) -> Iterator[list[SliceDone]]:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""
