@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,23 @@ def test_the_embedded_model_is_listed_with_its_licence_and_cannot_be_removed(cli
     tree.setCurrentItem(tree.topLevelItem(0))
     assert not clinician.widget("removeModelButton").enabled
     assert not clinician.session.pip
+
+
+def test_public_models_are_offered_with_their_terms_and_not_fetched_unasked(clinician: Clinician) -> None:
+    clinician.panel.worker.choose("local")
+    clinician.widget("modelsButton").collapsed = False
+    clinician.session.pump(0.1)
+    tree = clinician.widget("modelTree")
+    rows = {tree.topLevelItem(row).text(0): tree.topLevelItem(row) for row in range(tree.topLevelItemCount)}
+    assert "press Fetch" in rows["sam2.1_hiera_tiny"].text(3)
+    tree.setCurrentItem(rows["nnInteractive_v1.0"])
+    assert clinician.widget("fetchModelButton").enabled
+    assert not clinician.widget("removeModelButton").enabled
+    clinician.application.choice.set_local(installed=Path(sys.executable))
+    clinician.session.dialogs.answer = False
+    clinician.widget("fetchModelButton").click()
+    assert "not for commercial advantage" in clinician.session.dialogs.texts("confirm")[-1]
+    assert not clinician.application.choice.home.models.exists()
 
 
 def test_the_environment_is_offered_and_not_made_by_itself(clinician: Clinician) -> None:

@@ -144,6 +144,7 @@ WORKER = House(
         "files": (),
         "datasets": ("files",),
         "experts": ("network", "datasets"),
+        "catalogue": ("network",),
         "propagation": ("experts", "network"),
         "video": ("propagation", "network", "files"),
         "service": ("propagation", "experts", "network", "files"),
@@ -151,7 +152,7 @@ WORKER = House(
         "evaluation": (*_LOW, "video"),
         "published": (*_LOW, "video", "training", "evaluation"),
         "": (*_LOW, "video", "service", "training", "evaluation"),
-        "cli": ("", *_LOW, "video", "service", "training", "evaluation", "published"),
+        "cli": ("", *_LOW, "catalogue", "video", "service", "training", "evaluation", "published"),
     },
     has_inner_rooms=True,
 )

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--python", type=Path, help="interpreter of a Python folder that can be moved (default: uv's own)"
     )
     parser.add_argument(
-        "--model", type=Path, action="append", default=[], help="a checkpoint to put in; may be repeated"
+        "--model", type=Path, action="append", default=[], help="a model's file or folder to put in; may be repeated"
     )
     options = parser.parse_args(arguments)
     try:
@@ -64,6 +64,9 @@ def make_bundle(options: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / MODELS).mkdir()
     for model in options.model:
+        if model.is_dir():
+            shutil.copytree(model, out / MODELS / model.resolve().name)
+            continue
         for file in (model, model.with_suffix(".json")):
             if file.is_file():
                 shutil.copyfile(file, out / MODELS / file.name)

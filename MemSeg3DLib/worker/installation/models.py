@@ -16,6 +16,7 @@ from MemSeg3DLib.base.units import MEGABYTE
 from MemSeg3DLib.worker.connection.plan import EMBEDDED_MODEL
 from MemSeg3DLib.worker.connection.trial import ConnectionReport
 from MemSeg3DLib.worker.installation.packaged import Packaged
+from MemSeg3DLib.worker.installation.stored_data import remove_all
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -69,23 +70,31 @@ class ModelFolder:
 
         Raises SetupError where it is no checkpoint or its name is taken, TaskCancelled; nothing half copied is left.
         """
-        if file.suffix not in SUFFIXES:
+        if file.is_dir():
+            if not is_folder_model(file):
+                raise SetupError(f"{file.name} is no model: a folder must hold plans.json and fold_0 with its weights.")
+        elif file.suffix not in SUFFIXES:
             raise SetupError(f"{file.name} is no model: choose a file that ends in {', '.join(SUFFIXES)}.")
-        _check_start(file)
-        wanted = name or file.stem
+        else:
+            _check_start(file)
+        wanted = name or (file.name if file.is_dir() else file.stem)
         if not _NAME.fullmatch(wanted):
             raise SetupError(
                 f"{wanted!r} cannot be a model's name: take letters, digits, dots, dashes and underscores."
             )
         if wanted.lower() in {one.name.lower() for one in self.models()}:
             raise SetupError(f"There is a model called {wanted}: give this one another name, or remove that one first.")
-        target = self.folder / f"{wanted}{file.suffix}"
+        target = self.folder / (wanted if file.is_dir() else f"{wanted}{file.suffix}")
         self.folder.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")
         try:
-            _copy(file, part, control)
+            for each in sorted(file.rglob("*")) if file.is_dir() else [file]:
+                copy = part / each.relative_to(file) if file.is_dir() else part
+                if each.is_file():
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    _copy(each, copy, control)
             card = file.with_suffix(".json")
-            if card.is_file():
+            if card.is_file() and not file.is_dir():
                 target.with_suffix(".json").write_bytes(card.read_bytes())
             os.replace(part, target)
         except OSError as error:
@@ -93,7 +102,7 @@ class ModelFolder:
                 f"{file.name} cannot be copied ({error.strerror}): check the file and the space."
             ) from error
         finally:
-            part.unlink(missing_ok=True)
+            remove_all([part] if part.exists() else [])
         return describe(target, is_embedded=False)
 
     def remove(self, name: str) -> None:
@@ -104,7 +113,7 @@ class ModelFolder:
         if found.is_embedded:
             raise SetupError(f"{name} came with MemSeg3D and stays with it.")
         try:
-            found.path.unlink()
+            remove_all([found.path])
             found.path.with_suffix(".json").unlink(missing_ok=True)
         except OSError as error:
             raise SetupError(f"{name} cannot be deleted ({error.strerror}): stop the worker that uses it.") from error
@@ -119,6 +128,8 @@ def remote_model(report: ConnectionReport) -> ModelEntry:
 
 def describe(path: Path, is_embedded: bool) -> ModelEntry:
     """What is known of a model file: from its card, and from the head of the file."""
+    if path.is_dir():
+        return _folder_entry(path)
     size = path.stat().st_size
     card, fault = _card(path)
     configuration = card.get("configuration")
@@ -132,7 +143,21 @@ def describe(path: Path, is_embedded: bool) -> ModelEntry:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES) if folder.is_dir() else []
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in found if path.suffix in SUFFIXES or is_folder_model(path)]
+
+
+def is_folder_model(path: Path) -> bool:
+    """True for a folder with the plans and the weights of an nnU-Net, as nnInteractive's models are."""
+    return (path / "plans.json").is_file() and any(path.glob("fold_*/checkpoint_final.pth"))
+
+
+def _folder_entry(path: Path) -> ModelEntry:
+    size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+    licence = path / "LICENSE"
+    lines = licence.read_text("utf-8", "replace").splitlines() if licence.is_file() else []
+    words = next((line.strip() for line in lines if line.strip()), "")
+    return ModelEntry(path.name, path, size, words, "", 0, _BASE + 2 * size + _FEATURES, False)
 
 
 def _card(path: Path) -> tuple[dict[str, Any], str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from MemSeg3DLib.base.background import TaskControl
 from MemSeg3DLib.base.errors import SetupError
 from MemSeg3DLib.base.home import Home
-from MemSeg3DLib.worker.installation.models import SUFFIXES, ModelFolder
+from MemSeg3DLib.worker.installation.models import SUFFIXES, ModelFolder, is_folder_model
 from MemSeg3DLib.worker.installation.packaged import Packaged
 from MemSeg3DLib.worker.installation.recipe import Machine, Recipe, lock_hash
 from MemSeg3DLib.worker.installation.stored_data import remove_all
@@ -129,5 +129,7 @@ def _extract(archive: Path, target: Path, control: TaskControl) -> None:
 def _add_models(folder: Path, models: ModelFolder, control: TaskControl) -> None:
     known = {one.name.lower() for one in models.models()}
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if file.suffix in SUFFIXES and file.stem.lower() not in known:
+        is_folder = is_folder_model(file)
+        name = file.name if is_folder else file.stem
+        if (file.suffix in SUFFIXES or is_folder) and name.lower() not in known:
             models.add(file, control)

@@ -34,8 +34,8 @@ def memseg3d(
 
 app.command("serve")(serve.serve)
 app.command("segment")(segment.segment)
-app.command("models")(models.models)
 app.command("about")(about.about)
+app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
 app.add_typer(data.app, name="data")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class ModelDamaged(ValueError):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One model on disk.
+    """One model on disk: a file, or a folder as nnInteractive's are.
 
     card: what `<name>.json` beside it says (recipe, figures, licence), empty where there is none.
     """
@@ -36,8 +37,8 @@ class ModelFile:
 
     @property
     def name(self) -> str:
-        """The file's name without its suffix."""
-        return self.path.stem
+        """The file's name without its suffix; a folder's whole name."""
+        return name_of(self.path)
 
     @property
     def licence(self) -> str:
@@ -45,14 +46,51 @@ class ModelFile:
         return str(self.card.get("licence") or self.card.get("license") or "")
 
 
+def user_state_folder() -> Path:
+    """Where this user's programs keep state: MEMSEG3D_HOME, else XDG on Linux, Application Support, LOCALAPPDATA."""
+    if os.environ.get("MEMSEG3D_HOME"):
+        return Path(os.environ["MEMSEG3D_HOME"])
+    if os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return base / "memseg3d"
+
+
+def own_folder(folder: Path | str | None = None) -> Path:
+    """Where this user's own models are put: `folder`, else $MEMSEG3D_MODELS, else `models` in the user's folder."""
+    return Path(folder or os.environ.get(ENVIRONMENT) or user_state_folder() / "models")
+
+
 def model_folders(folder: Path | str | None = None) -> list[Path]:
-    """Folders that are searched, in order: `folder`, $MEMSEG3D_MODELS, the package, the extension, the checkout."""
+    """Folders that are searched, in order: `folder`, $MEMSEG3D_MODELS, the user's own, the package, the extension, the
+    checkout.
+    """
     folders = [Path(folder)] if folder else []
     if os.environ.get(ENVIRONMENT):
         folders.append(Path(os.environ[ENVIRONMENT]))
     # In an installed extension the resources lie beside the package, in a checkout one folder higher.
     beside, above = (parent / "Resources" / "Models" for parent in _PACKAGE.parents[:2])
-    return [*folders, _PACKAGE / "models", beside, above]
+    return [*folders, user_state_folder() / "models", _PACKAGE / "models", beside, above]
+
+
+def name_of(path: Path) -> str:
+    """The name by which a model's file or folder is found."""
+    return path.name if path.is_dir() else path.stem
+
+
+def is_model(path: Path) -> bool:
+    """True for a checkpoint's file, and for a folder with the plans and the weights of an nnU-Net (nnInteractive)."""
+    return (path.suffix in SUFFIXES and path.is_file()) or (path.is_dir() and weights_in(path) is not None)
+
+
+def weights_in(folder: Path) -> Path | None:
+    """The weights of a model that is a folder: those of its first fold. None where it is no model."""
+    if not (folder / "plans.json").is_file():
+        return None
+    return next(iter(sorted(folder.glob("fold_*/checkpoint_final.pth"))), None)
 
 
 def list_models(folder: Path | str | None = None) -> list[Path]:
@@ -61,8 +99,8 @@ def list_models(folder: Path | str | None = None) -> list[Path]:
     for place in model_folders(folder):
         if place.is_dir():
             for path in sorted(place.iterdir()):
-                if path.suffix in SUFFIXES and path.is_file():
-                    found.setdefault(path.stem, path)
+                if is_model(path):
+                    found.setdefault(name_of(path), path)
     return list(found.values())
 
 
@@ -72,15 +110,15 @@ def find_model(name_or_path: str | Path | None = None, folder: Path | str | None
     None finds the embedded model. Raises ModelNotFound.
     """
     wanted = str(name_or_path or DEFAULT_MODEL)
-    if Path(wanted).is_file():
+    if Path(wanted).is_file() or is_model(Path(wanted)):
         return Path(wanted)
     folders = model_folders(folder)
     if not Path(wanted).is_absolute():
         for place in folders:
             for candidate in (place / wanted, *(place / f"{wanted}{suffix}" for suffix in SUFFIXES)):
-                if candidate.is_file():
+                if candidate.is_file() or is_model(candidate):
                     return candidate
-    known = ", ".join(path.stem for path in list_models(folder)) or "none"
+    known = ", ".join(map(name_of, list_models(folder))) or "none"
     places = "; ".join(str(place) for place in folders)
     raise ModelNotFound(
         f"There is no model {wanted!r}. Give the path of a checkpoint, or a name found in one of: {places}. "
@@ -91,6 +129,11 @@ def find_model(name_or_path: str | Path | None = None, folder: Path | str | None
 def describe_model(path: Path) -> ModelFile:
     """Hash a model and read its card. Raises ModelDamaged where the card tells another hash or is no JSON object."""
     card: dict[str, object] = {}
+    if path.is_dir():
+        licence = path / "LICENSE"
+        lines = licence.read_text(encoding="utf-8", errors="replace").splitlines() if licence.is_file() else []
+        card["licence"] = next((line.strip() for line in lines if line.strip()), "")
+        return ModelFile(path, sha256_of(weights_in(path) or path), card)
     card_path = path.with_suffix(".json")
     if card_path.is_file():
         try:

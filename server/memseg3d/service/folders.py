@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from memseg3d.network.models import user_state_folder
 
 _SLOTS = 16
 
 
 class DataFolderError(Exception):
     """A data folder that cannot be used, with a sentence that says what to do."""
-
-
-def user_state_folder() -> Path:
-    """Where this user's programs keep state: MEMSEG3D_HOME, else XDG on Linux, Application Support, LOCALAPPDATA."""
-    if os.environ.get("MEMSEG3D_HOME"):
-        return Path(os.environ["MEMSEG3D_HOME"])
-    if os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return base / "memseg3d"
 
 
 class DataFolder:
