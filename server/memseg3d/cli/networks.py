@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from memseg3d.network.seam import Network
 
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Name or path of a checkpoint; the embedded model if left out.")
+    str | None,
+    typer.Option("--model", help="Name or path of a checkpoint, or NETWORK+EXPERT; the embedded model if left out."),
 ]
 ModelsOption = Annotated[Path | None, typer.Option("--models", help="Folder in which models are looked for by name.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps or auto.")]
@@ -42,12 +43,13 @@ def open_network(
 
     image_size: side of the network's input in pixels; None: as it was trained.
     """
-    from memseg3d.network.loading import UnknownCheckpoint, load_network
-    from memseg3d.network.models import ModelDamaged, ModelNotFound, find_model
+    from memseg3d.experts.opening import open_model
+    from memseg3d.network.checkpoint_files import UnknownCheckpoint
+    from memseg3d.network.models import ModelDamaged, ModelNotFound
 
     chosen = choose_device(device, threads)
     try:
-        return load_network(find_model(model, models), image_size, chosen, choose_dtype(precision, chosen))
+        return open_model(model, models, image_size, chosen, choose_dtype(precision, chosen))
     except (ModelNotFound, ModelDamaged, UnknownCheckpoint) as error:
         raise typer.BadParameter(str(error), param_hint="--model") from error
 

@@ -143,9 +143,9 @@ class ObjectRun:
         yield from self._unreached()
         self._steps_left = 0
 
-    def replace(self, index: int, mask: np.ndarray, quality: float) -> SliceDone:
+    def replace(self, index: int, mask: np.ndarray, quality: float, probability: np.ndarray | None = None) -> SliceDone:
         """Another mask (rows, columns) of a slice than propagation found, within what the round may change."""
-        return self._staged.finish(index, mask, quality)
+        return self._staged.finish(index, mask, quality, probability)
 
     def _unreached(self) -> Iterator[list[SliceDone]]:
         """Slices that no front has reached although a drawing across another axis, clicked tissue or limits of voxels

@@ -1,0 +1,61 @@
+"""Seconds of a click with the global expert at 64 voxels a side, by width: the first in a region, and the next ones.
+
+python Testing/benchmarks/expert_clicks.py --threads 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+
+from memseg3d.experts.companions import ExpertAlone
+from memseg3d.experts.global_expert import GlobalExpert
+from memseg3d.experts.sam_med3d.network import SamMed3D
+from memseg3d.experts.sam_med3d.shapes import DUAL_CLICK, PUBLISHED, narrow
+from memseg3d.experts.seam import ExpertInfo
+from memseg3d.network.precision import fastest_dtype
+from memseg3d.propagation.prompts.prompts import Box3DPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
+
+
+def main() -> None:
+    """Print a table of seconds; weights are random, so that only time is told."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    torch.set_num_threads(parser.parse_args().threads)
+    voxels = np.random.default_rng(0).normal(100, 20, (100, 256, 256)).astype(np.float32)
+    volume = Volume(voxels, (2.5, 0.8, 0.8))
+    print("| network | dtype | box, s | first click, s | next click in the same region, s |\n|---|---|---|---|---|")
+    shapes = {
+        "width 192, 64 voxels": narrow(),
+        "DualClickMed, 64 voxels": DUAL_CLICK,
+        "published, 128 voxels": PUBLISHED,
+    }
+    for name, shape in shapes.items():
+        for dtype in {torch.float32, fastest_dtype(torch.device("cpu"))}:
+            torch.manual_seed(0)
+            network = SamMed3D(shape).eval().requires_grad_(False).to(dtype)
+            session = Session(volume, ExpertAlone(GlobalExpert(network, ExpertInfo("bench", frozenset()))))
+            rounds = [
+                Box3DPrompt(1, 0, (40, 80, 80), (60, 140, 140)),
+                *(PointPrompt(1, (50, 100, 90 + i)) for i in (0, 9)),
+            ]
+            seconds = []
+            for place, prompt in enumerate(rounds):
+                begun = time.perf_counter()
+                for _ in session.begin(str(place), [prompt]):
+                    pass
+                seconds.append(time.perf_counter() - begun)
+            print(
+                f"| {name} | {str(dtype).removeprefix('torch.')} | "
+                + " | ".join(f"{each:.2f}" for each in seconds)
+                + " |"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The seam between propagation and volumetric networks: a request in a region's grid, an answer on the same grid.
+
+Arrays are (d, h, w), in the order (k, j, i) of the volume. Positions are in voxels of the region's grid, voxel centres
+at integers. An expert knows no file and no session; what it keeps between calls may only save time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from memseg3d.experts.regions import Extent3, Region3
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ExpertInfo:
+    """What is told of an expert. reads: which prompts it takes as they are (`points`, `box`, `strokes`, `lassos`)."""
+
+    name: str
+    reads: frozenset[str]
+    sha256: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Click:
+    """A click in the region's grid."""
+
+    position: Triple
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class Box:
+    """lower, upper: inclusive corners in the region's grid; a box drawn on one slice is one voxel thick."""
+
+    lower: Triple
+    upper: Triple
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """Voxels under a stroke, or inside of a lasso. cover: bool (d, h, w) of the region's grid."""
+
+    cover: np.ndarray
+    positive: bool = True
+    is_lasso: bool = False
+
+
+Drawn = Click | Box | Stroke
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One question about one object.
+
+    volume: names the voxels, for what may be kept of them. image: float32 (d, h, w), the volume resampled to `region`.
+    previous: float32 in [0, 1] of the same shape, the object as it stood; None where there is none. prompts: all that
+    stand, in the order in which they were given; the last `new` of them have come since `previous`.
+    """
+
+    volume: str
+    region: Region3
+    image: np.ndarray
+    previous: np.ndarray | None
+    prompts: tuple[Drawn, ...]
+    new: int
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """logits: float32 (d, h, w) of the region's grid, > 0 where the object is; quality: predicted IoU in [0, 1]."""
+
+    logits: np.ndarray
+    quality: float
+    extras: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What is known of where an object lies, in voxels of the volume, before an expert looks.
+
+    box: of its boxes and drawings; mask: of what stands of it. clicks: positions, the newest last.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: Triple
+    box: Extent3 | None
+    mask: Extent3 | None
+    clicks: tuple[Triple, ...]
+
+
+class VolumeExpert(Protocol):
+    """A volumetric network. Used from one thread."""
+
+    info: ExpertInfo
+
+    def region(self, sighting: Sighting) -> Region3:
+        """Through which region it looks first."""
+        ...
+
+    def wider(self, region: Region3, sighting: Sighting) -> Region3 | None:
+        """The next wider region where the object reaches the border of `region`; None where it looks no further."""
+        ...
+
+    def segment(self, request: Request) -> Generator[None, None, Answer]:
+        """Answer a request. It yields, several times a second, wherever it may be left alone for good."""
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever it holds besides memory."""
+        ...
