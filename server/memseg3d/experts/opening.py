@@ -27,11 +27,13 @@ def open_model(
     """
     first, second = _parts(model, folder)
     expert = None
+    # a 3D network computes in bfloat16 on accelerators alone: on CPUs its convolutions are far slower so
+    precise = torch.float32 if torch.device(device).type == "cpu" else dtype
     if second is not None:
-        expert = load_expert(second, device, dtype)
+        expert = load_expert(second, device, precise)
         if expert is None:
             raise UnknownCheckpoint(f"{second.name} is no volumetric expert: name one behind the +.")
-    alone = load_expert(first, device, dtype)
+    alone = load_expert(first, device, precise)
     if alone is not None:
         if expert is not None:
             raise UnknownCheckpoint(f"{first.name} is an expert already: name a network before the +.")
