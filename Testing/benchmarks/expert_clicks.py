@@ -1,4 +1,4 @@
-"""Processor seconds of a click with the global expert at 64 voxels a side, by width: the first in a region, and the next ones.
+"""Processor seconds of a click with the global expert, by width: the first in a region, and the next ones.
 
 python Testing/benchmarks/expert_clicks.py --threads 1
 """
