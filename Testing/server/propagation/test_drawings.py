@@ -61,6 +61,20 @@ def test_a_box_in_space_says_where_the_object_ends(a_long_rod: Session) -> None:
     assert a_long_rod.suggested[1].index != 20
 
 
+@pytest.mark.parametrize("beyond", [False, True])
+def test_a_box_in_space_bounds_the_object_on_every_slice(beyond: bool) -> None:
+    # Behind the first slices the rod is twice as wide as its box.
+    voxels = np.where(LONG, 100, 10).astype(np.int16)
+    voxels[24:38, 12:28, 14:42] = 100
+    session = Session(Volume(voxels, (2.0, 1.0, 1.0)), ThresholdNetwork(), Options(window=(0.0, 110.0)))
+    clicks = [PointPrompt(1, (28, 20, 38))] if beyond else []
+    finish(session.begin("1", [Box3DPrompt(1, 0, (2, 12, 14), (37, 27, 29)), *clicks]))
+    found = session.labelmap(1)
+    assert found[30, 20, 16:30].all()
+    assert not found[30, 20, 33 if not beyond else 39 :].any()
+    assert found[30, 20, 36] == beyond
+
+
 def test_a_prompt_beyond_the_box_takes_the_object_as_far_and_no_further(a_long_rod: Session) -> None:
     finish(a_long_rod.begin("1", [Box3DPrompt(1, 0, (10, 8, 10), (29, 32, 34), "box")]))
     finish(a_long_rod.begin("2", [PointPrompt(1, (35, 20, 22))]))

@@ -109,7 +109,7 @@ def with_drawn_voxels(mask: np.ndarray, prompts: Sequence[Prompt], axis: int, in
     for prompt in prompts:
         box = None if isinstance(prompt, LassoPrompt) else box_of(prompt, axis, index)
         if box is not None:
-            within = _grown_box(box, mask.shape)
+            within = pixels_in(with_margin(box), mask.shape)
             inside &= within
         elif isinstance(prompt, MaskPrompt):
             inside, outside, within = np.zeros(mask.shape, bool), np.zeros(mask.shape, bool), None
@@ -137,12 +137,16 @@ def with_drawn_voxels(mask: np.ndarray, prompts: Sequence[Prompt], axis: int, in
     return result if within is None else result & within
 
 
-def _grown_box(box: Extent, shape: tuple[int, ...]) -> np.ndarray:
-    """The pixels of a box and its margin."""
+def with_margin(box: Extent) -> Extent:
+    """A box and what the object may reach beyond it."""
     margin = max(_LEAST_MARGIN, BOX_MARGIN * max(box.height, box.width))
+    return Extent(box.top - margin, box.left - margin, box.bottom + margin, box.right + margin)
+
+
+def pixels_in(box: Extent, shape: tuple[int, ...]) -> np.ndarray:
+    """Bool (rows, columns): the pixels whose centres lie in a box."""
     result = np.zeros(shape, bool)
-    top, left, bottom, right = box.top - margin, box.left - margin, box.bottom + margin, box.right + margin
-    result[max(0, ceil(top)) : floor(bottom) + 1, max(0, ceil(left)) : floor(right) + 1] = True
+    result[max(0, ceil(box.top)) : floor(box.bottom) + 1, max(0, ceil(box.left)) : floor(box.right) + 1] = True
     return result
 
 

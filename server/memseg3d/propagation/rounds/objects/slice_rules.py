@@ -9,6 +9,7 @@ import numpy as np
 from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
+from memseg3d.propagation.rules.box_walls import box_walls
 from memseg3d.propagation.rules.negative_clicks import removed_by_clicks
 from memseg3d.propagation.rules.one_sign import edit_of, within_edit
 from memseg3d.propagation.rules.tissue_of_clicks import LastSeen, TissueOfClicks, tissue_of_clicks
@@ -36,6 +37,7 @@ class SliceRules:
         )
         self._is_denied = False
         """Whether a slice that was decoded in this round shows nothing of the object."""
+        self._walls = box_walls(plan.slices, view.axis, view.slice_shape)
         self._tissue = TissueOfClicks()
 
     def follow_clicks(self, alone: bool) -> None:
@@ -74,6 +76,8 @@ class SliceRules:
             return np.zeros_like(mask)
         if index not in self._plan.slices:
             mask = self._tissue.on(mask, self._view.axis, index)
+        if self._walls is not None:
+            mask = mask & self._walls
         for crossing in self._plan.crossings_on(index):
             mask = crossing.on(mask, self._view.axis, index)
         prompts = self._plan.exclusions.get(index)
