@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -117,5 +118,7 @@ def _mask_of(wire: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
     (k0, k1), (j0, j1), (i0, i1) = wire["extent"]
     extent: Extent = ((k0, k1), (j0, j1), (i0, i1))
     place = tuple(one for n, one in enumerate(extent_slices(extent)) if n != axis)
-    result[place] = unpack_bits(wire["bits"], extent_shape(extent)).any(axis=axis)
+    # What a stored round says of another volume, or in damaged bits, holds nothing here.
+    with contextlib.suppress(ValueError):
+        result[place] = unpack_bits(wire["bits"], extent_shape(extent)).any(axis=axis)
     return result

@@ -108,7 +108,7 @@ def test_from_here_and_stop_here_bound_the_next_run(clinician: Clinician) -> Non
     clinician.session.go_to("Red", clinician.ras(70, 16, 16))
     clinician.widget("stopButton").click()
     clinician.session.pump(0.1)
-    assert clinician.widget("limitsLabel").text == "Slices 50 to 70"
+    assert clinician.widget("limitsLabel").text == "Slices 50 to 70 (S 50.0 mm, S 70.0 mm)"
     clinician.box(60)
     clinician.wait()
     filled = np.flatnonzero(clinician.voxels().any(axis=(1, 2)))

@@ -25,8 +25,10 @@ from MemSeg3DLib.scene.nodes import add_segmentation, ijk_to_world
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
 CHANGE = {"segment_id": "a", "extent": [[0, 1], [0, 1], [0, 8]], "added": "", "removed": "", "before": "", "after": ""}
+POINT = {"type": "point", "object": 1, "position": [1.0, 2, 3], "axis": 0, "positive": True, "id": "p"}
+MASK = {"type": "mask", "object": 1, "axis": 0, "extent": [[1, 2], [0, 8], [0, 8]], "bits": "", "id": "m"}
 RECORD: dict[str, Any] = {
-    "id": "r", "session": "s", "volume": "v", "options": {}, "prompts": [{"object": 1, "id": "p"}], "removed": [],
+    "id": "r", "session": "s", "volume": "v", "options": {}, "prompts": [POINT], "removed": [],
     "labels": {"a": 1}, "changes": [CHANGE], "lattice": [1.0] * 16,
 }  # fmt: skip
 
@@ -43,13 +45,22 @@ ODD: list[Any] = [
     signed(lattice="x"), signed(changes=[{**CHANGE, "extent": [[0, 0], [0, 1], [0, 1]]}]), signed(more=1),
     signed(changes=[{**CHANGE, "extent": [["0", "1"], [0, 1], [0, 1]]}]), signed(changes=[{**CHANGE, "added": 5}]),
     signed(quality={"a": [[1]]}), signed(quality=[1]), signed(time="now"), signed(limits={"1": 5}), signed(drawn=[1]),
+    *(signed(prompts=[{**POINT, **odd}]) for odd in (
+        {"type": "dot"}, {"type": []}, {"position": [1, 2]}, {"position": [1, 2, "3"]}, {"position": [1, 2, 10**400]},
+        {"object": 0}, {"object": True}, {"object": 70_000}, {"axis": 3}, {"axis": "0"}, {"id": ""}, {"id": "x" * 300},
+        {"id": None}, {"positive": "no"}, {"colour": "red"}, {"position": [1, 2, float("nan")]},
+    )),
+    *(signed(prompts=[{**MASK, **odd}]) for odd in (
+        {"extent": [[1, 2], [0, 8]]}, {"extent": [[2, 1], [0, 8], [0, 8]]}, {"extent": [[1, 3], [0, 8], [0, 8]]},
+        {"extent": [[-1, 0], [0, 8], [0, 8]]}, {"extent": 5}, {"bits": 5}, {"bits": "\u00e9"},
+    )),
     signed(full="1"), signed(consensus={"slices": []}), signed(removed=[5]), signed(options=None),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("value", ODD)
 def test_an_odd_record_is_the_librarys_own_error(value: Any) -> None:
-    assert RoundRecord.from_json(signed()).id == "r"
+    assert RoundRecord.from_json(signed(prompts=[POINT, MASK])).id == "r"
     with pytest.raises(RoundError):
         RoundRecord.from_json(value)
 

@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Any
 
 from MemSeg3DLib.base.errors import RoundError
+from MemSeg3DLib.prompts.wire_words import check_words
 from MemSeg3DLib.segments.changes import SegmentChange
 from MemSeg3DLib.worker.jobs import PastRound
 
@@ -76,7 +77,7 @@ class RoundRecord(PastRound):
     def _check(self) -> None:
         """Raises ValueError, TypeError or the like where a field is not of its kind."""
         texts = [self.id, self.session, self.volume, *self.removed, *self.labels]
-        numbers = [*self.labels.values(), *self.full, *self.afresh, *(one["object"] for one in self.prompts)]
+        numbers = [*self.labels.values(), *self.full, *self.afresh]
         _all_are(texts, str)
         _all_are(numbers, int)
         _all_are([*self.lattice, self.time, self.seconds], int | float)
@@ -86,7 +87,9 @@ class RoundRecord(PastRound):
         _all_are([self.removed, self.full, self.afresh, self.lattice, self.drawn, self.prompts], list)
         if len(self.lattice) not in (0, 16):
             raise ValueError("no matrix")
-        _all_are([one.get("id", "") for one in self.prompts] + [one["id"] for one in self.drawn], str)
+        for words in self.prompts:
+            check_words(words)
+        _all_are([one["id"] for one in self.drawn], str)
         for slices in self.quality.values():
             for axis, index, quality, _prompted in slices:
                 _all_are([axis, index], int)

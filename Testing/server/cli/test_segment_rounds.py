@@ -16,7 +16,7 @@ from typer.testing import Result
 
 from memseg3d.network.loading import load_network
 from memseg3d.propagation.prompts.as_json import prompt_from_json, prompt_to_json
-from memseg3d.propagation.prompts.limits import limits_from_json
+from memseg3d.propagation.prompts.object_limits import limits_from_json
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import MaskPrompt
 from memseg3d.propagation.rounds.session import Session
@@ -209,6 +209,14 @@ def test_another_volume_is_refused_unless_it_is_meant(run_again: Callable[..., R
         (document([{"id": "1"}]), "is damaged"),
         (document([a_round("1", [{**BOX, "upper": [5, 15, 99]}])]), "outside the volume"),
         (document([a_round("1", [{**BOX, "type": "spray"}])]), "spray"),
+        ("[" * 100_000, "is no JSON document"),
+        (document([a_round("1", [{**BOX, "object": 0}])]), "greater than or equal to 1"),
+        (document([a_round("1", [{**BOX, "colour": 1}])]), "colour"),
+        (document([a_round("1", [{**CLICK, "position": [1, 2, float("nan")]}])]), "position"),
+        (document([a_round("1", [CLICK] * 1001)]), "1000 prompts"),
+        (document([a_round("1", [BOX], session=float("inf"))]), "is damaged"),
+        (document([a_round("1", [BOX], full=[float("inf")])]), "is damaged"),
+        (document([a_round("1", 5)]), "prompts"),
         (document([a_round("1", [BOX], options={"windw": [0, 1]})]), "Unknown option"),
         (document([a_round("1", [BOX], limits={"1": {"axis": 0}})]), "whole numbers"),
     ],

@@ -65,15 +65,16 @@ def read_rounds(path: Path, file: VolumeFile, any_volume: bool) -> StoredRounds:
     Raises `typer.BadParameter`: no such document, another volume (unless any_volume), prompts that cannot be used.
     """
     from memseg3d.propagation.volume.errors import PropagationError
+    from memseg3d.service.errors import ServiceError
 
     document = _document(path)
     volume, mirrored = _volume(document, file, any_volume)
     try:
         rounds = [_round(words, volume) for words in document["rounds"]]
         names = {int(number): str(name) for number, name in document.get("names", {}).items()}
-    except PropagationError as error:
-        raise typer.BadParameter(f"{path}: {error}", param_hint=HINT) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (PropagationError, ServiceError) as error:
+        raise typer.BadParameter(f"{path}: {error.message}", param_hint=HINT) from error
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{path} is damaged ({error!r}); export it again.", param_hint=HINT) from error
     numbers = sorted({prompt.object for one in rounds for prompt in one.prompts})
     if not numbers:
@@ -185,7 +186,7 @@ def _document(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be read ({error.strerror}).", param_hint=HINT) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path} is no JSON document of rounds.", param_hint=HINT) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise typer.BadParameter(
@@ -232,7 +233,6 @@ def _spacings(document: dict[str, Any], file: VolumeFile) -> list[tuple[float, f
 
 
 def _round(words: dict[str, Any], volume: Volume) -> StoredRound:
-    from memseg3d.propagation.prompts.as_json import prompt_from_json
     from memseg3d.propagation.prompts.object_limits import limits_from_json
     from memseg3d.propagation.prompts.options import Options
 
@@ -240,9 +240,21 @@ def _round(words: dict[str, Any], volume: Volume) -> StoredRound:
         id=str(words["id"]),
         session=int(words["session"]),
         options=Options.from_json(words["options"]),
-        prompts=[prompt_from_json(prompt, volume.shape) for prompt in words["prompts"]],
+        prompts=_prompts(words["prompts"], volume),
         removed=[str(each) for each in words["removed"]],
         limits=limits_from_json(words.get("limits", {})),
         full=[int(number) for number in words.get("full", [])],
         afresh=[int(number) for number in words.get("afresh", [])],
     )
+
+
+def _prompts(words: list[Any], volume: Volume) -> list[Prompt]:
+    """Prompts of a file, checked and bounded as those that come over the wire. Raises ServiceError."""
+    from memseg3d.service.limits.bodies import parsed
+    from memseg3d.service.limits.drawings import budget, prepared
+    from memseg3d.service.protocol import HintRequest
+    from memseg3d.service.settings import Limits
+
+    asked = parsed(json.dumps({"prompts": words}).encode(), HintRequest).model_dump(mode="json")["prompts"]
+    budget(asked, volume.shape, Limits())
+    return prepared(asked, volume.shape)

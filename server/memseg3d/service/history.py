@@ -100,6 +100,8 @@ class History:
         self.model = record["model"]
 
     def _begun(self, record: Record) -> None:
+        if not isinstance(record["round"], str) or not isinstance(record["request"]["prompts"], list):
+            raise ValueError("a round without its words")
         self.rounds.append(Round(record["round"], "running", record["request"]))
 
     def _resumed(self, record: Record) -> None:

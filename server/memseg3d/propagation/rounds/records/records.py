@@ -127,7 +127,7 @@ class RoundRecord:
                 limits=limits_from_json(data.get("limits", {})),
                 full=tuple(int(number) for number in data.get("full", ())),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
             raise SessionError(
                 "bad_record", f"A stored round cannot be read ({error!r}); delete the session."
             ) from error
