@@ -70,8 +70,8 @@ def _text(value: object) -> None:
         raise TypeError("voxels that are none")
 
 
-_BOX = {"lower": _position, "upper": _position}
-_VOXELS = {"extent": _extent, "bits": _text}
+_BOX: dict[str, Callable[[object], None]] = {"lower": _position, "upper": _position}
+_VOXELS: dict[str, Callable[[object], None]] = {"extent": _extent, "bits": _text}
 _FIELDS: dict[str, dict[str, Callable[[object], None]]] = {
     "point": {"position": _position},
     "box": _BOX,
