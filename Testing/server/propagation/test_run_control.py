@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from memseg3d.propagation.prompts.events import RoundDone
@@ -11,7 +14,7 @@ from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.errors import SessionError
 from memseg3d.propagation.volume.volume import Volume
 
-from .conftest import ThresholdNetwork, finish
+from .conftest import BALL, ThresholdNetwork, finish
 
 WINDOW = Options(window=(0.0, 110.0))
 
@@ -90,3 +93,26 @@ def test_a_bad_prompt_leaves_the_session_usable(a_segmented_ball: Session) -> No
 def test_an_unknown_object_is_told(a_session: Session) -> None:
     with pytest.raises(SessionError, match="no object 5"):
         a_session.labelmap(5)
+
+
+def test_of_many_clicks_at_once_each_is_followed_in_a_step_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through all slices one takes up to a third of a second, in which nobody else is served."""
+    from memseg3d.propagation.rounds.objects import slice_rules
+
+    plain, followed = slice_rules.tissue_of_clicks, list[int]()
+
+    def counted(view: Any, added: Any, *more: Any, alone: bool) -> Any:
+        if not alone:
+            followed.append(len(added))
+        return plain(view, added, *more, alone)
+
+    monkeypatch.setattr(slice_rules, "tissue_of_clicks", counted)
+    voxels = np.where(BALL, 200, 0).astype(np.int16)
+    session = Session(Volume(voxels, (2.0, 1.0, 1.0)), ThresholdNetwork())
+    finish(session.begin("a", [BoxPrompt(1, 0, (12, 8, 8), (12, 32, 36), "box")]))
+    clicks = [PointPrompt(1, (float(k), 20.0, 22.0), True, 0, str(k)) for k in range(8, 17) if k != 12]
+    steps = []
+    for _ in session.begin("b", clicks):
+        steps.append(list(followed))
+        followed.clear()
+    assert [each for each in steps if each] == [[1]] * len(clicks)

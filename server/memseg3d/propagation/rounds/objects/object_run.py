@@ -95,7 +95,7 @@ class ObjectRun:
             yield [self._staged.empty(index) for index in self._beyond]
             self._steps_left = 0
             return
-        self._rules.follow_clicks(alone=True)
+        self._rules.follow_clicks()
         yield from self._look()
         yield from self._prompted.recall()
         for index in self.plan.decode:
@@ -128,7 +128,8 @@ class ObjectRun:
         """Walk through the plan's intervals; one step a tracked slice, with the slices that it finished."""
         if self.plan.slices and self._beyond:
             yield [self._staged.empty(index) for index in self._beyond]
-        self._rules.follow_clicks(alone=False)
+        for _ in self._rules.follow_clicks_through():
+            yield []
         tracker = self._conditioning.tracker(self.plan.slices)
         self._walks = ObjectWalks(
             self.view, self.plan, self._last, self._options, tracker, self.batch, self._staged.mask, self._rules.drawn

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels
 from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
 from memseg3d.propagation.rules.box_walls import box_walls
 from memseg3d.propagation.rules.negative_clicks import removed_by_clicks
 from memseg3d.propagation.rules.one_sign import edit_of, within_edit
-from memseg3d.propagation.rules.tissue_of_clicks import LastSeen, TissueOfClicks, tissue_of_clicks
+from memseg3d.propagation.rules.tissue_of_clicks import MOST_CLICKS, LastSeen, TissueOfClicks, tissue_of_clicks
 from memseg3d.propagation.rules.voxel_limits import VoxelLimits
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.slice_prompts import with_drawn_voxels
@@ -40,12 +41,25 @@ class SliceRules:
         self._walls = box_walls(plan.slices, view.axis, view.slice_shape)
         self._tissue = TissueOfClicks()
 
-    def follow_clicks(self, alone: bool) -> None:
-        """From now on masks have the tissue that the round's clicks speak of, or lack it. alone: on the clicked slices
-        alone, which takes no time; else through all slices.
-        """
-        seen = LastSeen(self._last.labels, self._last.mask, self._plan.slices, self._plan.changed)
-        self._tissue = tissue_of_clicks(self._view, self._plan.added, seen, self._edit, alone)
+    def follow_clicks(self) -> None:
+        """From now on masks have the tissue that the round's clicks speak of on their own slices, or lack it."""
+        self._tissue = tissue_of_clicks(self._view, self._plan.added, self._seen(), self._edit, alone=True)
+
+    def follow_clicks_through(self) -> Iterator[None]:
+        """The same through all slices, once all clicks are followed: each takes long, so others have turns between."""
+        added: list[CoveredVoxels] = []
+        taken: list[CoveredVoxels] = []
+        clicks = [each for each in self._plan.added if isinstance(each, PointPrompt)]
+        for place, click in enumerate(clicks[-MOST_CLICKS:]):
+            if place:
+                yield
+            tissue = tissue_of_clicks(self._view, [click], self._seen(), self._edit, alone=False)
+            added += tissue.added
+            taken += tissue.taken
+        self._tissue = TissueOfClicks(added, taken)
+
+    def _seen(self) -> LastSeen:
+        return LastSeen(self._last.labels, self._last.mask, self._plan.slices, self._plan.changed)
 
     def decoded(self, index: int, result: SliceLogits, known_near: Callable[[int], np.ndarray | None]) -> np.ndarray:
         """The mask of a decoded slice as its box and its new clicks ask. known_near: the object's mask on the nearest
