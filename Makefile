@@ -88,12 +88,13 @@ audit-readers: $(VENV)/test.stamp
 	-cd Testing/audits/readers && npm install --silent
 	$(RUN) -m Testing.audits.readers --programs .venv-readers/bin
 
-audit-fuzz:
+audit-fuzz: $(VENV)/test.stamp
 	test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
 	.venv-fuzz/bin/python -m pip install -q torch==$(WORKER_TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	.venv-fuzz/bin/python -m pip install -q -r Testing/audits/requirements-fuzz.txt -e server torch==$(WORKER_TORCH)
 	.venv-fuzz/bin/python -m Testing.audits.fuzz_files
 	.venv-fuzz/bin/python -m Testing.audits.fuzz_http
+	$(RUN) -m Testing.audits.fuzz_client
 
 clean:
 	rm -rf $(VENV) out .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

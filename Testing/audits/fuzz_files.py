@@ -7,18 +7,14 @@ Prints a line a target; 1 where anything but the error that belongs there came o
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gzip
 import io
-import json
-import logging
 import random
 import sys
 import tempfile
 import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +38,10 @@ from memseg3d.service.volumes import VolumeStore
 
 from .mutations import as_body, bytes_of, words_of
 from .samples import PROMPTS, SHAPE, session_records
+from .targets import Targets
 
-TARGETS: dict[str, tuple[Callable[..., str], int]] = {}
-"""By name: takes one seed and a scratch folder, returns what came of it; and how many inputs the audit gives it."""
-
-
-def target(count: int) -> Callable[[Callable[..., str]], Callable[..., str]]:
-    """Registers a function under its name."""
-
-    def register(function: Callable[..., str]) -> Callable[..., str]:
-        TARGETS[function.__name__] = function, count
-        return function
-
-    return register
+TARGETS = Targets()
+target = TARGETS.target
 
 
 def _files() -> dict[str, bytes]:
@@ -218,37 +205,5 @@ def words_on_disk(seed: int, folder: Path) -> str:
         data.close()
 
 
-def run(name: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
-    """So many inputs to one target; what came of them, and what must not have come."""
-    function, _ = TARGETS[name]
-    outcomes: Counter[str] = Counter()
-    wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(count):
-            try:
-                outcomes[function(seed + number, Path(folder))] += 1
-            except Exception as error:  # whatever it is, it is what the audit looks for
-                wrong.append(f"{name}, seed {seed + number}: {error!r}")
-    return outcomes, wrong
-
-
-def main() -> int:
-    """Run all targets."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--share", type=float, default=1.0, help="of the full numbers")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    logging.disable(logging.CRITICAL)
-    failed: list[str] = []
-    for name, (_, count) in TARGETS.items():
-        outcomes, wrong = run(name, max(1, int(count * given.share)), given.seed)
-        print(
-            f"{name}: {sum(outcomes.values())} as they should be {json.dumps(outcomes)}, {len(wrong)} wrong", flush=True
-        )
-        failed += wrong
-    print("\n".join(failed[:50]))
-    return int(bool(failed))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(TARGETS.main(str(__doc__)))

@@ -12,7 +12,7 @@ SAMPLE = 40
 
 @pytest.mark.parametrize("name", fuzz_files.TARGETS)
 def test_nothing_but_the_right_error_comes_out(name: str) -> None:
-    outcomes, wrong = fuzz_files.run(name, SAMPLE, seed=1_000_000)
+    outcomes, wrong = fuzz_files.TARGETS.run(name, SAMPLE, seed=1_000_000)
     assert wrong == []
     assert sum(outcomes.values()) == SAMPLE
 
