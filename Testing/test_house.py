@@ -36,17 +36,18 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("file", PYTHON, ids=named)
-def test_a_file_says_first_what_it_is_for(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert text.startswith('"""'), "the first line must be a docstring"
-    assert ast.get_docstring(ast.parse(text)), "the docstring must say what the file is for"
+def test_every_file_says_first_what_it_is_for() -> None:
+    wrong = []
+    for file in PYTHON:
+        text = file.read_text(encoding="utf-8")
+        if not (text.startswith('"""') and ast.get_docstring(ast.parse(text))):
+            wrong.append(named(file))
+    assert wrong == [], "the first line must be a docstring that says what the file is for"
 
 
-@pytest.mark.parametrize("file", PYTHON, ids=named)
-def test_a_file_is_short(file: Path) -> None:
-    lines = len(file.read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST, f"{lines} lines: split it by reason to change"
+def test_every_file_is_short() -> None:
+    lines = {named(file): len(file.read_text(encoding="utf-8").splitlines()) for file in PYTHON}
+    assert {file: count for file, count in lines.items() if count > LONGEST} == {}, "split it by reason to change"
 
 
 def test_no_file_names_a_machine_path() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from MemSeg3DLib.base.errors import PromptError
 from MemSeg3DLib.base.packing import Extent, pack_bits
-from MemSeg3DLib.scene.nodes import ijk_to_world, volume_array, world_to_ijk
+from MemSeg3DLib.scene.nodes import volume_array, world_to_ijk
 from MemSeg3DLib.scene.transforms import ijk_to_local_matrix, transform_points
 
 SAMPLES_PER_VOXEL = 2
@@ -181,23 +181,28 @@ def voxels_touched(
 
 def slice_normal(volume_node: Any, axis: int, kji: tuple[float, float, float]) -> np.ndarray:
     """Unit normal (3,) in the world of the slice across `axis` at a voxel, through the volume's parent transform."""
-    one, two = (_step(volume_node, kji, other) for other in range(3) if other != axis)
-    normal = np.cross(one, two)
-    return np.asarray(normal / np.linalg.norm(normal))
+    return slice_normals(voxel_sides(volume_node, kji))[axis]
+
+
+def slice_normals(sides: np.ndarray) -> np.ndarray:
+    """Unit normals (3, 3) in the world, one a row, of the slices across each axis; sides: what `voxel_sides` gives."""
+    normals = np.cross(sides[[1, 0, 0]], sides[[2, 2, 1]])
+    return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
 def voxel_lengths(volume_node: Any, kji: tuple[float, float, float]) -> tuple[float, float, float]:
     """Sides (k, j, i) of a voxel in the world in mm, at a place of the volume."""
-    k, j, i = (float(np.linalg.norm(_step(volume_node, kji, axis))) for axis in range(3))
+    k, j, i = (float(length) for length in np.linalg.norm(voxel_sides(volume_node, kji), axis=1))
     return (k, j, i)
 
 
-def _step(volume_node: Any, kji: tuple[float, float, float], axis: int) -> np.ndarray:
-    low, high = list(kji), list(kji)
-    low[axis], high[axis] = low[axis] - 0.5, high[axis] + 0.5
-    ends = (ijk_to_world(volume_node, (at[0], at[1], at[2])) for at in (low, high))
-    first, second = (np.array(end) for end in ends)
-    return np.asarray(second - first)
+def voxel_sides(volume_node: Any, kji: tuple[float, float, float]) -> np.ndarray:
+    """Vectors (3, 3) in the world in mm, one a row, along a voxel's sides (k, j, i) at a place of the volume."""
+    k, j, i = kji
+    ends = np.array([i, j, k]) + np.concatenate([-0.5 * np.eye(3)[::-1], 0.5 * np.eye(3)[::-1]])
+    matrix = ijk_to_local_matrix(volume_node)
+    world = transform_points(volume_node.GetParentTransformNode(), None, ends @ matrix[:3, :3].T + matrix[:3, 3])
+    return np.asarray(world[3:] - world[:3])
 
 
 class _Plane:

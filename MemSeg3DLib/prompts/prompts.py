@@ -12,7 +12,7 @@ import numpy as np
 
 from MemSeg3DLib.base.errors import PromptError
 from MemSeg3DLib.base.packing import bounding_extent, extent_slices, pack_bits, unpack_bits
-from MemSeg3DLib.prompts.drawing import lasso_to_wire, points_to_kji, slice_normal, stroke_to_wire, voxel_lengths
+from MemSeg3DLib.prompts.drawing import lasso_to_wire, points_to_kji, slice_normals, stroke_to_wire, voxel_sides
 from MemSeg3DLib.scene.nodes import volume_array, world_to_ijk
 from MemSeg3DLib.scene.transforms import Ras
 
@@ -256,10 +256,11 @@ def slice_axis(volume_node: Any, normal_ras: Ras) -> tuple[int, bool]:
     normal = normal / np.linalg.norm(normal)
     shape = volume_array(volume_node).shape
     k, j, i = ((size - 1) / 2 for size in shape)
-    normals = [slice_normal(volume_node, axis, (k, j, i)) for axis in range(3)]
-    along = [abs(float(normal @ each)) for each in normals]
+    # A panel asks for every slice that a run shows: all three directions are taken through the transform at once.
+    sides = voxel_sides(volume_node, (k, j, i))
+    along = [abs(float(normal @ each)) for each in slice_normals(sides)]
     axis = int(np.argmax(along))
-    lengths = voxel_lengths(volume_node, (k, j, i))
+    lengths = [float(length) for length in np.linalg.norm(sides, axis=1)]
     half_diagonal = math.hypot(*(shape[other] * lengths[other] / 2 for other in range(3) if other != axis))
     tilt = math.sqrt(max(0.0, 1.0 - min(along[axis], 1.0) ** 2))
     return axis, tilt * half_diagonal > 0.5 * lengths[axis]

@@ -13,7 +13,7 @@ from lib.scenes import make_volume, voxels_of
 
 from MemSeg3DLib.worker.connection.local_worker import LocalWorker
 
-LONG = (120, 32, 32)
+LONG = (80, 32, 32)
 """(k, j, i) of the volume of the stories: long enough that something can happen in mid-run."""
 
 

@@ -17,7 +17,7 @@ ROUND = {"lower": (60, 8, 8), "upper": (60, 24, 24)}
 @pytest.fixture
 def an_editor(slicer_session: Session, a_worker: LocalWorker) -> EditorUser:
     """The Segment Editor on a long volume of noise, with a worker that sees an object on every slice."""
-    voxels = np.random.default_rng(5).integers(0, 500, (120, 32, 32)).astype(np.int16)
+    voxels = np.random.default_rng(5).integers(0, 500, (80, 32, 32)).astype(np.int16)
     volume = make_volume(voxels, spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0), name="CT")
     user = EditorUser(slicer_session, volume)
     user.use(a_worker)
@@ -98,7 +98,7 @@ def test_clicks_during_a_run_are_queued_and_none_is_lost(an_editor: EditorUser) 
     draw_box(an_editor)
     an_editor.choose("point")
     for n in range(6):
-        an_editor.click("Red", an_editor.world(30 + 10 * n, 12, 12))
+        an_editor.click("Red", an_editor.world(20 + 10 * n, 12, 12))
     assert len(an_editor.kinds()) == 7
     an_editor.wait()
     assert [entry.state for entry in an_editor.bench.prompts()] == ["sent"] * 7

@@ -185,7 +185,7 @@ def test_undo_redo_click_and_cancel_in_any_order_break_nothing(clinician: Clinic
         action = chance.choice(("click", "cancel", "undo", "redo", "run", "ctrl z", "approve", "module", "tool"))
         if action == "click":
             clinician.point(
-                chance.randrange(120), 8 + chance.randrange(16), 8 + chance.randrange(16), alt=chance.random() < 0.5
+                chance.randrange(80), 8 + chance.randrange(16), 8 + chance.randrange(16), alt=chance.random() < 0.5
             )
         elif action == "cancel":
             clinician.bench.cancel()

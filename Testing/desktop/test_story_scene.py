@@ -49,7 +49,7 @@ def test_rounds_are_saved_with_the_scene_and_can_be_undone_after_loading(clinici
     clinician.widget("undoButton").click()
     clinician.session.pump(0.2)
     assert (clinician.voxels() == one).all()
-    clinician.point(90, 16, 16)
+    clinician.point(70, 16, 16)
     clinician.wait()
     assert clinician.texts("error") == "", "and a further round runs on what was loaded"
 

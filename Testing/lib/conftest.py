@@ -53,7 +53,7 @@ def segment_ids(a_segmentation: Any) -> list[str]:
 def a_long_volume(scene: Any) -> Any:
     """So many slices that something can happen in mid-round."""
     rng = np.random.default_rng(5)
-    return make_volume(rng.integers(0, 500, (120, 24, 24)).astype(np.int16), spacing=(1.0, 1.0, 1.0))
+    return make_volume(rng.integers(0, 500, (80, 24, 24)).astype(np.int16), spacing=(1.0, 1.0, 1.0))
 
 
 @pytest.fixture

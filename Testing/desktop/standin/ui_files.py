@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class _Loader(QtUiTools.QUiLoader):
         return super().createWidget(class_name, parent, name)
 
 
+@cache
 def _without_connections(text: str) -> tuple[bytes, list[tuple[str, str, str, str]]]:
     """The file without <connections>, whose C++ signatures Qt's loader does not know here, and the connections."""
     root = ElementTree.fromstring(text)
@@ -56,8 +58,9 @@ def load_ui(path: str) -> Any:
         top = loader.load(buffer)
     if top is None or loader.unknown:
         raise UiFileError(f"{Path(path).name}: {loader.unknown or loader.errorString()}")
+    described = ElementTree.fromstring(body)
     for widget in loader.made:
-        _apply_properties(widget, ElementTree.fromstring(body))
+        _apply_properties(widget, described)
     by_name = {one.objectName: one for one in [top, *top.findChildren(QtWidgets.QWidget)] if one.objectName}
     for sender, signal, receiver, slot in connections:
         for name in (sender, receiver):

@@ -15,11 +15,15 @@ SIZE = 400
 SLICE_VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 
 
+_spare: list[Any] = []
+"""Render windows of sessions that have ended: making one takes longer than all the rest of a view."""
+
+
 class _Window:
     """A render window with its interactor, never rendered."""
 
     def _make_window(self: Any) -> None:
-        self._window = vtk.vtkRenderWindow()
+        self._window = _spare.pop() if _spare else vtk.vtkRenderWindow()
         self._window.SetOffScreenRendering(True)
         self._renderer = vtk.vtkRenderer()
         self._window.AddRenderer(self._renderer)
@@ -29,6 +33,11 @@ class _Window:
         self._interactor.SetInteractorStyle(None)
         self._interactor.SetSize(SIZE, SIZE)
         self._scheduled = 0
+
+    def _give_window_back(self: Any) -> None:
+        self._window.RemoveRenderer(self._renderer)
+        self._window.SetInteractor(None)
+        _spare.append(self._window)
 
 
 @behaves("ctkVTKAbstractView")
@@ -219,6 +228,8 @@ class LayoutManager:
 
     def _let_go(self: Any) -> None:
         self._scene.RemoveObserver(self._tag)
+        for widget in (*self._slices.values(), self._three_d):
+            _Window._give_window_back(widget._view)
 
     def _make_views(self: Any) -> None:
         """As Slicer does after a scene was closed: the widgets stay, their nodes come back."""

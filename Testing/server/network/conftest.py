@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from .references import (
 )
 from .runs import OfficialRun, TrackerRun
 
-LONG = 24
+LONG = 20
 """Slices of the longest sequence: more than SAM 2 reads pointers of."""
 
 
@@ -69,7 +70,7 @@ class Reference:
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """SAM 2.1 tiny at 256 pixels, on slices enough for the longest sequence."""
+    """SAM 2.1 tiny, on slices enough for the longest sequence."""
     official = official_predictor("tiny", "2.1")
     ours = load_copy(official, tmp_path_factory.mktemp("reference"))
     images = grey_slices(LONG)
@@ -81,16 +82,27 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     return Reference(official, images, official_features, our_features)
 
 
+@pytest.fixture(scope="session")
+def make_pair(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pair]:
+    """The pair of a version, made once, in whatever order the tests come."""
+
+    @cache
+    def made(version: str) -> Pair:
+        official = reference.official
+        if version == "2.0":
+            official = official_predictor("tiny", "2.0")
+            shared = {name: reference.official.state_dict()[name] for name in official.state_dict()}
+            official.load_state_dict(shared, strict=True)
+        ours = load_copy(official, tmp_path_factory.mktemp("official"))
+        return Pair(version, official, ours, reference.images, reference.official_features, reference.our_features)
+
+    return made
+
+
 @pytest.fixture(scope="session", params=["2.0", "2.1"])
-def pair(request: pytest.FixtureRequest, reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+def pair(request: pytest.FixtureRequest, make_pair: Callable[[str], Pair]) -> Pair:
     """SAM 2 or SAM 2.1 tiny; 2.0 has the weights of 2.1 where it has any, so that image features serve both."""
-    official = reference.official
-    if request.param == "2.0":
-        official = official_predictor("tiny", "2.0")
-        shared = {name: reference.official.state_dict()[name] for name in official.state_dict()}
-        official.load_state_dict(shared, strict=True)
-    ours = load_copy(official, tmp_path_factory.mktemp("official"))
-    return Pair(request.param, official, ours, reference.images, reference.official_features, reference.our_features)
+    return make_pair(request.param)
 
 
 @pytest.fixture(params=["present", "occluded"])

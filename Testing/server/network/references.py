@@ -10,7 +10,8 @@ from torch import Tensor
 from memseg3d.network.sam2.hugging_face import official_name
 from memseg3d.network.sam2.network import IMAGE_MEAN, IMAGE_STD
 
-IMAGE_SIZE = 256
+IMAGE_SIZE = 128
+"""Small, for speed; the trunks of the other sizes are compared at 256 and 512 pixels."""
 SUFFIX = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 PRESENT, OCCLUDED = 3.0, -3.0
 

@@ -6,6 +6,7 @@ Each run gives, slice by slice, what it saw: low-resolution logits, object score
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ def noting_remembered(model: Any) -> list[Tensor]:
     encode = type(model)._encode_new_memory
 
     def note_and_encode(*positional: Any, **named: Any) -> Any:
-        noted.extend(named["pred_masks_high_res"].split(1))
+        given = signature(encode).bind(model, *positional, **named).arguments
+        noted.extend(given["pred_masks_high_res"].split(1))
         return encode(model, *positional, **named)
 
     model._encode_new_memory = note_and_encode

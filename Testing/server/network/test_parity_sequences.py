@@ -18,17 +18,17 @@ pytestmark = pytest.mark.parity
 Both = Callable[[int], tuple[OfficialRun, TrackerRun]]
 Run = OfficialRun | TrackerRun
 
-CLICK = Clicks(((100.0, 120.0, 1),))
-OTHER_CLICK = Clicks(((190.0, 60.0, 1),))
-BOX = Clicks(box=(60.0, 70.0, 150.0, 180.0))
-BOX_AND_NEGATIVE = Clicks(((80.0, 160.0, 0),), box=(60.0, 70.0, 150.0, 180.0))
+CLICK = Clicks(((50.0, 60.0, 1),))
+OTHER_CLICK = Clicks(((95.0, 30.0, 1),))
+BOX = Clicks(box=(30.0, 35.0, 75.0, 90.0))
+BOX_AND_NEGATIVE = Clicks(((40.0, 80.0, 0),), box=(30.0, 35.0, 75.0, 90.0))
 
 
 def ragged_mask() -> torch.Tensor:
     """A blob with a ragged edge, off the grid of the low-resolution logits: (S, S) bool."""
     rows, columns = torch.meshgrid(torch.arange(IMAGE_SIZE), torch.arange(IMAGE_SIZE), indexing="ij")
-    radius = 50 + 9 * torch.sin(rows / 5.0) + 7 * torch.cos(columns / 3.0)
-    return (rows - 121) ** 2 + (columns - 97) ** 2 < radius**2
+    radius = 25 + 5 * torch.sin(rows / 3.0) + 4 * torch.cos(columns / 2.0)
+    return (rows - 61) ** 2 + (columns - 49) ** 2 < radius**2
 
 
 def one_click(run: Run) -> None:
@@ -99,8 +99,8 @@ def two_conditioning_slices(run: Run) -> None:
 def correction_on_a_tracked_slice(run: Run) -> None:
     run.click(0, CLICK)
     run.propagate(0)
-    run.click(3, Clicks(((130.0, 90.0, 0),)))
-    run.click(3, Clicks(((130.0, 90.0, 0), (60.0, 60.0, 1))))
+    run.click(3, Clicks(((65.0, 45.0, 0),)))
+    run.click(3, Clicks(((65.0, 45.0, 0), (30.0, 30.0, 1))))
     run.propagate(0)
     run.propagate(3, reverse=True)
 
@@ -124,7 +124,7 @@ def mask_on_a_tracked_slice(run: Run) -> None:
 def second_click_on_a_conditioning_slice(run: Run) -> None:
     run.click(2, CLICK)
     run.propagate(2)
-    run.click(2, Clicks((*CLICK.points, (70.0, 60.0, 0))))
+    run.click(2, Clicks((*CLICK.points, (35.0, 30.0, 0))))
     run.propagate(2)
 
 

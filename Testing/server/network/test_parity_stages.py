@@ -139,7 +139,7 @@ def test_parity_of_what_is_read_from_memory(pair: Pair, track_in_reverse: bool) 
 @pytest.mark.parametrize("has_prior", [False, True], ids=["no prior", "prior"])
 def test_parity_of_the_mask_decoder(pair: Pair, object_score: str, prompt: str, has_prior: bool) -> None:
     """Every candidate with its quality and its pointer, not only the chosen one."""
-    points = torch.tensor([[[40.0, 50.0], [150.0, 170.0], [100.0, 99.0], [3.0, 250.0]]])
+    points = torch.tensor([[[20.0, 25.0], [75.0, 85.0], [50.0, 49.0], [3.0, 125.0]]])
     labels = torch.tensor([[2, 3, 1, 0]])
     picked = {"none": [], "one point": [2], "box": [0, 1], "four points": [0, 1, 2, 3], "padded": [2, 3]}[prompt]
     prompts = Prompts(points[:, picked], labels[:, picked]) if picked else None

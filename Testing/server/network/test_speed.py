@@ -186,9 +186,9 @@ def test_bfloat16_masks_agree_with_single_precision(pair: Pair) -> None:
         TrackerRun(half, [half.encode(image[None]) for image in pair.images[:12]]),
     ]
     for run in runs:
-        run.click(3, Clicks(box=(40.0, 50.0, 150.0, 170.0)))
+        run.click(3, Clicks(box=(20.0, 25.0, 75.0, 85.0)))
         run.propagate(3)
-        run.click(9, Clicks(((90.0, 90.0, 1),)))
+        run.click(9, Clicks(((45.0, 45.0, 1),)))
         run.propagate(3, reverse=True)
     agreement = [
         mask_iou(exact.logits > 0, fast.logits > 0) for exact, fast in zip(runs[0].seen, runs[1].seen, strict=True)

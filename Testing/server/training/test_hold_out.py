@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,19 @@ from memseg3d.training.synthetic.hold_out import make_hold_out
 from memseg3d.training.synthetic.library import WORLDS
 
 
-@pytest.fixture
-def small_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def small_volumes() -> Iterator[None]:
     """Volumes of 64 x 64 pixels."""
-    monkeypatch.setattr(hold_out, "CANVAS", 72)
-    monkeypatch.setattr(hold_out, "DEPTH", 50.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hold_out, "CANVAS", 72)
+        patch.setattr(hold_out, "DEPTH", 50.0)
+        yield
 
 
-@pytest.fixture
-def a_hold_out(small_volumes: None, tmp_path: Path) -> Path:
-    return make_hold_out(tmp_path / "hold-out", volumes=2 * len(WORLDS))
+@pytest.fixture(scope="module")
+def a_hold_out(small_volumes: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two volumes a world, which the tests only look at."""
+    return make_hold_out(tmp_path_factory.mktemp("hold-out"), volumes=2 * len(WORLDS))
 
 
 def test_the_hold_out_is_a_data_folder(a_hold_out: Path) -> None:

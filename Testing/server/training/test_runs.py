@@ -129,9 +129,10 @@ from pathlib import Path
 from torch import nn
 sys.path[:0] = sys.argv[2:]
 from test_runs import CONFIG, SETTINGS
-from memseg3d.training.nano.loop import Trainer
+from memseg3d.training.nano import loop
 
-trainer = Trainer(Path(sys.argv[1]), CONFIG, SETTINGS)
+loop.HOLD_OUT_VOLUMES = 2
+trainer = loop.Trainer(Path(sys.argv[1]), CONFIG, SETTINGS)
 processes = trainer.processes
 used, half, never = (nn.Parameter(torch.zeros(2, 3)) for _ in range(3))
 used.grad = torch.full((2, 3), float(processes.rank))
@@ -203,13 +204,13 @@ def test_states_are_small_enough_to_move(tmp_path: Path) -> None:
 
 
 def test_a_light_state_goes_on_with_its_weights(tmp_path: Path) -> None:
-    before = a_run(tmp_path, light_state=True)
-    after = Trainer(tmp_path, CONFIG, replace(SETTINGS, steps=8, light_state=True))
-    assert (after.step, after.warm_from) == (6, 6)
+    before = a_run(tmp_path, light_state=True, steps=2)
+    after = Trainer(tmp_path, CONFIG, replace(SETTINGS, steps=3, light_state=True))
+    assert (after.step, after.warm_from) == (2, 2)
     for name, tensor in before.network.state_dict().items():
         torch.testing.assert_close(after.network.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
     after.run()
-    assert after.step == 8
+    assert after.step == 3
 
 
 def test_a_state_of_an_older_version_is_resumed(tmp_path: Path, a_finished_run: Trainer) -> None:
@@ -226,12 +227,12 @@ def test_curves_are_written_where_tensorboard_is_installed(tmp_path: Path) -> No
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    a_run(tmp_path, tensorboard=True)
+    a_run(tmp_path, tensorboard=True, steps=1)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     (point,) = events.Scalars("validation/prompted")
-    assert point.step == 6
+    assert point.step == 1
     assert point.value == pytest.approx(last["validation"]["prompted"])
 
 
@@ -240,7 +241,7 @@ def test_training_does_without_tensorboard(tmp_path: Path, monkeypatch: pytest.M
         return None if name == "tensorboard" else ModuleSpec(name, None)
 
     monkeypatch.setattr(logs, "find_spec", absent)
-    a_run(tmp_path, tensorboard=True)
+    a_run(tmp_path, tensorboard=True, steps=1)
     assert not (tmp_path / "tensorboard").exists()
     assert json.loads((tmp_path / "log.jsonl").read_text())["finished"]
 
@@ -316,16 +317,16 @@ def test_the_command_names_the_length_of_the_clips_where_it_is_not_the_usual() -
 
 
 def test_a_run_goes_on_from_nothing_but_published_weights(tmp_path: Path) -> None:
-    first = a_run(tmp_path / "first", steps=4)
+    first = a_run(tmp_path / "first", steps=3)
     weights = tmp_path / "first" / f"{CONFIG.name}.safetensors"
-    second = Trainer(tmp_path / "second", CONFIG, replace(SETTINGS, steps=6), weights=weights)
-    assert second.step == 4
+    second = Trainer(tmp_path / "second", CONFIG, replace(SETTINGS, steps=4), weights=weights)
+    assert second.step == 3
     assert min(position.volume for position in second.positions) > first.volumes, "clips that were not seen yet"
     kept = second.average.weights
     assert all(torch.equal(kept[name], first.average.weights[name].half().float()) for name in kept)
     second.run()
-    assert [chapter["from_step"] for chapter in second.history] == [0, 4]
-    assert load_state(tmp_path / "second" / "state.pt")["step"] == 6
+    assert [chapter["from_step"] for chapter in second.history] == [0, 3]
+    assert load_state(tmp_path / "second" / "state.pt")["step"] == 4
 
 
 def test_a_run_goes_on_with_more_guidance_maps_and_the_same_masks(tmp_path: Path) -> None:
@@ -384,7 +385,7 @@ def test_steps_on_single_slices_take_as_many_clips_as_they_need(tmp_path: Path) 
 
 
 def test_weights_that_no_run_can_go_on_from_are_refused(tmp_path: Path) -> None:
-    a_run(tmp_path / "run", steps=2)
+    a_run(tmp_path / "run", steps=1)
     weights = tmp_path / "run" / f"{CONFIG.name}.safetensors"
     with pytest.raises(ValueError, match="other sizes"):
         Trainer(tmp_path / "other", replace(CONFIG, key_width=32), SETTINGS, weights=weights)
@@ -414,12 +415,12 @@ def test_the_mean_of_two_checkpoints_tells_which_they_were_and_loads(tmp_path: P
 
 
 def test_the_card_tells_every_chapter_of_a_run(tmp_path: Path) -> None:
-    a_run(tmp_path / "run", steps=2)
-    a_run(tmp_path / "run", steps=4, learning_rate=1e-4)
+    a_run(tmp_path / "run", steps=1)
+    a_run(tmp_path / "run", steps=2, learning_rate=1e-4)
     card = json.loads(release(tmp_path / "run", tmp_path / "models").read_text())
     assert card["in_one_piece"] is False
     chapters = card["training"]["history"]
-    assert [(c["from_step"], c["settings"]["learning_rate"]) for c in chapters] == [(0, 8e-4), (2, 1e-4)]
+    assert [(c["from_step"], c["settings"]["learning_rate"]) for c in chapters] == [(0, 8e-4), (1, 1e-4)]
     assert len(chapters[0]["made_by"]["sources_sha256"]) == 64
     assert (tmp_path / "models" / "LICENSE").read_text().lstrip().startswith("Apache License")
 

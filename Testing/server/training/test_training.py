@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -147,36 +148,35 @@ def test_a_mask_is_seen_through_the_tracking_region(dice: torch.Generator) -> No
     assert found > 15
 
 
-def test_training_writes_weights_that_load(tmp_path) -> None:
-    Trainer(tmp_path, CONFIG, SETTINGS).run()
-    network = load_network(tmp_path / "memseg3d-nano.safetensors")
+@pytest.fixture(scope="module")
+def a_finished_run(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """A run that these tests only look at."""
+    trainer = Trainer(tmp_path_factory.mktemp("finished"), CONFIG, SETTINGS)
+    trainer.run()
+    return trainer
+
+
+def test_training_writes_weights_that_load(a_finished_run: Trainer) -> None:
+    network = load_network(a_finished_run.folder / "memseg3d-nano.safetensors")
     assert network.info.image_size == 32
-    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    last = json.loads((a_finished_run.folder / "log.jsonl").read_text().splitlines()[-1])
     assert last["finished"]
     assert 0 <= last["validation"]["prompted"] <= 1
 
 
-def test_a_run_resumes_where_it_stopped(tmp_path) -> None:
+def test_the_same_seed_trains_the_same_weights_and_a_run_goes_on(tmp_path: Path, a_finished_run: Trainer) -> None:
     Trainer(tmp_path, CONFIG, SETTINGS).run()
-    further = Trainer(tmp_path, CONFIG, replace(SETTINGS, steps=6))
+    further = Trainer(tmp_path, CONFIG, replace(SETTINGS, steps=5))
     assert further.step == 4
+    again = further.network.state_dict()
+    for name, tensor in a_finished_run.network.state_dict().items():
+        assert torch.equal(tensor, again[name]), name
     further.run()
-    assert further.step == 6
+    assert further.step == 5
 
 
-def test_the_same_seed_trains_the_same_weights(tmp_path) -> None:
-    states = []
-    for name in ("one", "two"):
-        trainer = Trainer(tmp_path / name, CONFIG, SETTINGS)
-        trainer.run()
-        states.append(trainer.network.state_dict())
-    for name, tensor in states[0].items():
-        assert torch.equal(tensor, states[1][name]), name
-
-
-def test_a_release_carries_its_card(tmp_path) -> None:
-    Trainer(tmp_path / "run", CONFIG, SETTINGS).run()
-    card = json.loads(release(tmp_path / "run", tmp_path / "models").read_text())
+def test_a_release_carries_its_card(tmp_path: Path, a_finished_run: Trainer) -> None:
+    card = json.loads(release(a_finished_run.folder, tmp_path / "models").read_text())
     assert card["command"].startswith("memseg3d train nano --steps 4")
     assert card["synthetic_hold_out_dice"]["prompted"] >= 0
     model = describe_model(tmp_path / "models" / "memseg3d-nano.safetensors")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from memseg3d.files.dicom import read_dicom_folder
 from memseg3d.files.errors import UnreadableFile
 from memseg3d.files.itk import VolumeFile
 from memseg3d.files.metaimage import read_metaimage
@@ -44,6 +43,9 @@ def read_volume(path: str | Path, series: str | None = None, scratch: Path | Non
     if not path.exists():
         raise UnreadableFile(f"{path} does not exist; check the path.")
     if path.is_dir():
+        # Imported here: pydicom takes a tenth of a worker's start, and a worker reads no DICOM.
+        from memseg3d.files.dicom import read_dicom_folder
+
         return read_dicom_folder(path, series)
     if series is not None:
         raise UnreadableFile(f"{path.name} is a file; a series can be named for a DICOM folder only.")

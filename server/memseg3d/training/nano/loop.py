@@ -36,6 +36,8 @@ __all__ = ["HOLD_OUT_SEED", "TrainSettings", "Trainer"]
 
 Kind = Literal["single", "clip", "correction", "session"]
 VOLUMES = 100_000_000
+HOLD_OUT_VOLUMES = 10
+"""Synthetic volumes that validation looks at."""
 LEAST_TEACHER = 0.03
 """Share of memories of the truth to the end: much of it, and nothing learns to come back from its own drift."""
 LOG_EVERY, LOOK_AT_CLOCK_EVERY = 50, 5
@@ -277,16 +279,16 @@ class Trainer:
         self.processes.leave()
 
     @torch.no_grad()
-    def validate(self, volumes: int = 10) -> dict[str, float]:
+    def validate(self) -> dict[str, float]:
         """Dice of the averaged weights on clips of the fixed hold-out, by kind of decode; by the first process only."""
         if not self.processes.is_first:
             return {}
         network = NanoNetwork(self.network.config).to(self.device).eval()
         network.load_state_dict(self.average.weights)
         generator = torch.Generator(self.device).manual_seed(HOLD_OUT_SEED)
-        data = TrainingClips(HOLD_OUT_SEED, volumes, self.settings.clips)
+        data = TrainingClips(HOLD_OUT_SEED, HOLD_OUT_VOLUMES, self.settings.clips)
         dice: dict[str, list[float]] = defaultdict(list)
-        for index in range(volumes):
+        for index in range(HOLD_OUT_VOLUMES):
             clips = data[index]
             if not clips:
                 continue
