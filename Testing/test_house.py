@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,17 +37,24 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def parsed(file: Path) -> tuple[str, ast.Module]:
+    """Text and tree of a file, read once for all rules."""
+    text = file.read_text(encoding="utf-8")
+    return text, ast.parse(text)
+
+
 def test_every_file_says_first_what_it_is_for() -> None:
     wrong = []
     for file in PYTHON:
-        text = file.read_text(encoding="utf-8")
-        if not (text.startswith('"""') and ast.get_docstring(ast.parse(text))):
+        text, tree = parsed(file)
+        if not (text.startswith('"""') and ast.get_docstring(tree)):
             wrong.append(named(file))
     assert wrong == [], "the first line must be a docstring that says what the file is for"
 
 
 def test_every_file_is_short() -> None:
-    lines = {named(file): len(file.read_text(encoding="utf-8").splitlines()) for file in PYTHON}
+    lines = {named(file): len(parsed(file)[0].splitlines()) for file in PYTHON}
     assert {file: count for file, count in lines.items() if count > LONGEST} == {}, "split it by reason to change"
 
 
@@ -66,7 +74,7 @@ def test_no_broad_except_hides_errors() -> None:
     wrong = [
         f"{named(file)}:{node.lineno}"
         for file in PYTHON
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(file)[1])
         if isinstance(node, ast.ExceptHandler) and node.type is None
     ]
     assert wrong == []
