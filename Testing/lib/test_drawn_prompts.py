@@ -257,7 +257,7 @@ def test_slicers_own_views_agree(scene: Any) -> None:
     ("info", "words"),
     [
         ({"prompts": ["point", "box", "mask"]}, "too old for this prompt"),
-        ({**KNOWN}, "not on a slice"),
+        ({**KNOWN}, "a slice is empty"),
         ({**KNOWN, "features": ["empty_mask"]}, "first and last slice"),
     ],
 )
