@@ -37,10 +37,8 @@ from memseg3d.propagation.prompts.events import RoundDone, SliceDone
 from memseg3d.propagation.prompts.object_limits import ObjectLimits, OtherSegments
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import MaskPrompt, PointPrompt, Prompt
-from memseg3d.propagation.rounds.objects.first_look import FirstLook
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.weak_prompts import kind_of, too_weak
 from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.volume.volume import Volume
 
@@ -73,7 +71,8 @@ def _with_and_without(
     volume: Volume, network: Network, truth: np.ndarray, axis: int, limits: ObjectLimits, beside: np.ndarray
 ) -> Row:
     prompt, _ = first_prompts(truth, axis)["tight box"]
-    store, row = FeatureStore(network), {}
+    store = FeatureStore(network)
+    row: Row = {}
     for name, bounds in (("without", {}), ("with", {1: limits})):
         session = Session(volume, network, Options(), store)
         for _ in session.begin("1", [prompt], limits=bounds):
@@ -116,7 +115,8 @@ def _signed(mask: np.ndarray) -> np.ndarray:
 
 def weak(volume: Volume, network: Network, labels: np.ndarray, label: int, axis: int) -> Row | None:
     """Of each kind of first prompt Dice on its slice, what the hint's rule is told, and whether it gives one."""
-    truth, row = labels == label, {}
+    truth = labels == label
+    row: Row = {}
     for name, prompts, index in _kinds(truth, axis):
         session = Session(volume, network, Options(first=index, last=index))
         run = session.begin("1", prompts)
