@@ -143,11 +143,19 @@ def test_a_quality_stage_goes_on_from_the_folder_s_memory_network(data: Path, tm
         run_stage(tmp_path, other, {})
 
 
+def test_a_disk_that_cannot_be_written_is_told_and_leaves_nothing_half_written(data: Path, tmp_path: Path) -> None:
+    stage = memory_stage("memory", tmp_path, open_task(data), QUICK, TINY, Sources(), CPU)
+    (tmp_path / "state-memory.partial").mkdir()
+    with pytest.raises(RunError, match=r"cannot be written .* goes on from the last state"):
+        run_stage(tmp_path, stage, {}, stop_after=1)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
 def test_generated_volumes_teach_the_narrow_network_by_the_command(tmp_path: Path) -> None:
-    words = ["train", "mem3d", "--stage", "quality", "--synthetic", "--size", "tiny", "--image-size", "64"]
-    words += ["--folder", str(tmp_path), "--stop-after", "1", "--batch", "1"]
-    told = CliRunner().invoke(app, words)
-    assert told.exit_code == 0, told.output
+    words = ["train", "mem3d", "--synthetic", "--size", "tiny", "--image-size", "64", "--stop-after", "1"]
+    for stage in ("quality", "interaction"):
+        told = CliRunner().invoke(app, [*words, "--folder", str(tmp_path), "--stage", stage, "--batch", "1"])
+        assert told.exit_code == 0, told.output
     network = load_network(tmp_path / "mem3d.safetensors")
     assert isinstance(network, Mem3dNetwork)
     assert network.info.prefers_crop

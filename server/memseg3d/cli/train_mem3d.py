@@ -28,7 +28,7 @@ def mem3d(
     task: Annotated[int, typer.Option(min=1, max=99, help="The number in TaskNN.")] = 10,
     label: Annotated[int, typer.Option(min=1, help="The label that is learnt.")] = 1,
     synthetic: Annotated[
-        bool, typer.Option("--synthetic", help="Of --stage memory and quality: generated volumes instead of --data.")
+        bool, typer.Option("--synthetic", help="Generated volumes, seen through regions, instead of --data.")
     ] = False,
     size: Annotated[
         Literal["published", "small", "tiny"],
@@ -72,8 +72,6 @@ def mem3d(
 
     if synthetic == (data is not None):
         raise typer.BadParameter("Give a data set, or --synthetic (and not both).", param_hint="--data")
-    if synthetic and stage == "interaction":
-        raise typer.BadParameter("Interaction networks learn from a data set: give --data.", param_hint="--synthetic")
     make_folder(folder, "--folder")
     chosen = torch.device(choose_device(device))
     sources = Sources(initial, backbone)
@@ -81,7 +79,6 @@ def mem3d(
     with sentences():
         found = open_task(data, task=task) if data is not None else None
         if stage == "interaction":
-            assert found is not None
             told = InteractionSettings(
                 kind=network,
                 input_size=image_size,
@@ -91,6 +88,7 @@ def mem3d(
                 norms=norms,
                 label=label,
                 seed=seed,
+                crop=synthetic,
             )
             begun = interaction_stage(folder, found, told, SIZES[size], sources, chosen, typer.echo)
         else:
@@ -123,6 +121,6 @@ def sentences() -> Iterator[None]:
 
     try:
         yield
-    except (DataSetError, UnreadableFile, UnknownCheckpoint, RunError, ValueError) as error:
+    except (DataSetError, UnreadableFile, UnknownCheckpoint, RunError, ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

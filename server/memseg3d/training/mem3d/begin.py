@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from memseg3d.datasets.description import DataSet
-from memseg3d.datasets.errors import DataSetError
 from memseg3d.network.mem3d.checkpoint import backbone_names, begin_from, read_mem3d
 from memseg3d.network.mem3d.interaction import InteractionNetwork
 from memseg3d.network.mem3d.memory_network import MemoryNetwork
@@ -19,7 +18,7 @@ from memseg3d.training.mem3d.clips import CaseClips, SyntheticClips
 from memseg3d.training.mem3d.objects import Objects
 from memseg3d.training.mem3d.run import part_file, state_file
 from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings, Norms, Widths
-from memseg3d.training.mem3d.stages import InteractionStage, MemoryStage
+from memseg3d.training.mem3d.stages import CaseSlices, InteractionStage, MemoryStage, SyntheticSlices
 
 Say = Callable[[str], None]
 SIZES: dict[str, Widths] = {
@@ -86,14 +85,14 @@ def memory_stage(
 
 def interaction_stage(
     folder: Path,
-    data: DataSet,
+    data: DataSet | None,
     settings: InteractionSettings,
     widths: Widths,
     sources: Sources,
     device: torch.device,
     say: Say = lambda _: None,
 ) -> InteractionStage:
-    """The stage of one interaction network. Raises as `memory_stage` does."""
+    """The stage of one interaction network. data: None for synthetic volumes. Raises as `memory_stage` does."""
     torch.manual_seed(settings.seed)
     shape = InteractionShape(settings.kind, widths.interaction_base, widths.interaction_blocks)
     module = InteractionNetwork(shape)
@@ -104,12 +103,16 @@ def interaction_stage(
         # The release begins every kind from the two-point network: all but the first layer fits.
         found = {f"{INTERACTION}{kind}.": "" for kind in ("dextr", "inter", "two_point", "scribble", "hybrid")}
         taken += begin_from(module, sources.initial, found)
+    frozen = _frozen(settings.norms, taken)
+    if data is None:
+        clips = SyntheticClips(2, settings.batch, settings.input_size, settings.seed)
+        return InteractionStage(module, SyntheticSlices(clips), None, settings, frozen, device)
     objects = Objects(data, folder / "cache", settings.label, settings.input_size, say)
     if settings.kind in ("scribble", "hybrid") and not objects.has_scribbles:
         say(f"{data.root} has no drawn scribbles (TaskNN_mask2) for every case: strokes within the label stand in.")
-    if not objects.training:
-        raise DataSetError(f"{data.root} has no slice to learn from.")
-    return InteractionStage(module, objects, settings, _frozen(settings.norms, taken), device)
+    slices = CaseSlices(objects, objects.training, settings.batch, settings.seed)
+    held_out = CaseSlices(objects, objects.validation, settings.batch, None) if objects.validation else None
+    return InteractionStage(module, slices, held_out, settings, frozen, device)
 
 
 def _frozen(norms: Norms, taken: int | bool) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from memseg3d.training.clips.clips import ClipSettings, TrainingClips
+from memseg3d.training.clips.clips import Clip, ClipSettings, TrainingClips
 from memseg3d.training.mem3d.objects import Objects, Shown
 
 
@@ -61,26 +62,44 @@ class SyntheticClips:
 
     BATCHES = 50
     """Batches that are called an epoch."""
+    CLIPS = 6
+    """Clips that are cut from a volume at most; a volume is made once for all of them."""
 
     def __init__(self, frames: int, batch: int, image_size: int, seed: int) -> None:
-        self._settings = ClipSettings(image_size=image_size, length=frames, slices=frames + 2, shapes=0, pictures=0)
-        self._frames, self._size, self._seed = frames, batch, seed
+        settings = ClipSettings(image_size=image_size, length=frames, slices=frames + 2, shapes=0, pictures=0)
+        self._volumes = TrainingClips(seed, 1 << 40, replace(settings, clips_per_volume=self.CLIPS))
+        self._size = batch
+        self._made: tuple[int, list[Clip]] = (-1, [])
 
     @property
     def batches(self) -> int:
         """Batches of an epoch."""
         return self.BATCHES
 
-    def batch(self, epoch: int, number: int, skip: int) -> tuple[Tensor, Tensor]:
-        """Clips of as many volumes as it takes."""
-        clips = TrainingClips(self._seed, 1 << 40, self._settings)
-        volume = (epoch * self.BATCHES + number) * self._size * 4
-        images: list[Tensor] = []
-        masks: list[Tensor] = []
-        while len(images) < self._size:
-            for clip in clips[volume]:
-                if len(images) < self._size:
-                    images.append(clip.images[:, :1].float())
-                    masks.append(clip.masks[:, None].float())
-            volume += 1
-        return torch.stack(images), torch.stack(masks)
+    def batch(self, epoch: int, number: int, skip: int = 1) -> tuple[Tensor, Tensor]:
+        """Clips of a batch; skip is not needed, as neighbours are shown."""
+        clips = self._clips((epoch * self.BATCHES + number) * self._size)
+        images = torch.stack([clip.images[:, :1].float() for clip in clips])
+        return images, torch.stack([clip.masks[:, None].float() for clip in clips])
+
+    def prompted(self, epoch: int, number: int) -> list[tuple[Tensor, Tensor]]:
+        """Prompted slices of a batch alone: image (1, S, S) in [0, 1] and mask (1, S, S)."""
+        clips = self._clips((epoch * self.BATCHES + number) * self._size)
+        return [(clip.first_image[:1].float(), clip.first_mask[None].float()) for clip in clips]
+
+    def _clips(self, first: int) -> list[Clip]:
+        return [self._clip(place) for place in range(first, first + self._size)]
+
+    def _clip(self, place: int) -> Clip:
+        """Clip `place` of all that there are: every volume has `CLIPS`, some of them twice where it offers fewer."""
+        volume, at = divmod(place, self.CLIPS)
+        if self._made[0] != volume:
+            found: list[Clip] = []
+            tried = volume
+            while not found:
+                found = self._volumes[tried]
+                # Another one for a volume that offers nothing, far from those that are wanted by their own number.
+                tried += 1 << 30
+            self._made = (volume, found)
+        clips = self._made[1]
+        return clips[at % len(clips)]

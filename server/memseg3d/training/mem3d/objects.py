@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -121,10 +121,3 @@ class Objects:
     def _mask(self, plane: np.ndarray) -> Tensor:
         mask = torch.from_numpy(plane.astype(np.float32))[None, None]
         return F.interpolate(mask, size=(self.size, self.size), mode="nearest-exact")[0]
-
-
-def in_turn(seed: int, epoch: int, count: int, times: int) -> Sequence[int]:
-    """Places of `count` cases, each `times` times, in an order that seed and epoch alone decide."""
-    order = np.tile(np.arange(count), times)
-    np.random.default_rng([seed, epoch]).shuffle(order)
-    return [int(each) for each in order]

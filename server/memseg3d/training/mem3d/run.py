@@ -7,9 +7,12 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from memseg3d.network.mem3d import Mem3dNetwork, Sight
 from memseg3d.network.mem3d.checkpoint import read_mem3d, write_mem3d
@@ -154,10 +157,8 @@ def _save(folder: Path, stage: Stage, step: int) -> None:
         "module": stage.module.state_dict(),
         "optimiser": optimiser_state(stage),
     }
-    try:
+    with _on_disk(folder):
         save_state(state_file(folder, stage.name), state)
-    except OSError as error:
-        raise RunError(f"{folder} cannot be written ({error.strerror}): make room; the last state stays.") from error
 
 
 def _written(folder: Path, stage: Stage, facts: dict[str, Any]) -> Path:
@@ -167,8 +168,26 @@ def _written(folder: Path, stage: Stage, facts: dict[str, Any]) -> Path:
     else:
         assert isinstance(module, InteractionNetwork)
         part = Mem3dNetwork(None, {module.shape.kind: module}, stage.settings.sight)
-    write_mem3d(part_file(folder, stage.name), part, facts)
-    return assemble(folder, stage.settings.sight, facts)
+    with _on_disk(folder):
+        write_mem3d(part_file(folder, stage.name), part, facts)
+        return assemble(folder, stage.settings.sight, facts)
+
+
+@contextmanager
+def _on_disk(folder: Path) -> Iterator[None]:
+    """A disk that is full in mid-run is a sentence; what was whole before stays, and half-written files go."""
+    try:
+        yield
+    except RunError:
+        raise
+    except (OSError, RuntimeError, SafetensorError) as error:
+        for file in folder.glob("*.partial"):
+            with suppress(OSError):
+                file.unlink()
+        raise RunError(
+            f"{folder} cannot be written ({str(error).splitlines()[0][:120]}). Make room and run the same command: it "
+            "goes on from the last state."
+        ) from error
 
 
 def _minutes(seconds: float) -> str:

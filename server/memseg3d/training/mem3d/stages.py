@@ -13,9 +13,12 @@ from memseg3d.network.mem3d.memory_network import MemoryNetwork
 from memseg3d.network.mem3d.resnet import freeze_norms
 from memseg3d.training.mem3d.clips import CaseClips, SyntheticClips
 from memseg3d.training.mem3d.losses import interaction_loss, mask_loss, quality_loss, soft_iou
-from memseg3d.training.mem3d.objects import SCRIBBLES, Objects, Shown
+from memseg3d.training.mem3d.objects import Objects, Shown
 from memseg3d.training.mem3d.samples import sample
 from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings
+
+Slice = tuple[Tensor, Tensor, Tensor | None]
+"""Image, mask and drawn strokes, (1, S, S) each; None where nothing was drawn."""
 
 
 class Stage(Protocol):
@@ -143,22 +146,62 @@ class MemoryStage:
         return torch.where(good, logits.sigmoid(), truth)
 
 
+class CaseSlices:
+    """Every slice that shows the object, of cases of a set."""
+
+    def __init__(self, objects: Objects, cases: list[Shown], batch: int, seed: int | None) -> None:
+        """seed: of the order, which is another in every epoch; None: as they lie."""
+        self._objects, self._batch, self._seed = objects, batch, seed
+        self._places = [(shown, index) for shown in cases for index in shown.slices]
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self._places) // self._batch)
+
+    def batch(self, epoch: int, number: int) -> list[Slice]:
+        """A batch; the last one begins anew where it is short."""
+        order = np.arange(len(self._places))
+        if self._seed is not None:
+            np.random.default_rng([self._seed, epoch]).shuffle(order)
+        found: list[Slice] = []
+        for at in range(number * self._batch, (number + 1) * self._batch):
+            case, index = self._places[int(order[at % len(order)])]
+            found.append((*self._objects.slice(case, index), self._objects.scribble(case, index)))
+        return found
+
+
+class SyntheticSlices:
+    """Prompted slices of generated volumes."""
+
+    def __init__(self, clips: SyntheticClips) -> None:
+        self._clips = clips
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
+        return self._clips.batches
+
+    def batch(self, epoch: int, number: int) -> list[Slice]:
+        """A batch, without scribbles."""
+        return [(image, mask, None) for image, mask in self._clips.prompted(epoch, number)]
+
+
 class InteractionStage:
     """One interaction network on single slices."""
 
     def __init__(
         self,
         module: InteractionNetwork,
-        objects: Objects,
+        slices: CaseSlices | SyntheticSlices,
+        held_out: CaseSlices | None,
         settings: InteractionSettings,
         frozen: bool,
         device: torch.device,
     ) -> None:
         self.name = f"interaction-{settings.kind}"
         self.module, self.settings = module.to(device), settings
-        self._objects, self._frozen, self._device = objects, frozen, device
-        self._places = _places(objects.training)
-        self._held_out = _places(objects.validation)
+        self._slices, self._held_out, self._frozen, self._device = slices, held_out, frozen, device
         backbone = list(module.backbone.parameters())
         own = {id(each) for each in backbone}
         heads = [each for each in module.parameters() if id(each) not in own]
@@ -173,7 +216,7 @@ class InteractionStage:
     @property
     def steps(self) -> int:
         """Every slice that shows the object once an epoch."""
-        return -(-len(self._places) // self.settings.batch)
+        return self._slices.batches
 
     def step(self, epoch: int, number: int) -> dict[str, float]:
         """One batch."""
@@ -181,8 +224,8 @@ class InteractionStage:
         if self._frozen:
             freeze_norms(self.module)
         self.optimiser.zero_grad(set_to_none=True)
-        order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self._places))
-        told = self._losses(self._places, order, np.random.default_rng([self.settings.seed, epoch, number]), number)
+        rng = np.random.default_rng([self.settings.seed, epoch, number])
+        told = self._losses(self._slices.batch(epoch, number), rng)
         told["loss"].backward()
         self.optimiser.step()
         return {name: float(each.detach()) for name, each in told.items()}
@@ -190,33 +233,20 @@ class InteractionStage:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Means over batches of the held-out slices, the same every time."""
-        if not self._held_out:
+        if self._held_out is None:
             return {}
         self.module.eval()
-        order = np.arange(len(self._held_out))
-        batches = -(-len(order) // self.settings.batch)
-        found = [self._losses(self._held_out, order, np.random.default_rng([0, n]), n) for n in range(batches)]
+        batches = range(self._held_out.batches)
+        found = [self._losses(self._held_out.batch(0, n), np.random.default_rng([0, n])) for n in batches]
         return {name: float(np.mean([float(each[name]) for each in found])) for name in found[0]}
 
-    def _losses(
-        self, places: list[tuple[Shown, int]], order: np.ndarray, rng: np.random.Generator, number: int
-    ) -> dict[str, Tensor]:
-        settings, shown, truths = self.settings, [], []
-        for at in range(number * settings.batch, (number + 1) * settings.batch):
-            case, index = places[int(order[at % len(order)])]
-            image, mask = self._objects.slice(case, index)
-            drawn = self._objects.scribble(case, index) if SCRIBBLES in case.case.extras else None
-            seen, truth = sample(rng, settings.kind, image, mask, drawn, settings.input_size)
-            shown.append(seen)
-            truths.append(truth)
-        truth = torch.stack(truths).to(self._device)
-        outputs = self.module(torch.stack(shown).to(self._device))
+    def _losses(self, slices: list[Slice], rng: np.random.Generator) -> dict[str, Tensor]:
+        kind, size = self.settings.kind, self.settings.input_size
+        samples = [sample(rng, kind, image, mask, drawn, size) for image, mask, drawn in slices]
+        truth = torch.stack([each for _, each in samples]).to(self._device)
+        outputs = self.module(torch.stack([shown for shown, _ in samples]).to(self._device))
         iou = soft_iou(outputs[-1].detach().sigmoid(), truth).mean()
         return {"loss": interaction_loss(outputs, truth), "iou": iou}
-
-
-def _places(cases: list[Shown]) -> list[tuple[Shown, int]]:
-    return [(shown, index) for shown in cases for index in shown.slices]
 
 
 def optimiser_state(stage: Stage) -> dict[str, Any]:
