@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from memseg3d.datasets.errors import DataSetError
 from memseg3d.evaluation.mem3d.play import Player, in_turn
 from memseg3d.evaluation.mem3d.protocol import Mem3dProtocol
 from memseg3d.evaluation.mem3d.running import require_parts
+from memseg3d.evaluation.page import runs_in, write_page
+from memseg3d.evaluation.video.running import VideoScore
+from memseg3d.files import UnreadableFile
 from memseg3d.network.mem3d import Mem3dNetwork
 from memseg3d.network.seam import Conditioned, Decoded, Features, Memory, MemoryRead
 from Testing.tiny_mem3d import SIDE, bright_ball, mem3d, mem3d_file, mem3d_set
@@ -159,6 +163,19 @@ def test_the_command_resumes_and_puts_models_side_by_side_on_one_page(tmp_path: 
     told = CliRunner().invoke(app, ["evaluate", "report", str(tmp_path / "set"), "--out", str(page)])
     assert told.exit_code == 2
     assert page.read_text(encoding="utf-8") == text
+
+
+def test_runs_of_the_video_protocol_stand_on_the_page_too(tmp_path: Path) -> None:
+    scores = [VideoScore(name, 1, 9, 4, 0, 0.8, 0.7, 0.75, 0.0, 1.5) for name in ("one", "<two>")]
+    words = {"model": {"name": "sam2.1_hiera_tiny"}, "scores": [asdict(each) for each in scores]}
+    (tmp_path / "video.json").write_text(json.dumps(words), encoding="utf-8")
+    page = write_page(tmp_path / "page.html", runs_in(tmp_path, command="memseg3d evaluate video")).read_text("utf-8")
+    assert "sam2.1_hiera_tiny video" in page
+    assert "<td>0.800</td>" in page
+    assert "&lt;two&gt;/1" in page
+    (tmp_path / "video.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UnreadableFile, match=r"video.json is no result of this version"):
+        runs_in(tmp_path)
 
 
 def test_another_network_is_sent_elsewhere(tmp_path: Path) -> None:

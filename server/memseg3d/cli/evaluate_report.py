@@ -27,12 +27,14 @@ def report(
 
 def write_reports(folders: Sequence[Path], out: Path, name: str = "", title: str = "Evaluation") -> None:
     """Write the page and say where. Raises `typer.BadParameter` for a folder without results."""
-    from memseg3d.evaluation.page import PAGE, runs_in, write_page
+    from memseg3d.evaluation.page import PAGE, command_words, runs_in, write_page
     from memseg3d.files import UnreadableFile
 
     try:
         several = len(folders) > 1
-        runs = [run for folder in folders for run in runs_in(folder, folder.name if several else "")]
+        # A single run's page is written by the command that made the run.
+        made = "" if several or name else command_words()
+        runs = [run for folder in folders for run in runs_in(folder, folder.name if several else "", made)]
         typer.echo(f"Wrote {write_page(out / (name or PAGE), runs, title)}")
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint="FOLDERS") from error

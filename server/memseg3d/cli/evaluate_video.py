@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from memseg3d.cli.evaluate_extra import require_extra
+from memseg3d.cli.evaluate_report import ReportOption, write_reports
 from memseg3d.cli.folders import make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
@@ -29,6 +30,7 @@ def video(
         bool | None, typer.Option("--merged/--apart", help="All labels as one object (paper), or each apart (full).")
     ] = None,
     layout: Annotated[str | None, typer.Option(help="Read the set as this layout, whatever is recognised.")] = None,
+    report: ReportOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
     image_size: Annotated[int | None, typer.Option(min=32, help="Side of SAM 2's input in pixels.")] = None,
@@ -64,3 +66,5 @@ def video(
     means = json.loads((out / RESULTS).read_text(encoding="utf-8"))["means"]
     typer.echo(", ".join(f"{name} {value:.4f}" for name, value in means.items()))
     typer.echo(f"Wrote {table}")
+    if report:
+        write_reports([out], out)

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from memseg3d.evaluation.pictures import drawn
-from memseg3d.evaluation.results import TargetResult
+from memseg3d.evaluation.results import RoundScore, TargetResult
+from memseg3d.evaluation.robot import Box
 from memseg3d.evaluation.summary import mean
+from memseg3d.evaluation.targets import Target
 from memseg3d.files import UnreadableFile
 
-PAGE = "report.html"
+PAGE, VIDEO = "report.html", "video.json"
 WORST = 6
 """Pictures of a run."""
 DRAWS = 2000
@@ -54,30 +56,49 @@ def command_words() -> str:
     return shlex.join([*first, *sys.argv[1:]])
 
 
-def runs_in(folder: Path, name: str = "") -> list[PageRun]:
-    """Every run whose results lie in a folder of `memseg3d evaluate`. name: instead of the model's where there is one.
+def runs_in(folder: Path, name: str = "", command: str = "") -> list[PageRun]:
+    """Every run whose results lie in a folder of `memseg3d evaluate`.
 
-    Raises `UnreadableFile` where there is none.
+    name: instead of the model's where there is one run. command: where the folder does not tell it. Raises
+    `UnreadableFile` where there is none.
     """
     ways = sorted(path for path in (folder / "targets").glob("*") if path.is_dir())
+    made = _command(folder) or command
     runs = []
     for way in ways:
-        results = []
-        for file in sorted(way.glob("*.json")):
-            try:
-                words = json.loads(file.read_text(encoding="utf-8"))
-                results.append((TargetResult.from_json(words["result"]), file))
-            except (ValueError, KeyError, TypeError) as error:
-                raise UnreadableFile(
-                    f"{file} is no result of this version: delete it, and run the command again."
-                ) from error
+        results = [(_result(file), file) for file in sorted(way.glob("*.json"))]
         if results:
-            runs.append(
-                PageRun(name if name and len(ways) == 1 else f"{name} {way.name}".strip(), _command(folder), results)
-            )
+            shown = name if name and len(ways) == 1 else f"{name} {way.name}".strip()
+            runs.append(PageRun(shown, made, results))
+    if (folder / VIDEO).is_file():
+        runs.append(_video_run(folder / VIDEO, name, made))
     if not runs:
-        raise UnreadableFile(f"{folder} holds no results (targets/*/*.json); name the --out of `memseg3d evaluate`.")
+        raise UnreadableFile(
+            f"{folder} holds no results (targets/*/*.json or {VIDEO}); name the --out of `memseg3d evaluate`."
+        )
     return runs
+
+
+def _result(file: Path) -> TargetResult:
+    try:
+        return TargetResult.from_json(json.loads(file.read_text(encoding="utf-8"))["result"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableFile(f"{file} is no result of this version: delete it and run the command again.") from error
+
+
+def _video_run(file: Path, name: str, command: str) -> PageRun:
+    """The results of `memseg3d evaluate video`: one round, NSD in mm, no HD95, no pictures."""
+    try:
+        words = json.loads(file.read_text(encoding="utf-8"))
+        results = []
+        for row in words["scores"]:
+            at = int(row["at"])
+            score = RoundScore(row["dice"], row["nsd_mm"], 0.0, row["seconds"], None, row["frames"], None)
+            target = Target(row["case"], int(row["label"]), "unknown", 0)
+            results.append((TargetResult(target, 0, Box(0, (at, 0, 0), (at, 0, 0)), 1.0, (score,)), file))
+        return PageRun(name or f"{words['model']['name']} video", command, results)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableFile(f"{file} is no result of this version: delete it and run the command again.") from error
 
 
 def _command(folder: Path) -> str:
@@ -189,6 +210,7 @@ def _curves(runs: Sequence[PageRun], keys: set[str]) -> str:
         plot.set_title(label)
         plot.set_xlabel("round")
         plot.grid(alpha=0.3)
+        plot.set_xticks(range(max(_rounds(run) for run in runs)))
         if score != "hd95":
             plot.set_ylim(0, 1)
     figure.axes[0].legend(fontsize=7, loc="lower right")
