@@ -157,8 +157,9 @@ def test_a_file_is_read_by_its_tensors_alone(tmp_path: Path) -> None:
     assert sorted(loaded.networks) == ["dextr", "hybrid"]
     assert loaded.memory is not None
     assert loaded.memory.shape == memory_shape()
+    read_back = to_tensors(loaded)
     for name, tensor in to_tensors(network).items():
-        assert torch.allclose(to_tensors(loaded)[name].double(), tensor.double(), atol=2e-3), name
+        assert torch.allclose(read_back[name].double(), tensor.double(), atol=2e-3), name
     assert precision_of(load_network(tmp_path / "some.safetensors", dtype=torch.bfloat16)) == "bf16"
 
 

@@ -89,7 +89,7 @@ def mem3d(
     except (DataSetError, UnreadableFile) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
     evaluation = Evaluation(protocol, {advice: results}, judged=False, command=command_words())
-    table = write_report(out, evaluation)
+    table = write_report(out, evaluation, with_pictures=not report)
     typer.echo(table.read_text(encoding="utf-8"))
     if report:
         write_reports([out], out)
