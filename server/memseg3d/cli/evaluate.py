@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memseg3d.cli.evaluate_baselines import run_baselines
+from memseg3d.cli.evaluate_cvpr25 import cvpr25, cvpr25_npz
 from memseg3d.cli.evaluate_development import compare, run_development
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.evaluate_mem3d import mem3d
@@ -30,6 +31,8 @@ app.command()(memory)
 app.command()(compare)
 app.command()(mem3d)
 app.command()(report)
+app.command()(cvpr25)
+app.command()(cvpr25_npz)
 app.command()(video)
 
 CasesOption = Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")]

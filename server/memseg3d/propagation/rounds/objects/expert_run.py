@@ -13,7 +13,7 @@ from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
-from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.events import SliceDone, WeakPrompt
 from memseg3d.propagation.prompts.prompts import MaskPrompt, PointPrompt, Prompt, StrokePrompt, is_drawing
 from memseg3d.propagation.rounds.objects.expert_prompts import clicks_in, drawn_in, told_extent, voxels_of
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
@@ -75,6 +75,11 @@ class ExpertRun:
     def steps_left(self) -> int:
         """How many steps are left at most; the expert's own count as one."""
         return (0 if self._walk is None else self._walk.steps_left) + (0 if self._is_over else 1)
+
+    @property
+    def weak(self) -> WeakPrompt | None:
+        """Where the prompts of propagation were too weak; of an expert nothing is known of that."""
+        return None if self._walk is None else self._walk.weak
 
     def stored(self) -> dict[int, StoredSlice | None]:
         """What the round changes of the stored conditioning slices."""

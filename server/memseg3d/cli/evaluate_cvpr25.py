@@ -1,0 +1,125 @@
+"""`memseg3d evaluate cvpr25` and `cvpr25-npz`: the CVPR 2025 challenge's protocol, and volumes as its cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memseg3d.cli.evaluate_extra import require_extra
+from memseg3d.cli.folders import make_folder
+from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
+
+if TYPE_CHECKING:
+    from memseg3d.evaluation.cvpr25.players import Player
+    from memseg3d.evaluation.cvpr25.scoring import CaseScore
+
+
+def cvpr25(
+    cases: Annotated[Path, typer.Option("--cases", help="Folder of the challenge's npz files (3D_val_npz).")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; cases found there are not played again.")],
+    truths: Annotated[
+        Path | None, typer.Option(help="Folder of npz files with gts; left out: the cases hold their truth.")
+    ] = None,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    command: Annotated[
+        str | None, typer.Option(help="Judge this command, run in a folder with inputs and outputs, once a round.")
+    ] = None,
+    docker: Annotated[str | None, typer.Option(help="Judge this container's predict.sh.")] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="With --docker: give it the first GPU.")] = False,
+    nsd_always: Annotated[
+        bool, typer.Option("--nsd-always", help="Surface Dice also where Dice is 0.2 or less; officially 0.")
+    ] = False,
+    forget_answers: Annotated[
+        bool, typer.Option("--forget-answers", help="A round that fails is empty; officially the last answer counts.")
+    ] = False,
+    turn_spacing: Annotated[
+        bool, typer.Option("--turn-spacing", help="Spacing as (z, y, x); officially (x, y, z) is used as it stands.")
+    ] = False,
+    model: ModelOption = None,
+    models: ModelsOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Play cases as the official evaluator does: a box, then five clicks into the largest error of every class.
+
+    Writes <name>_metrics.csv with its columns, and all answers of each case. A model of this engine plays in this
+    process, anything else by --command or --docker.
+    """
+    require_extra(False)
+    from memseg3d.evaluation.cvpr25.players import CommandPlayer, DockerPlayer, EnginePlayer
+    from memseg3d.evaluation.cvpr25.running import play_all
+    from memseg3d.evaluation.cvpr25.scoring import Quirks
+    from memseg3d.files import UnreadableFile
+
+    if not list(cases.glob("*.npz")):
+        raise typer.BadParameter(f"{cases} holds no npz files.", param_hint="--cases")
+    player: Player
+    if docker is not None:
+        player = DockerPlayer(docker, gpu)
+    elif command is not None:
+        player = CommandPlayer(command)
+    else:
+        player = EnginePlayer(open_network(model, models, device, threads, precision=precision))
+    make_folder(out)
+    quirks = Quirks(-1.0 if nsd_always else 0.2, not forget_answers, not turn_spacing)
+    try:
+        scores = play_all(cases, truths, player, out, quirks, case or (), _tell)
+    except UnreadableFile as error:
+        raise typer.BadParameter(str(error), param_hint="--cases") from error
+    if not scores:
+        raise typer.BadParameter("None of these cases is there.", param_hint="--case")
+    count = len(scores)
+    means = {
+        "DSC AUC": sum(score.dsc_auc for score in scores) / count,
+        "NSD AUC": sum(score.nsd_auc for score in scores) / count,
+        "DSC final": sum(score.rounds[-1].dsc for score in scores) / count,
+        "NSD final": sum(score.rounds[-1].nsd for score in scores) / count,
+        "seconds": sum(score.seconds for score in scores) / count,
+    }
+    typer.echo(f"{player.name}, {count} cases: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
+    late = [score.name for score in scores if score.is_late]
+    if late:
+        typer.echo(f"Longer than 90 s a class, which the challenge scores as 0: {', '.join(late)}")
+
+
+def cvpr25_npz(
+    source: Annotated[Path, typer.Argument(help="Folder of a data set in any layout that `data check` knows.")],
+    destination: Annotated[Path, typer.Argument(help="A new folder, or one where this was stopped.")],
+    boxes: Annotated[bool, typer.Option("--boxes/--no-boxes", help="With a box for every class.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of how far boxes are moved outward.")] = 0,
+) -> None:
+    """Turn volumes with labels into cases of the challenge: imgs in 8 bits, gts, spacing and boxes."""
+    import zlib
+    from dataclasses import replace
+
+    from memseg3d.datasets.conversion.converting import convert, target_name
+    from memseg3d.datasets.conversion.options import Options
+    from memseg3d.datasets.door import open_data
+    from memseg3d.datasets.errors import DataSetError
+    from memseg3d.evaluation.cvpr25.boxes import class_boxes
+    from memseg3d.evaluation.cvpr25.cases import read_array, read_case, write_case
+    from memseg3d.files import UnreadableFile
+
+    try:
+        record = convert(open_data(source, None, None, None), destination, target_name("cvpr25"), Options())
+        for path in sorted(destination.glob("3D_*_npz/*.npz")) if boxes else []:
+            made = read_case(path)
+            apart = destination / "3D_val_gt" / path.name
+            truth = read_array(apart, "gts") if made.gts is None and apart.is_file() else made.gts
+            if truth is not None and made.boxes is None:
+                drawn = class_boxes(truth, seed + zlib.crc32(path.stem.encode()))
+                write_case(path, replace(made, boxes=drawn))
+    except (DataSetError, UnreadableFile) as error:
+        raise typer.BadParameter(str(error), param_hint="SOURCE") from error
+    typer.echo(f"{len(record.cases)} cases are in {destination}.")
+    for name, why in record.skipped.items():
+        typer.echo(f"Left out: {name}: {why}")
+
+
+def _tell(score: CaseScore) -> None:
+    rounds = " ".join(f"{each.dsc:.3f}" for each in score.rounds)
+    areas = f"AUC {score.dsc_auc:.3f}, NSD AUC {score.nsd_auc:.3f}"
+    typer.echo(f"{score.name}: DSC {rounds}; {areas}; {score.seconds:.1f} s")

@@ -1,0 +1,1 @@
+"""The CVPR 2025 challenge on interactive 3D segmentation: its cases, clicks, scores and runs."""

@@ -1,0 +1,77 @@
+"""Who is judged: this engine in the evaluator's own process, any command, or any container with a `predict.sh`."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from pathlib import Path
+from typing import Protocol
+
+from memseg3d.evaluation.cvpr25.cases import read_case, save
+from memseg3d.evaluation.cvpr25.predict import STATE, Entry
+from memseg3d.network.seam import Network
+
+
+class Player(Protocol):
+    """Reads `inputs/<case>` and writes `outputs/<case>` with the labelmap as `segs`."""
+
+    name: str
+
+    def play(self, case: str, inputs: Path, outputs: Path) -> float:
+        """Answer one round; the seconds that it took. What fails leaves no new file."""
+        ...
+
+
+class EnginePlayer:
+    """A model in this process: loaded once, so that seconds are those of the answers."""
+
+    def __init__(self, network: Network) -> None:
+        self.name = network.info.name
+        self._entry = Entry(network)
+
+    def play(self, case: str, inputs: Path, outputs: Path) -> float:
+        """Answer by the engine's own entry, sessions kept between rounds as in the container."""
+        begun = time.perf_counter()
+        asked = read_case(inputs / case)
+        save(outputs / case, {"segs": self._entry.answer(asked, outputs / f"{Path(case).stem}{STATE}")})
+        return time.perf_counter() - begun
+
+
+class CommandPlayer:
+    """A command that is run in a folder with `inputs` and `outputs`, once a round.
+
+    {inputs} and {outputs} in it are replaced by the folders' paths.
+    """
+
+    def __init__(self, command: str, name: str = "command") -> None:
+        self.name = name
+        self._words = shlex.split(command)
+
+    def play(self, case: str, inputs: Path, outputs: Path) -> float:
+        """Run it; whatever it says goes where this program's own words go."""
+        places = {"{inputs}": str(inputs), "{outputs}": str(outputs)}
+        command = [_filled(word, places) for word in self._words]
+        begun = time.perf_counter()
+        subprocess.run(command, cwd=inputs.parent, check=False)
+        return time.perf_counter() - begun
+
+
+class DockerPlayer(CommandPlayer):
+    """A container as the challenge runs it: `sh predict.sh`, 32 GB, the first GPU where asked for, no network."""
+
+    def __init__(self, image: str, gpu: bool) -> None:
+        name = image.split("/")[-1].split(":")[0]
+        chosen = '--gpus "device=0" ' if gpu else ""
+        mounts = "-v {inputs}:/workspace/inputs/ -v {outputs}:/workspace/outputs/"
+        super().__init__(
+            f"docker container run {chosen}-m 32G --network none --name {name} --rm {mounts} {image} "
+            '/bin/bash -c "sh predict.sh"',
+            name,
+        )
+
+
+def _filled(word: str, places: dict[str, str]) -> str:
+    for mark, path in places.items():
+        word = word.replace(mark, path)
+    return word
