@@ -151,8 +151,9 @@ WORKER = House(
         "training": (*_LOW, "video"),
         "evaluation": (*_LOW, "video"),
         "published": (*_LOW, "video", "training", "evaluation"),
-        "": (*_LOW, "video", "service", "training", "evaluation"),
-        "cli": ("", *_LOW, "catalogue", "video", "service", "training", "evaluation", "published"),
+        "cases": _LOW,
+        "": (*_LOW, "video", "service", "training", "evaluation", "cases"),
+        "cli": ("", *_LOW, "catalogue", "video", "service", "training", "evaluation", "published", "cases"),
     },
     has_inner_rooms=True,
 )

@@ -1,3 +1,20 @@
-"""The MemSeg3D worker: networks, propagation, HTTP service, training and evaluation."""
+"""The MemSeg3D worker: networks, propagation, HTTP service, training and evaluation; and `memseg3d.open` for Python."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+_API = ("Case", "CaseError", "Worker", "connect", "open")
+
+
+def __getattr__(name: str) -> Any:
+    """The Python API (`memseg3d/api.py`), imported when it is used: `import memseg3d` stays quick."""
+    if name in _API:
+        return getattr(import_module("memseg3d.api"), name)
+    raise AttributeError(f"module 'memseg3d' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_API])

@@ -77,6 +77,7 @@ def test_voxels_that_two_segments_claim_are_counted_and_told_or_kept_in_layers(
     assert result.exit_code == 0, result.output
     layered = json.loads((out / "segmentation.json").read_text())
     names = {"segmentation.1-block.nii.gz", "segmentation.2-corner.nii.gz", "segmentation.json"}
+    names |= {"session.json", "overview.png"}
     assert {path.name for path in out.iterdir()} == names, "the labelmap of the run before is gone"
     layers = [sitk.GetArrayFromImage(sitk.ReadImage(str(out / each["file"]))) for each in layered["segments"]]
     assert [np.unique(each).tolist() for each in layers] == [[0, 1], [0, 2]]
@@ -112,7 +113,7 @@ def test_the_axis_of_a_box_is_that_along_which_its_corners_agree(
     memseg3d: Command, a_volume: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert memseg3d("segment", a_volume, "--box", "block:3,12,6,6,12,13", "--out", out).exit_code == 0
+    assert memseg3d("segment", a_volume, "--box", "block:3,12,6,6,12,13", "--axis", "1", "--out", out).exit_code == 0
     assert json.loads((out / "segmentation.json").read_text())["segments"][0]["axis"] == 1
 
 
@@ -180,14 +181,14 @@ def test_results_of_an_earlier_run_are_not_overwritten_unasked(
         (["--box", "block:5,8,6,5,15,nan"], "write 6 numbers"),
         (["--box", "block:5,8,6,5,15,x"], "write 6 numbers"),
         (["--box", "block:5,8,6,5,8,13"], "the box has no area"),
-        (["--box", "block:5,8,6,5,15,20"], "lies outside the volume of shape (10, 24, 20)"),
-        (["--point", "block:5,12,10"], "put + (belongs to the segment) or - (does not) before k"),
+        (["--box", "block:5,8,6,5,15,20"], "lies outside the volume, which has k, j, i from 0, 0, 0 to 9, 23, 19"),
+        (["--point", "block:5,12,10"], "put + (belongs to the segment) or - (does not) where"),
         (["--point", "block:+5,12"], "write 3 numbers"),
         (["--point", "block:+10,12,10"], "lies outside the volume"),
-        (["--point", "block:-5,12,10"], "'block' has negative points only"),
+        (["--point", "block:-5,12,10"], "'block' has negative prompts only"),
         (["--scribble", "block:5,12,10;5,12,12"], "put + (belongs"),
         (["--scribble", "block:+5,12,10;6,13,12"], "agree in none of k, j, i"),
-        (["--scribble", "block:-5,12,10"], "'block' has negative points only"),
+        (["--scribble", "block:-5,12,10"], "'block' has negative prompts only"),
         (["--lasso", "block:+5,8,6;5,8,13"], "3 to 4000 points"),
         (["--lasso", "block:+5,8,6;5,8"], "write 3 numbers"),
         (["--box", BLOCK, "--limits", "block:7-9"], "beyond its limits 7 to 9"),

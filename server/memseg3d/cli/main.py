@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memseg3d import __version__
-from memseg3d.cli import about, data, evaluate, models, segment, serve, train
+from memseg3d.cli import about, data, evaluate, models, refine, segment, serve, train
 
 app = typer.Typer(
     name="memseg3d",
@@ -34,6 +34,7 @@ def memseg3d(
 
 app.command("serve")(serve.serve)
 app.command("segment")(segment.segment)
+app.command("refine")(refine.refine)
 app.command("about")(about.about)
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")

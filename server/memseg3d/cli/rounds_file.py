@@ -1,9 +1,9 @@
-"""Reads a document of rounds that a client has exported, and runs them again in their order."""
+"""Reads a document of rounds, session.json or an older one of a scene, and runs them again in their order."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
 
+    from memseg3d.cases.documents import SessionDocument
+    from memseg3d.cases.local import Image
     from memseg3d.files import VolumeFile
     from memseg3d.network.seam import Network
     from memseg3d.propagation.masks.labelmaps import LabelVolume
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 HINT = "--rounds"
 FORMAT = "memseg3d-rounds"
 VERSION = 1
+SESSION_FORMAT = "memseg3d-session"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class StoredRounds:
     names: dict[int, str]
     volume: Volume
     mirrored: bool
+    words: list[dict[str, Any]] = field(default_factory=list)
+    """The rounds as the document has them."""
 
 
 def read_rounds(path: Path, file: VolumeFile, any_volume: bool) -> StoredRounds:
@@ -79,7 +84,8 @@ def read_rounds(path: Path, file: VolumeFile, any_volume: bool) -> StoredRounds:
     numbers = sorted({prompt.object for one in rounds for prompt in one.prompts})
     if not numbers:
         raise typer.BadParameter(f"{path} holds no prompt; export it again.", param_hint=HINT)
-    return StoredRounds(rounds, {number: names.get(number, str(number)) for number in numbers}, volume, mirrored)
+    known = {number: names.get(number, str(number)) for number in numbers}
+    return StoredRounds(rounds, known, volume, mirrored, document["rounds"])
 
 
 @dataclass
@@ -92,6 +98,7 @@ class Replay:
     """Where large labelmaps are mapped from; None: in the memory."""
     _labels: dict[int, LabelVolume] = field(default_factory=dict)
     _latest: dict[int, Session] = field(default_factory=dict)
+    _sessions: dict[int, Session] = field(default_factory=dict)
 
     def run(self, follow: Callable[[Event], None]) -> None:
         """Run all rounds; `follow` is told every event. Raises `typer.BadParameter` where a round cannot be run."""
@@ -103,7 +110,7 @@ class Replay:
         from memseg3d.propagation.sight.feature_store import FeatureStore
         from memseg3d.propagation.volume.errors import PropagationError
 
-        store, sessions = FeatureStore(self.network), dict[int, Session]()
+        store, sessions = FeatureStore(self.network), self._sessions
         volume = self.stored.volume
         for place, one in enumerate(self.stored.rounds, start=1):
             if one.session not in sessions:
@@ -168,6 +175,49 @@ class Replay:
             number: replace(item, index=self.place(item.axis, item.index)) for number, item in found.items() if item
         }
 
+    def prompts(self) -> list[Prompt]:
+        """The prompts that stand, as they lie in the file as far as slices go."""
+        standing: dict[str, Prompt] = {}
+        for one in self.stored.rounds:
+            for gone in one.removed:
+                standing.pop(gone, None)
+            standing |= {str(prompt.id or f"{one.id}/{place}"): prompt for place, prompt in enumerate(one.prompts)}
+        return list(standing.values())
+
+    def prompted(self, number: int, axis: int) -> set[int]:
+        """Slices of the file across `axis` on which the object has prompts."""
+        from memseg3d.propagation.prompts.prompts import slices_of
+
+        return {
+            self.place(axis, index)
+            for prompt in self.prompts()
+            if prompt.object == number
+            for index in slices_of(prompt, axis)
+        }
+
+    def document(
+        self, image: Image, numbers: Mapping[str, int], device: str, files: Mapping[str, Any]
+    ) -> SessionDocument:
+        """session.json of what was run: with what each round changed where all are of one session."""
+        from memseg3d.cases.documents import SessionDocument, image_words, model_words, software_words
+        from memseg3d.network.precision import precision_of
+
+        rounds = [dict(one) for one in self.stored.words]
+        if len(self._sessions) == 1 and not self.stored.mirrored:
+            (session,) = self._sessions.values()
+            rounds = session.records()
+        return SessionDocument(
+            image=image_words(image.source, image.series, image.file, self.stored.volume),
+            model=model_words(self.network.info, device, precision_of(self.network)),
+            options=self.stored.rounds[-1].options.to_json(),
+            names={number: name for name, number in numbers.items()},
+            rounds=rounds,
+            applied=len(rounds),
+            files=dict(files),
+            software=software_words(None),
+            mirrored=self.stored.mirrored,
+        )
+
     def _in_file(self, event: SliceDone) -> SliceDone:
         """A finished slice as it lies in the file."""
         if not self.stored.mirrored:
@@ -188,6 +238,8 @@ def _document(path: Path) -> dict[str, Any]:
         raise typer.BadParameter(f"{path} cannot be read ({error.strerror}).", param_hint=HINT) from error
     except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path} is no JSON document of rounds.", param_hint=HINT) from error
+    if isinstance(document, dict) and document.get("format") == SESSION_FORMAT:
+        return _rounds_of(document, path)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise typer.BadParameter(
             f"{path} is no document of rounds; export one from the panel's rounds.", param_hint=HINT
@@ -198,6 +250,22 @@ def _document(path: Path) -> dict[str, Any]:
             param_hint=HINT,
         )
     return document
+
+
+def _rounds_of(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The rounds of a session.json that stand, as the older form has them."""
+    from memseg3d.cases.documents import SessionDocument
+
+    read = SessionDocument.from_json(document, path)
+    rounds = [{"session": 1, "options": read.options, **one} for one in read.rounds[: read.applied]]
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "volume": read.image.get("sha256"),
+        "spacing": read.image.get("spacing"),
+        "rounds": [{key: value for key, value in one.items() if key != "objects"} for one in rounds],
+        "names": read.names,
+    }
 
 
 def _volume(document: dict[str, Any], file: VolumeFile, any_volume: bool) -> tuple[Volume, bool]:

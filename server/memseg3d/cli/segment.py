@@ -1,62 +1,75 @@
-"""`memseg3d segment`: boxes and points on a volume of one's own -> a labelmap and what is known of each segment."""
+"""`memseg3d segment`: prompts on a volume of one's own -> a labelmap, what is known of it, and its session."""
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from memseg3d.cli.folders import check_folder
-from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
-from memseg3d.cli.prompt_options import (
-    BOX_FORM,
-    LIMITS_FORM,
-    LINE_FORM,
-    POINT_FORM,
+from memseg3d.cases.gallery import make_pictures
+from memseg3d.cases.results import Outcome, ResultFolder
+from memseg3d.cli.case_errors import ask, told
+from memseg3d.cli.case_options import (
+    AxisOption,
+    BoxOption,
+    CoordinatesOption,
+    ExtremeOption,
+    JsonOption,
+    LassoOption,
+    MaskOption,
+    PointOption,
+    PromptsOption,
     PromptTexts,
-    read_limits,
-    read_prompts,
+    QuietOption,
+    ReportOption,
+    ScribbleOption,
+    WidthOption,
+    YesOption,
 )
+from memseg3d.cli.case_output import Talk, Watch, leave
+from memseg3d.cli.folders import check_folder, make_folder
+from memseg3d.cli.networks import (
+    DeviceOption,
+    ModelOption,
+    ModelsOption,
+    PrecisionOption,
+    ThreadsOption,
+    choose_device,
+    open_network,
+)
+from memseg3d.cli.prompt_options import LIMITS_FORM, read_limits
 from memseg3d.cli.rounds_file import Replay, StoredRounds, read_rounds
-from memseg3d.cli.segment_output import Segmented, SegmentResults
 
 if TYPE_CHECKING:
-    from memseg3d.files import VolumeFile
+    from memseg3d.cases.documents import SessionDocument
+    from memseg3d.cases.drafts import Draft
+    from memseg3d.cases.local import Image
     from memseg3d.network.seam import Network
-    from memseg3d.propagation.prompts.events import Event
     from memseg3d.propagation.prompts.options import Options
-    from memseg3d.propagation.volume.volume import Volume
 
 INPUT = "INPUT"
-Follow: TypeAlias = "Callable[[Event], None]"
 
 
 def segment(
     source: Annotated[Path, typer.Argument(metavar=INPUT, help="NIfTI, NRRD, MHA or .npz file, or a DICOM folder.")],
-    out: Annotated[Path, typer.Option(help="Folder for segmentation.nii.gz and segmentation.json.")],
-    box: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{BOX_FORM}: a box on one slice, or in space. Voxel indices from 0, inclusive."),
-    ] = None,
-    point: Annotated[list[str] | None, typer.Option(help=f"{POINT_FORM}: a point inside (+) or outside (-).")] = None,
-    scribble: Annotated[
-        list[str] | None, typer.Option(help=f"{LINE_FORM}: a stroke over the segment (+) or over something else (-).")
-    ] = None,
-    lasso: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{LINE_FORM}: a closed line round the segment (+) or round none of it (-)."),
-    ] = None,
-    width: Annotated[float | None, typer.Option(min=0, help="Of scribbles in mm; two voxels otherwise.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for segmentation.nii.gz, segmentation.json and session.json.")],
+    box: BoxOption = None,
+    point: PointOption = None,
+    scribble: ScribbleOption = None,
+    lasso: LassoOption = None,
+    extreme: ExtremeOption = None,
+    prompts: PromptsOption = None,
+    mask: MaskOption = None,
+    coordinates: CoordinatesOption = "kji",
+    width: WidthOption = None,
     limits: Annotated[
         list[str] | None, typer.Option(help=f"{LIMITS_FORM}: slices that the segment stays within, inclusive.")
     ] = None,
     rounds: Annotated[
-        Path | None, typer.Option(help="Run the rounds of this document again, instead of prompts given here.")
+        Path | None, typer.Option(help="Run the rounds of this document (session.json) again, instead of prompts.")
     ] = None,
     any_volume: Annotated[
         bool, typer.Option("--any-volume", help="With --rounds: also where they were made on another volume.")
@@ -65,10 +78,7 @@ def segment(
     layers: Annotated[
         bool, typer.Option("--layers", help="One file a segment: where segments overlap, both keep the voxels.")
     ] = False,
-    axis: Annotated[
-        int | None,
-        typer.Option(min=0, max=2, help="Slices of points: 0 (k), 1 (j), 2 (i); else the box's, or 0."),
-    ] = None,
+    axis: AxisOption = None,
     window: Annotated[str | None, typer.Option(help="Grey values shown as black and white: low,high.")] = None,
     memory: Annotated[
         str, typer.Option(help="Policy: default, stm, self_sorting, quality, distractor, motion or tree.")
@@ -85,76 +95,134 @@ def segment(
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
+    report: ReportOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Segment a volume from prompts, one round; every NAME is one segment. Or run exported rounds again.
+    """Segment a volume from prompts, one round; every NAME is one segment. Or run stored rounds again.
 
-    Names stay on this computer: they are in segmentation.json, the labelmap holds numbers.
+    `memseg3d refine OUT` goes on from there. Names stay on this computer: the labelmap holds numbers.
     """
-    results = SegmentResults(out, labelmap_format, layers)
+    results, talk = ResultFolder(out, labelmap_format, layers), Talk(as_json, quiet)
     check_folder(out)
+    if not source.exists():
+        raise typer.BadParameter(f"{source} does not exist; check the path.", param_hint=INPUT)
     if not overwrite and results.existing():
         raise typer.BadParameter(
-            f"{out} holds the results of an earlier run; choose another folder, or --overwrite.", param_hint="--out"
+            f"{out} holds the results of an earlier run; choose another folder, go on with `memseg3d refine {out}`, or "
+            "--overwrite.",
+            param_hint="--out",
         )
-    texts = PromptTexts(box or [], point or [], scribble or [], lasso or [], axis, width)
-    chosen = window is not None or limits or memory != "default" or consensus
-    if rounds is not None and (chosen or texts != PromptTexts([], [], [], [])):
+    texts = PromptTexts(
+        box or [],
+        point or [],
+        scribble or [],
+        lasso or [],
+        extreme or [],
+        prompts or [],
+        mask or [],
+        axis,
+        width,
+        coordinates,
+    )
+    chosen = window is not None or limits or memory != "default" or consensus or axis is not None or width is not None
+    if rounds is not None and (chosen or not texts.is_empty):
         raise typer.BadParameter(
             "The rounds bring their own prompts, limits and options; leave the others out.", param_hint="--rounds"
         )
+    with told():
+        drafts = texts.drafts()
+    if rounds is None and texts.is_empty:
+        raise typer.BadParameter(
+            "Nothing to segment: give at least one --box NAME:k0,j0,i0,k1,j1,i1 or --point NAME:+k,j,i."
+        )
     options = _options(window, axis, memory, consensus)
     # What is mapped from there has been let go of when the folder is deleted.
-    with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as folder:
-        scratch = Path(folder)
-        file, volume = _open_volume(source, series, scratch)
+    with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as folder, told():
+        from memseg3d.cases.local import Image
+
+        image = Image.read(source, series, Path(folder))
+        watch, chooser = Watch(talk), partial(_network, model, models, device, threads, precision)
         if rounds is not None:
-            stored = read_rounds(rounds, file, any_volume)
-            job: Callable[[Network, Follow], Segmented] = partial(_run_again, stored, scratch)
-            numbers = _numbers_by_name(stored)
+            stored = read_rounds(rounds, image.file, any_volume)
+            outcome, document = _run_again(stored, image, chooser, watch, results)
         else:
-            job, numbers = _one_round(volume, options, texts, limits or [], scratch)
-        network = open_network(model, models, device, threads, precision=precision)
-        results.prepare()
-        for note in file.notes:
-            typer.echo(note)
-        results.write(_shown(partial(job, network), results), numbers, file.geometry, network.info)
-        del file, volume, job
+            outcome, document = _one_round(
+                image, options, texts, drafts, limits or [], yes, chooser, watch, results, threads
+            )
+        for note in image.file.notes:
+            talk.say(note)
+        leave(results, outcome, document, partial(make_pictures, image, None, report, document), talk, texts.order)
+        del image, outcome
+
+
+def _network(
+    model: str | None, models: Path | None, device: str, threads: int | None, precision: PrecisionOption
+) -> tuple[Network, str]:
+    chosen = choose_device(device, threads)
+    return open_network(model, models, chosen, precision=precision), chosen
 
 
 def _one_round(
-    volume: Volume, options: Options, texts: PromptTexts, limits: list[str], scratch: Path
-) -> tuple[Callable[[Network, Follow], Segmented], dict[str, int]]:
-    """What runs the prompts of the command line, and the numbers of its segments by name."""
-    from memseg3d.propagation.rounds.session import Session
+    image: Image,
+    options: Options,
+    texts: PromptTexts,
+    drafts: list[Draft],
+    limits: list[str],
+    yes: bool,
+    chooser: partial[tuple[Network, str]],
+    watch: Watch,
+    results: ResultFolder,
+    threads: int | None,
+) -> tuple[Outcome, SessionDocument]:
+    """The round of the command line, run."""
+    from memseg3d.cases.drafts import SegmentNames
+    from memseg3d.cases.local import LocalCase
+    from memseg3d.cases.questions import questions
+    from memseg3d.propagation.prompts.prompts import is_positive
     from memseg3d.propagation.volume.errors import PropagationError
 
-    prompts, names = read_prompts(texts, volume)
+    names = SegmentNames()
+    prompts = texts.prompts(drafts, names, image)
+    positive = {prompt.object for prompt in prompts if is_positive(prompt)}
+    for name, number in names.numbers.items():
+        if number not in positive:
+            raise typer.BadParameter(f"'{name}' has negative prompts only; add a box or a positive point.")
     bounds = read_limits(limits, names, prompts, texts.axis)
     for number, each in bounds.items():
         try:
-            each.check(number, volume.shape, [prompt for prompt in prompts if prompt.object == number])
+            each.check(number, image.volume.shape, [prompt for prompt in prompts if prompt.object == number])
         except PropagationError as error:
             raise typer.BadParameter(str(error), param_hint="--limits") from error
-
-    def run(network: Network, follow: Follow) -> Segmented:
-        session = Session(volume, network, options, folder=scratch)
-        for event in session.begin("round-1", prompts, limits=bounds):
-            follow(event)
-        return session
-
-    return run, names.numbers
-
-
-def _run_again(stored: StoredRounds, scratch: Path, network: Network, follow: Follow) -> Segmented:
-    replay = Replay(stored, network, scratch)
-    replay.run(follow)
-    return replay
+    ask(questions(prompts, names, image.volume, options, texts.order, texts.axis), yes)
+    network, device = chooser()
+    make_folder(results.folder)
+    case = LocalCase.begin(image, network, options, device, threads)
+    case.names = names
+    try:
+        watch.run(lambda follow: case.run(prompts, limits=bounds, follow=follow))
+    except PropagationError as error:
+        raise typer.BadParameter(str(error)) from error
+    case.seconds = watch.seconds
+    return case.outcome(), case.document(results.words)
 
 
-def _numbers_by_name(stored: StoredRounds) -> dict[str, int]:
-    """The document's objects by name; where two have the same name the number tells them apart."""
+def _run_again(
+    stored: StoredRounds, image: Image, chooser: partial[tuple[Network, str]], watch: Watch, results: ResultFolder
+) -> tuple[Outcome, SessionDocument]:
+    network, device = chooser()
+    make_folder(results.folder)
+    replay = Replay(stored, network, image.scratch)
+    watch.run(replay.run)
     names = list(stored.names.values())
-    return {name if names.count(name) == 1 else f"{name} ({number})": number for number, name in stored.names.items()}
+    # Where two have the same name the number tells them apart.
+    numbers = {
+        name if names.count(name) == 1 else f"{name} ({number})": number for number, name in stored.names.items()
+    }
+    document = replay.document(image, numbers, device, results.words)
+    outcome = Outcome(replay, numbers, image.geometry, document.model, replay.prompts(), watch.seconds, replay.prompted)
+    return outcome, document
 
 
 def _options(window: str | None, axis: int | None, memory: str, consensus: bool) -> Options:
@@ -176,42 +244,3 @@ def _options(window: str | None, axis: int | None, memory: str, consensus: bool)
         return Options(window=edges, axis=axis, memory=memory, consensus=consensus)
     except PropagationError as error:
         raise typer.BadParameter(str(error), param_hint="--window") from error
-
-
-def _open_volume(source: Path, series: str | None, scratch: Path) -> tuple[VolumeFile, Volume]:
-    from memseg3d.files import UnreadableFile, read_volume
-    from memseg3d.propagation.volume.volume import Volume, VolumeError
-
-    try:
-        file = read_volume(source, series, scratch)
-        return file, Volume(file.voxels, file.spacing)
-    except (UnreadableFile, VolumeError) as error:
-        raise typer.BadParameter(str(error), param_hint=INPUT) from error
-
-
-def _shown(job: Callable[[Follow], Segmented], results: SegmentResults) -> Segmented:
-    """Run the job with a progress bar on stderr."""
-    from rich import progress as bars
-    from rich.console import Console
-
-    from memseg3d.propagation.prompts.events import Progress, RoundDone, SliceDone
-
-    started = time.perf_counter()
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TimeElapsedColumn(),
-    )
-    with bars.Progress(*columns, console=Console(stderr=True)) as shown:
-        task = shown.add_task("first mask", total=None)
-
-        def follow(event: Event) -> None:
-            if isinstance(event, SliceDone):
-                results.add(event, time.perf_counter() - started)
-            elif isinstance(event, Progress):
-                shown.update(task, description=event.phase, completed=event.done, total=event.total)
-            elif isinstance(event, RoundDone):
-                results.close(event)
-
-        return job(follow)

@@ -1,0 +1,77 @@
+"""From words to a network: device, precision and model by name, with a sentence where that is not possible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+    from memseg3d.network.seam import Network
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class NetworkError(ValueError):
+    """There is no such network here. about: model, device or precision."""
+
+    def __init__(self, message: str, about: str) -> None:
+        super().__init__(message)
+        self.about = about
+
+
+def open_network(
+    model: str | None,
+    models: Path | None,
+    device: str,
+    threads: int | None = None,
+    precision: Precision = "auto",
+    image_size: int | None = None,
+) -> tuple[Network, str]:
+    """The network, and the torch device that it is on. Raises `NetworkError`.
+
+    image_size: side of the network's input in pixels; None: as it was trained.
+    """
+    from memseg3d.experts.opening import open_model
+    from memseg3d.network.checkpoint_files import UnknownCheckpoint
+    from memseg3d.network.models import ModelDamaged, ModelNotFound
+
+    chosen = choose_device(device, threads)
+    try:
+        return open_model(model, models, image_size, chosen, choose_dtype(precision, chosen)), chosen
+    except (ModelNotFound, ModelDamaged, UnknownCheckpoint) as error:
+        raise NetworkError(str(error), "model") from error
+
+
+def choose_device(wanted: str, threads: int | None = None) -> str:
+    """The torch device to compute on; sets the number of CPU threads. Raises `NetworkError`."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise NetworkError(
+            f"The device {wanted} cannot be used here; choose cpu, or leave it out for the best one.", "device"
+        ) from error
+    return wanted
+
+
+def choose_dtype(precision: Precision, device: str) -> torch.dtype:
+    """The dtype of a network on a torch device. Raises `NetworkError` where the device lacks bfloat16."""
+    import torch
+
+    from memseg3d.network.precision import computes_in, fastest_dtype
+
+    if precision == "auto":
+        return fastest_dtype(torch.device(device))
+    chosen = torch.float32 if precision == "fp32" else torch.bfloat16
+    if not computes_in(chosen, torch.device(device)):
+        raise NetworkError(f"The device {device} cannot compute in {precision}.", "precision")
+    return chosen

@@ -1,0 +1,210 @@
+"""Prompts from files: this project's JSON, Slicer's markups (.mrk.json), and label files whose slices are masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memseg3d.cases.drafts import Draft, Kind
+from memseg3d.cases.errors import CaseError
+from memseg3d.cases.orders import KJI, ORDERS, Order, Point3, order_named
+
+if TYPE_CHECKING:
+    from memseg3d.cases.drafts import SegmentNames
+    from memseg3d.files import Geometry
+    from memseg3d.propagation.prompts.prompts import Prompt
+
+OPTION = "--prompts"
+MASK = "--mask"
+KINDS: tuple[Kind, ...] = ("point", "box", "scribble", "lasso", "extreme_points")
+SAME_GRID = 1e-3
+"""Corners of a label file may lie so many voxels away from the volume's."""
+
+
+def read_prompt_file(text: str, order: Order = KJI) -> list[Draft]:
+    """The prompts of a JSON file or of Slicer's markups; `text` is FILE, NAME=FILE, or NAME-=FILE for negative ones.
+
+    order: of a file that names none. Raises `CaseError`.
+    """
+    name, positive, path = _name_and_file(text)
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CaseError(f"{path} cannot be read ({error.strerror}).", OPTION) from error
+    except ValueError as error:
+        raise CaseError(f"{path} is no JSON file of prompts or markups.", OPTION) from error
+    try:
+        if isinstance(words, dict) and "markups" in words:
+            stem = path.name.lower().removesuffix(".json").removesuffix(".mrk")
+            own = path.name[: len(stem)]
+            return [each for markup in words["markups"] for each in _of_markup(markup, name or own, positive, path)]
+        return _of_json(words, name, positive, order, path)
+    except CaseError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise CaseError(f"{path} is damaged or of another form ({error!r}).", OPTION) from error
+
+
+def _name_and_file(text: str) -> tuple[str | None, bool, Path]:
+    """A file whose own name holds "=" is taken as it is where it exists."""
+    name, equals, rest = text.partition("=")
+    if not equals or Path(text).exists():
+        return None, True, Path(text)
+    name = name.strip()
+    if name[-1:] in "+-" and name[:-1].strip():
+        return name[:-1].strip(), name[-1] == "+", Path(rest)
+    if not name:
+        raise CaseError(f"{text}: write NAME=FILE, or the file alone.", OPTION)
+    return name, True, Path(rest)
+
+
+def _of_json(words: Any, name: str | None, positive: bool, order: Order, path: Path) -> list[Draft]:
+    """{"coordinates": "ras", "prompts": [{"name", "type", ...}]} or the list alone."""
+    given = words if isinstance(words, list) else words["prompts"]
+    if isinstance(words, dict) and "coordinates" in words:
+        order = order_named(words["coordinates"])
+    found = []
+    for place, each in enumerate(given, start=1):
+        if each.get("type") not in KINDS:
+            raise CaseError(
+                f"{path}: prompt {place} has the type {each.get('type')!r}, not {', '.join(KINDS)}.", OPTION
+            )
+        own = name or each.get("name")
+        if not isinstance(own, str) or not own.strip():
+            raise CaseError(f"{path}: prompt {place} has no name; add one, or write NAME={path}.", OPTION)
+        sign = each.get("positive", True)
+        if not isinstance(sign, bool):
+            raise CaseError(f"{path}: positive of prompt {place} is true or false, not {sign!r}.", OPTION)
+        draft = draft_of(each, own.strip(), order, f"{path}, prompt {place}", OPTION)
+        found.append(replace(draft, positive=sign and positive))
+    return found
+
+
+def draft_of(words: Mapping[str, Any], name: str, order: Order, said: str = "", option: str | None = None) -> Draft:
+    """One prompt of the JSON form. Raises `CaseError`, and KeyError, TypeError or ValueError for what is no prompt."""
+    kind = words["type"]
+    if kind == "point":
+        points = [words["position"]]
+    elif kind == "box":
+        points = [words["lower"], words["upper"]]
+    else:
+        points = words["points"]
+    axis = words.get("axis")
+    if axis not in (None, 0, 1, 2) or isinstance(axis, bool):
+        raise CaseError(f"{said}: the axis is 0, 1 or 2 (k, j or i), not {axis!r}.", option)
+    width = words.get("width")
+    return Draft(
+        kind,
+        name,
+        tuple(_point3(point) for point in points),
+        bool(words.get("positive", True)),
+        order,
+        said,
+        option,
+        None if width is None else float(width),
+        axis,
+    )
+
+
+def _of_markup(markup: Mapping[str, Any], name: str, positive: bool, path: Path) -> list[Draft]:
+    kind, system = markup.get("type"), str(markup.get("coordinateSystem", "LPS"))
+    order = ORDERS["lps" if system.upper() in ("LPS", "1") else "ras"]
+    units = markup.get("coordinateUnits", "mm")
+    if units not in ("mm", ["mm", "UCUM", "millimeter"]) and not (isinstance(units, list) and "mm" in units):
+        raise CaseError(f"{path} has coordinates in {units}; save it in millimetres.", OPTION)
+    said = f"{path} ({kind})"
+    if kind == "ROI":
+        return [Draft("box", name, _roi_corners(markup), True, order, said, OPTION)]
+    points = tuple(
+        _point3(point["position"])
+        for point in markup["controlPoints"]
+        if point.get("positionStatus", "defined") == "defined"
+    )
+    if not points:
+        raise CaseError(f"{said} holds no placed point.", OPTION)
+    if kind == "Fiducial":
+        return [Draft("point", name, (point,), positive, order, said, OPTION) for point in points]
+    if kind in ("Line", "Curve"):
+        return [Draft("scribble", name, points, positive, order, said, OPTION)]
+    if kind == "ClosedCurve":
+        return [Draft("lasso", name, points, positive, order, said, OPTION)]
+    raise CaseError(
+        f"{said}: a markup of this type is no prompt; use points, ROI, line, curve or closed curve.", OPTION
+    )
+
+
+def _roi_corners(markup: Mapping[str, Any]) -> tuple[Point3, ...]:
+    """All eight corners: on a turned volume the box that holds them is taken."""
+    if markup.get("roiType", "Box") not in ("Box", "BoundingBox"):
+        raise CaseError(f"A ROI of the type {markup['roiType']} is no box; use a box.", OPTION)
+    centre, size = _point3(markup["center"]), _point3(markup["size"])
+    turned = [float(value) for value in markup.get("orientation", (1, 0, 0, 0, 1, 0, 0, 0, 1))]
+    corners = []
+    for signs in product((-0.5, 0.5), repeat=3):
+        offset = [sign * length for sign, length in zip(signs, size, strict=True)]
+        # Row by row; its columns are the directions of the ROI's own axes.
+        x, y, z = (
+            centre[row] + sum(turned[3 * row + column] * offset[column] for column in range(3)) for row in range(3)
+        )
+        corners.append((x, y, z))
+    return tuple(corners)
+
+
+def read_mask(text: str, names: SegmentNames, geometry: Geometry, axis: int | None = None) -> list[Prompt]:
+    """The painted slices of a label file on the volume's grid, as mask prompts; `text` is FILE or NAME=FILE.
+
+    NAME=FILE: every label is of this segment; FILE: label 3 is of the segment "label 3". axis: that the slices lie
+    across; None: along which the fewest are painted. Raises `CaseError`.
+    """
+    import numpy as np
+
+    from memseg3d.files import UnreadableFile, read_volume
+    from memseg3d.propagation.prompts.prompts import MaskPrompt
+
+    name, positive, path = _name_and_file(text)
+    if not positive:
+        raise CaseError(f"{text}: a mask says what belongs to the segment; it has no sign.", MASK)
+    try:
+        file = read_volume(path)
+    except UnreadableFile as error:
+        raise CaseError(str(error), MASK) from error
+    if file.geometry.shape != geometry.shape:
+        raise CaseError(
+            f"{path} has {KJI.size(file.geometry)}, the volume {KJI.size(geometry)}: a label file lies on its grid.",
+            MASK,
+        )
+    off = np.abs(_corners(file.geometry) - _corners(geometry)).max() / min(geometry.spacing)
+    if off > SAME_GRID:
+        raise CaseError(f"{path} lies {off:.2g} voxels beside the volume; resample it onto the volume's grid.", MASK)
+    labels = np.asarray(file.voxels)
+    found: list[Prompt] = []
+    values = [int(value) for value in np.unique(labels) if value != 0]
+    if not values:
+        raise CaseError(f"{path} is empty: no voxel has a label.", MASK)
+    if name is None and len(values) > 100:
+        raise CaseError(f"{path} holds {len(values)} labels: is it an image? Or write NAME={path}.", MASK)
+    for label in [None] if name else values:
+        mask = labels != 0 if label is None else labels == label
+        number = names.number(name or f"label {label}")
+        counts = [mask.any(axis=tuple(each for each in range(3) if each != across)) for across in range(3)]
+        across = axis if axis is not None else min(range(3), key=lambda each: int(counts[each].sum()))
+        for index in np.flatnonzero(counts[across]):
+            plane = np.ascontiguousarray(np.take(mask, int(index), axis=across))
+            found.append(MaskPrompt(number, across, int(index), plane))
+    return found
+
+
+def _corners(geometry: Geometry) -> Any:
+    import numpy as np
+
+    ends = np.array(list(product(*((0, size - 1) for size in reversed(geometry.shape)))), float)
+    return ends @ geometry.affine[:3, :3].T + geometry.affine[:3, 3]
+
+
+def _point3(values: Sequence[Any]) -> Point3:
+    a, b, c = (float(value) for value in values)
+    return a, b, c

@@ -1,0 +1,91 @@
+"""The options by which `segment` and `refine` take prompts and say how they talk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memseg3d.cases.orders import KJI, Order, order_named
+from memseg3d.cases.texts import box_form, drafts_of, line_form, point_form
+
+if TYPE_CHECKING:
+    from memseg3d.cases.drafts import Draft, SegmentNames
+    from memseg3d.cases.local import Image
+    from memseg3d.propagation.prompts.prompts import Prompt
+
+Texts = list[str] | None
+BoxOption = Annotated[
+    Texts, typer.Option(help=f"{box_form()}: a box on one slice, or in space. Voxels from 0, inclusive.")
+]
+PointOption = Annotated[Texts, typer.Option(help=f"{point_form()}: a point inside (+) or outside (-).")]
+ScribbleOption = Annotated[
+    Texts, typer.Option(help=f"{line_form()}: a stroke over the segment (+) or over something else (-).")
+]
+LassoOption = Annotated[
+    Texts, typer.Option(help=f"{line_form()}: a closed line round the segment (+) or round none of it (-).")
+]
+ExtremeOption = Annotated[
+    Texts, typer.Option(help="NAME:k,j,i;k,j,i;...: four points on its edge on one slice, and up to two at its ends.")
+]
+PromptsOption = Annotated[
+    Texts, typer.Option(help="FILE or NAME=FILE: prompts of a JSON file, or Slicer's markups (.mrk.json).")
+]
+MaskOption = Annotated[
+    Texts, typer.Option(help="FILE or NAME=FILE: a label file on the volume's grid; its painted slices are prompts.")
+]
+WidthOption = Annotated[float | None, typer.Option(min=0, help="Of scribbles in mm; two voxels otherwise.")]
+CoordinatesOption = Annotated[
+    str, typer.Option(help="Order of all numbers: kji (arrays), ijk (Slicer), itksnap (from 1), lps or ras (mm).")
+]
+AxisOption = Annotated[
+    int | None, typer.Option(min=0, max=2, help="Slices of points: 0 (k), 1 (j), 2 (i); else the box's, or 0.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Go on where something looks like a mistake.")]
+ReportOption = Annotated[bool, typer.Option("--report", help="Also report.html: one page with every slice.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+
+@dataclass(frozen=True)
+class PromptTexts:
+    """What the command line says of prompts."""
+
+    boxes: list[str] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
+    scribbles: list[str] = field(default_factory=list)
+    lassos: list[str] = field(default_factory=list)
+    extremes: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+    axis: int | None = None
+    width: float | None = None
+    coordinates: str = KJI.name
+
+    @property
+    def order(self) -> Order:
+        """Of its numbers. Raises `CaseError`."""
+        return order_named(self.coordinates)
+
+    @property
+    def is_empty(self) -> bool:
+        """True where it names no prompt."""
+        return not any((self.boxes, self.points, self.scribbles, self.lassos, self.extremes, self.files, self.masks))
+
+    def drafts(self) -> list[Draft]:
+        """The prompts as far as they can be read without the volume. Raises `CaseError`."""
+        from memseg3d.cases.prompt_files import read_prompt_file
+
+        texts = drafts_of(self.boxes, self.points, self.scribbles, self.lassos, self.extremes, self.order, self.width)
+        return texts + [draft for each in self.files for draft in read_prompt_file(each, self.order)]
+
+    def prompts(
+        self, drafts: list[Draft], names: SegmentNames, image: Image, axes: dict[int, int] | None = None
+    ) -> list[Prompt]:
+        """All prompts on the volume. Raises `CaseError`."""
+        from memseg3d.cases.drafts import prompts_of
+        from memseg3d.cases.prompt_files import read_mask
+
+        masks = [each for text in self.masks for each in read_mask(text, names, image.geometry, self.axis)]
+        return prompts_of(drafts, names, image.geometry, self.axis, axes) + masks
