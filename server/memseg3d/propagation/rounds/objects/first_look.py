@@ -33,7 +33,9 @@ SIZES_OF_STROKES = 4
 
 def slice_of_clicks(view: View, plan: Plan, last: LastRound) -> int | None:
     """The slice whose clicks are all that is known of an object; None where more is known, or crops are not used."""
-    if not view.store.network.info.prefers_crop or not view.framing.crop or not plan.decode or last.content:
+    if not view.store.network.info.prefers_crop or not view.framing.crop or not plan.decode:
+        return None
+    if any(index not in plan.lost for index in last.content):
         return None
     index = plan.decode[0]
     return index if first_region(view.framing, view.axis, index, plan.slices[index], None)[1] else None

@@ -12,8 +12,8 @@ from memseg3d.propagation.masks.labelmaps import Delta, LabelVolume
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.prompts.object_limits import ObjectLimits
 from memseg3d.propagation.prompts.options import Options
-from memseg3d.propagation.prompts.prompts import Prompt
-from memseg3d.propagation.prompts.sets import PromptsBySlice, lost_slices, propagation_axis
+from memseg3d.propagation.prompts.prompts import Prompt, is_drawing
+from memseg3d.propagation.prompts.sets import PromptsBySlice, by_slice, lost_slices, propagation_axis
 from memseg3d.propagation.rounds.objects.consensus import ConsensusRun
 from memseg3d.propagation.rounds.objects.expert_run import ExpertRun
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
@@ -73,8 +73,10 @@ class ObjectTools:
         lost: Collection[int] = ()
         if state is not None:
             lost = lost_slices(state.prompts, prompts, axis, self.volume.shape[axis])
-        if state is not None and state.has_lost_window(prompts):
-            # Seen through another window, nothing that was found tells anything.
+        said = by_slice(prompts, axis)
+        looks_anew = bool(said) and said.keys() <= set(lost) and not any(is_drawing(each) for each in prompts)
+        if state is not None and (looks_anew or state.has_lost_window(prompts)):
+            # Seen through another window, or by clicks of which some are gone, nothing that was found tells anything.
             state, before, lost = replace(state, window=None), None, range(self.volume.shape[axis])
         plan = plan_object(
             prompts, axis, before, labels, self.volume, self.options, None if bounds is None else bounds.slices
