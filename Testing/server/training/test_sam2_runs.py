@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from memseg3d.network.sam2 import Sam2Network
 from memseg3d.training.cases.sets import TrainingSet, open_training_set
 from memseg3d.training.running.preflight import CannotTrain
 from memseg3d.training.sam2 import trainer as trainer_module
+from memseg3d.training.sam2.install import install
 from memseg3d.training.sam2.losses import mask_loss
 from memseg3d.training.sam2.recipes import MemRefineRecipe, memory_rate
 from memseg3d.training.sam2.settings import Sam2Settings
@@ -254,9 +258,49 @@ def test_one_command_ends_in_a_model_that_segments(tmp_path: Path) -> None:
     assert card["begun_from"]["name"] == "tiny_sam2"
     image = root / "images" / "case0.nii.gz"
     used = ["segment", str(image), "--model", "mine", "--models", str(tmp_path / "models"), "--device", "cpu"]
-    used += ["--point", "disc:+4,20,20", "--out", str(tmp_path / "mask.nii.gz")]
-    done = CliRunner().invoke(app, used)
+    used += ["--point", "disc:+4,20,20", "--box", "square:4,2,3,4,8,11", "--memory", "self_sorting"]
+    done = CliRunner().invoke(app, [*used, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "mask.nii.gz").is_file()
-    other = CliRunner().invoke(app, [*command[:-1], "tiny_sam2", "--models", str(tmp_path), "--folder", "x"])
-    assert "came from elsewhere" in other.output or other.exit_code == 1
+    assert (tmp_path / "out" / "segmentation.nii.gz").is_file()
+
+
+def test_a_model_from_elsewhere_is_not_replaced(tmp_path: Path) -> None:
+    weights = tiny_sam2_file(tmp_path)
+    kept = tmp_path / "models" / "mine.safetensors"
+    kept.parent.mkdir()
+    kept.write_bytes(b"somebody's")
+    with pytest.raises(CannotTrain, match="came from elsewhere"):
+        install(weights, kept.parent, "mine", {"training": {}})
+    assert kept.read_bytes() == b"somebody's"
+    installed = install(weights, kept.parent, "other", {"training": {}})
+    assert install(weights, kept.parent, "other", {"training": {}}) == installed
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+import torch
+out, root = Path(sys.argv[1]), sys.argv[2]
+sys.path.insert(0, root)
+from Testing.server.training.test_sam2_runs import open_training_set, run_of
+data = open_training_set(out / "set", say=lambda words: None)
+rank = __import__("os").environ["RANK"]
+trainer = run_of(out / "run", data, out / f"cache{rank}", "finetune", epochs=1)
+trainer.run()
+torch.save(trainer.network.state_dict(), out / f"rank{rank}.pt")
+trainer.processes.leave()
+"""
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="This torch was built without torch.distributed.")
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    medical_sam2(tmp_path / "set", train=2)
+    script = tmp_path / "script.py"
+    script.write_text(TOGETHER, encoding="utf-8")
+    words = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script), str(tmp_path)]
+    command = [sys.executable, *words, str(Path(__file__).resolve().parents[3])]
+    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    one, other = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["step"] == 1, "each process saw one of the two cases"

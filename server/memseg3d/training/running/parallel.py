@@ -43,6 +43,8 @@ class Processes:
         has = torch.tensor([float(p.grad is not None) for p in wanted], device=self.device)
         distributed.all_reduce(has)
         used = [p for p, count in zip(wanted, has.tolist(), strict=True) if count]
+        if not used:
+            return
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in used])
         distributed.all_reduce(flat)
         flat /= self.world
