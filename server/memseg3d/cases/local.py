@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from memseg3d.files import Geometry, VolumeFile
     from memseg3d.network.seam import Network
-    from memseg3d.propagation.prompts.events import Event, RoundDone
+    from memseg3d.propagation.prompts.events import Event, RoundDone, WeakPrompt
     from memseg3d.propagation.prompts.limits import SliceLimits
     from memseg3d.propagation.prompts.object_limits import ObjectLimits
     from memseg3d.propagation.prompts.options import Options
@@ -65,6 +65,8 @@ class LocalCase:
     names: SegmentNames = field(default_factory=SegmentNames)
     threads: int | None = None
     seconds: dict[str, float | None] = field(default_factory=dict)
+    weak: dict[int, WeakPrompt] = field(default_factory=dict)
+    """By object, where the prompts of rounds that were run here were too weak."""
     _folder: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
@@ -143,6 +145,7 @@ class LocalCase:
             if isinstance(event, RoundDone):
                 done = event
         assert done is not None
+        self.weak |= done.weak
         return done
 
     def undo(self) -> None:
@@ -196,7 +199,9 @@ class LocalCase:
 
         standing = prompts_after(self.session.rounds[: self.session.applied])
         prompts = list(standing.values())
-        return Outcome(self.session, self.numbers, self.image.geometry, self.model, prompts, self.seconds)
+        return Outcome(
+            self.session, self.numbers, self.image.geometry, self.model, prompts, self.seconds, weak=self.weak
+        )
 
 
 def check_image(document: SessionDocument, image: Image) -> None:

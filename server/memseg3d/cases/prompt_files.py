@@ -14,6 +14,8 @@ from memseg3d.cases.errors import CaseError
 from memseg3d.cases.orders import KJI, ORDERS, Order, Point3, order_named
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from memseg3d.cases.drafts import SegmentNames
     from memseg3d.files import Geometry
     from memseg3d.propagation.prompts.prompts import Prompt
@@ -162,25 +164,12 @@ def read_mask(text: str, names: SegmentNames, geometry: Geometry, axis: int | No
     """
     import numpy as np
 
-    from memseg3d.files import UnreadableFile, read_volume
     from memseg3d.propagation.prompts.prompts import MaskPrompt
 
     name, positive, path = _name_and_file(text)
     if not positive:
         raise CaseError(f"{text}: a mask says what belongs to the segment; it has no sign.", MASK)
-    try:
-        file = read_volume(path)
-    except UnreadableFile as error:
-        raise CaseError(str(error), MASK) from error
-    if file.geometry.shape != geometry.shape:
-        raise CaseError(
-            f"{path} has {KJI.size(file.geometry)}, the volume {KJI.size(geometry)}: a label file lies on its grid.",
-            MASK,
-        )
-    off = np.abs(_corners(file.geometry) - _corners(geometry)).max() / min(geometry.spacing)
-    if off > SAME_GRID:
-        raise CaseError(f"{path} lies {off:.2g} voxels beside the volume; resample it onto the volume's grid.", MASK)
-    labels = np.asarray(file.voxels)
+    labels = labels_on(path, geometry, MASK)
     found: list[Prompt] = []
     values = [int(value) for value in np.unique(labels) if value != 0]
     if not values:
@@ -196,6 +185,27 @@ def read_mask(text: str, names: SegmentNames, geometry: Geometry, axis: int | No
             plane = np.ascontiguousarray(np.take(mask, int(index), axis=across))
             found.append(MaskPrompt(number, across, int(index), plane))
     return found
+
+
+def labels_on(path: Path, geometry: Geometry, option: str) -> np.ndarray:
+    """The labels (k, j, i) of a file on the volume's grid. Raises `CaseError` about `option`."""
+    import numpy as np
+
+    from memseg3d.files import UnreadableFile, read_volume
+
+    try:
+        file = read_volume(path)
+    except UnreadableFile as error:
+        raise CaseError(str(error), option) from error
+    if file.geometry.shape != geometry.shape:
+        raise CaseError(
+            f"{path} has {KJI.size(file.geometry)}, the volume {KJI.size(geometry)}: a label file lies on its grid.",
+            option,
+        )
+    off = np.abs(_corners(file.geometry) - _corners(geometry)).max() / min(geometry.spacing)
+    if off > SAME_GRID:
+        raise CaseError(f"{path} lies {off:.2g} voxels beside the volume; resample it onto the volume's grid.", option)
+    return np.asarray(file.voxels)
 
 
 def _corners(geometry: Geometry) -> Any:

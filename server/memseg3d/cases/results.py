@@ -18,7 +18,7 @@ from memseg3d.cases.errors import CaseError
 if TYPE_CHECKING:
     from memseg3d.files import Geometry
     from memseg3d.propagation.masks.merged_labels import Claim, Contest
-    from memseg3d.propagation.prompts.events import Suggestion
+    from memseg3d.propagation.prompts.events import Suggestion, WeakPrompt
     from memseg3d.propagation.prompts.prompts import Prompt
 
 STEM = "segmentation"
@@ -59,6 +59,8 @@ class Outcome:
     seconds: Mapping[str, float | None] = field(default_factory=dict)
     places: Callable[[int, int], set[int]] | None = None
     """Where the prompts lie in the file, by object and axis, if not where they say."""
+    weak: Mapping[int, WeakPrompt] = field(default_factory=dict)
+    """By object, where its prompts were too weak."""
 
     def prompted(self, number: int, axis: int) -> set[int]:
         """Slices across `axis` on which the object has prompts."""
@@ -166,7 +168,9 @@ class ResultFolder:
             }
             words["mL"] = round(words["voxels"] * geometry.voxel_volume / 1000.0, 3)
             given = _given_away(number, names, merged.contest)
-            segments.append(words | _slices(outcome, number) | ({"given_to": given} if given else {}))
+            weak = outcome.weak.get(number)
+            told = {} if weak is None else {"weak_prompt": weak_words(weak)}
+            segments.append(words | _slices(outcome, number) | ({"given_to": given} if given else {}) | told)
         side_car = {
             "labelmap": None if self._layers else self.labelmap,
             "segments": segments,
@@ -196,6 +200,11 @@ def _slices(outcome: Outcome, number: int) -> dict[str, Any]:
         for index, quality in qualities.items()
     ]
     return {"axis": axis, "slices": slices, "look_next": {"axis": place.axis, "index": place.index} if place else None}
+
+
+def weak_words(weak: WeakPrompt) -> dict[str, Any]:
+    """As the wire protocol writes it."""
+    return {"axis": weak.axis, "index": weak.index, "prompt": weak.kind, "message": weak.words}
 
 
 def _given_away(number: int, names: Mapping[int, str], contest: Contest) -> dict[str, int]:

@@ -139,6 +139,9 @@ def _weak(segment: Mapping[str, Any], outcome: Outcome) -> str:
     """What is said of a segment that the network does not trust itself; nothing where it does."""
     from memseg3d.propagation.prompts.prompts import PointPrompt
 
+    told = segment.get("weak_prompt")
+    if told is not None:
+        return f"{segment['name']}, slice {told['index']} ({'kji'[told['axis']]}): {told['message']}"
     quality = _mean(segment)
     if quality is None or quality >= WEAK:
         return ""

@@ -31,6 +31,7 @@ from memseg3d.cli.case_options import (
 )
 from memseg3d.cli.case_output import Talk, Watch, leave
 from memseg3d.cli.folders import check_folder, make_folder
+from memseg3d.cli.limit_options import ApartOption, BetweenOption, LimitTexts, NotOption, RangeOption, steps_of
 from memseg3d.cli.networks import (
     DeviceOption,
     ModelOption,
@@ -68,6 +69,10 @@ def segment(
     limits: Annotated[
         list[str] | None, typer.Option(help=f"{LIMITS_FORM}: slices that the segment stays within, inclusive.")
     ] = None,
+    grey_range: RangeOption = None,
+    others: NotOption = None,
+    between: BetweenOption = None,
+    apart: ApartOption = False,
     rounds: Annotated[
         Path | None, typer.Option(help="Run the rounds of this document (session.json) again, instead of prompts.")
     ] = None,
@@ -126,7 +131,16 @@ def segment(
         width,
         coordinates,
     )
-    chosen = window is not None or limits or memory != "default" or consensus or axis is not None or width is not None
+    bounds = LimitTexts(grey_range or [], others or [], between or [], apart)
+    chosen = (
+        window is not None
+        or limits
+        or not bounds.is_empty
+        or memory != "default"
+        or consensus
+        or axis is not None
+        or width is not None
+    )
     if rounds is not None and (chosen or not texts.is_empty):
         raise typer.BadParameter(
             "The rounds bring their own prompts, limits and options; leave the others out.", param_hint="--rounds"
@@ -149,7 +163,7 @@ def segment(
             outcome, document = _run_again(stored, image, chooser, watch, results)
         else:
             outcome, document = _one_round(
-                image, options, texts, drafts, limits or [], yes, chooser, watch, results, threads
+                image, options, texts, drafts, limits or [], bounds, yes, chooser, watch, results, threads
             )
         for note in image.file.notes:
             talk.say(note)
@@ -170,6 +184,7 @@ def _one_round(
     texts: PromptTexts,
     drafts: list[Draft],
     limits: list[str],
+    bounded: LimitTexts,
     yes: bool,
     chooser: partial[tuple[Network, str]],
     watch: Watch,
@@ -195,13 +210,14 @@ def _one_round(
             each.check(number, image.volume.shape, [prompt for prompt in prompts if prompt.object == number])
         except PropagationError as error:
             raise typer.BadParameter(str(error), param_hint="--limits") from error
+    steps = list(steps_of(prompts, bounded, bounds, names.numbers, image.geometry))
     ask(questions(prompts, names, image.volume, options, texts.order, texts.axis), yes)
     network, device = chooser()
     make_folder(results.folder)
     case = LocalCase.begin(image, network, options, device, threads)
     case.names = names
     try:
-        watch.run(lambda follow: case.run(prompts, limits=bounds, follow=follow))
+        watch.run(lambda follow: [case.run(step.prompts, limits=step.limits, follow=follow) for step in steps])
     except PropagationError as error:
         raise typer.BadParameter(str(error)) from error
     case.seconds = watch.seconds
