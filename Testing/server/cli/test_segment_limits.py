@@ -1,0 +1,95 @@
+"""`memseg3d segment` within grey values, outside of labels and of each other, between two slices; and weak prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from typer.testing import Result
+
+from .conftest import an_oblique_image, words
+
+Command = Callable[..., Result]
+BOX = ("--box", "block:5,8,6,5,15,13")
+MODELS = Path(__file__).resolve().parents[3] / "Resources" / "Models"
+
+
+@pytest.fixture
+def run(memseg3d: Command, a_volume: Path, tmp_path: Path) -> Callable[..., tuple[np.ndarray, Result]]:
+    """Runs the command with the embedded network on the small volume; its labels (k, j, i) and what it said."""
+
+    def ran(*arguments: str | Path) -> tuple[np.ndarray, Result]:
+        result = memseg3d("segment", a_volume, *arguments, "--models", MODELS, "--out", tmp_path / "out", "--overwrite")
+        assert result.exit_code == 0, result.output
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "segmentation.nii.gz"))), result
+
+    return ran
+
+
+Run = Callable[..., tuple[np.ndarray, Result]]
+
+
+def test_a_segment_holds_grey_values_of_its_range_alone(run: Run) -> None:
+    image = sitk.GetArrayFromImage(an_oblique_image())
+    plain, _ = run(*BOX)
+    bounded, _ = run(*BOX, "--range", "block:480,600")
+    assert (image[plain == 1] < 480).any(), "without a range there are others"
+    assert bounded.any()
+    assert image[bounded == 1].min() >= 480
+
+
+def test_a_segment_keeps_out_of_a_label_file_and_of_the_segments_before_it(run: Run, tmp_path: Path) -> None:
+    image = an_oblique_image()
+    labels = np.zeros(sitk.GetArrayFromImage(image).shape, np.uint8)
+    labels[:, 8:12] = 7
+    theirs = sitk.GetImageFromArray(labels)
+    theirs.CopyInformation(image)
+    sitk.WriteImage(theirs, str(tmp_path / "theirs.nrrd"))
+    found, _ = run(*BOX, "--not", tmp_path / "theirs.nrrd")
+    assert found.any()
+    assert not (found.astype(bool) & (labels > 0)).any()
+
+    other = ("--box", "other:5,6,4,5,13,11")
+    run(*BOX, *other, "--apart")
+    rounds = json.loads((tmp_path / "out" / "session.json").read_text(encoding="utf-8"))["rounds"]
+    assert [one["limits"] for one in rounds] == [{}, {"2": {"outside": {"objects": [1], "extent": None, "bits": None}}}]
+
+
+def test_two_prompted_slices_are_filled_between(run: Run) -> None:
+    prompts = ("--box", "block:3,8,6,3,15,13", "--box", "block:6,8,6,6,15,13")
+    found, _ = run(*prompts, "--between", "block")
+    slices = np.flatnonzero(found.any(axis=(1, 2)))
+    assert slices.min() >= 3
+    assert slices.max() <= 6
+
+
+def test_a_prompt_that_was_too_weak_is_told(run: Run, tmp_path: Path) -> None:
+    _, result = run("--point", "block:+5,12,9", "--range", "5000,6000", "--yes")
+    assert "block, slice 5 (k): One click was not enough here" in words(result)
+    side_car = json.loads((tmp_path / "out" / "segmentation.json").read_text(encoding="utf-8"))
+    told = side_car["segments"][0]["weak_prompt"]
+    assert (told["axis"], told["index"], told["prompt"]) == (0, 5, "click")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--range", "600,400"), "lower number first"),
+        (("--range", "a,b"), "low,high"),
+        (("--range", "kidney:1,2"), "No prompt is for 'kidney'"),
+        (("--between", "block"), "needs two"),
+        (("--not", "missing.nii.gz"), "missing.nii.gz"),
+    ],
+    ids=["order", "numbers", "name", "between", "file"],
+)
+def test_what_cannot_be_meant_is_refused(
+    memseg3d: Command, a_volume: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    result = memseg3d("segment", a_volume, *BOX, *arguments, "--out", tmp_path / "out")
+    assert result.exit_code != 0
+    assert sentence in words(result)
+    assert not (tmp_path / "out" / "segmentation.nii.gz").exists()
