@@ -64,7 +64,7 @@ def steps_of(
     numbers: Mapping[str, int],
     geometry: Geometry,
 ) -> Iterator[Step]:
-    """The rounds that the command asks for: one, or with --apart one a segment. Raises `typer.BadParameter`, `CaseError`.
+    """The rounds that the command asks for: one, or with --apart one a segment. Raises BadParameter, CaseError.
 
     slices: limits of slices by object; numbers: objects by name.
     """
