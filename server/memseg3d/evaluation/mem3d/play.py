@@ -68,7 +68,9 @@ class Player:
     def __init__(
         self, network: Mem3dNetwork, images: Tensor, truth: NDArray[np.bool_], protocol: Mem3dProtocol, seed: int
     ) -> None:
-        self._network, self._images, self._truth, self._protocol = network, images, truth, protocol
+        self._network, self._truth, self._protocol = network, truth, protocol
+        self._device = next(network.parameters()).device
+        self._images = images
         self._rng = np.random.default_rng(seed)
         shown = np.flatnonzero(truth.any((1, 2)))
         self._object = [int(at) for at in shown]
@@ -115,12 +117,12 @@ class Player:
     def _pass(self, reference: int, order: Sequence[int], everywhere: bool) -> int:
         """The prompted slice, then the others in order. everywhere: also where nothing had been found before."""
         features = self._features(reference)
-        logits = self._prompted(reference)
+        logits = self._prompted(reference).to(self._device)
         state = self._state
-        state.logits[reference] = logits[0, 0]
+        state.logits[reference] = logits[0, 0].cpu()
         state.qualities[reference] = 1.0
         state.annotated = sorted({*state.annotated, reference})
-        score = torch.ones(1, 1)
+        score = torch.ones(1, 1, device=self._device)
         known = [self._network.remember(features, logits, score, None, True)]
         before: Memory | None = None
         for place, at in enumerate(order, 1):
@@ -130,7 +132,7 @@ class Player:
             decoded = self._network.decode(self._network.attend(features, reads, len(self._truth)), None)
             memory = self._network.remember(features, decoded.logits, decoded.object_score, None, False)
             if everywhere or bool((state.logits[at] > 0).any()):
-                state.logits[at] = decoded.logits[0, 0]
+                state.logits[at] = decoded.logits[0, 0].cpu()
                 state.qualities[at] = self._judged(decoded.logits, float(decoded.quality[0, 0]))
             if place % self._protocol.every == 0:
                 known, before = [*known, memory], None
@@ -154,9 +156,9 @@ class Player:
         network = self._network.networks[self._protocol.interaction]
         answers = [torch.full((1, size, size), -CERTAIN)]
         for part in self._parts(mask):
-            guide = guide_of(network.shape.kind, part)
+            guide = guide_of(network.shape.kind, part.to(self._device))
             if guide is not None:
-                answers.append(run(network, self._images[index], guide, size).cpu())
+                answers.append(run(network, self._images[index].to(self._device), guide, size).cpu())
         return torch.stack(answers).amax(0)[None]
 
     def _parts(self, mask: Tensor) -> list[Tensor]:
@@ -183,7 +185,7 @@ class Player:
         return min(shown, key=lambda at: (iou(masks[at], self._truth[at]), at))
 
     def _features(self, index: int) -> Features:
-        return self._network.encode(self._images[index : index + 1])
+        return self._network.encode(self._images[index : index + 1].to(self._device))
 
     def _masks(self) -> NDArray[np.bool_]:
         """On the pixels of the truth."""
