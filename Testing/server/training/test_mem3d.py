@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -209,6 +210,12 @@ def test_every_published_script_runs_to_its_end_and_leaves_a_model(
     card = json.loads(model.with_suffix(".json").read_text())
     assert card["method"] == "Mem3D"
     assert card["training"]["command"].endswith("threshold")
+    voxels = np.random.default_rng(5).normal(70, 12, (5, 40, 40)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "image.nii.gz"))
+    words = ["segment", "image.nii.gz", "--box", "ball:2,10,10,2,28,28", "--model", str(model), "--out", "segmented"]
+    told = CliRunner().invoke(app, [*words, "--device", "cpu"])
+    assert told.exit_code == 0, told.output
+    assert list((tmp_path / "segmented").glob("*.nii.gz"))
     published(monkeypatch, "test_STM")
     for kind in ("dextr", "inter", "scribble", "two_point"):
         published(monkeypatch, f"test_{kind}")
