@@ -12,9 +12,8 @@ from pathlib import Path
 
 from memseg3d.catalogue.download import Downloader
 from memseg3d.catalogue.entries import CatalogueError, CatalogueModel
-from memseg3d.network.models import SUFFIXES, name_of, sha256_of, weights_in
+from memseg3d.network.models import CONSENTS, SUFFIXES, accepted_licences, name_of, sha256_of, weights_in
 
-CONSENTS = "accepted-licences.json"
 PARTS = (".part", ".part.etag")
 
 Told = Callable[[str, int, int], None]
@@ -29,11 +28,7 @@ class ModelShelf:
 
     def consents(self) -> dict[str, str]:
         """When each licence was accepted here, by its id."""
-        try:
-            words = json.loads((self.folder / CONSENTS).read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return words if isinstance(words, dict) else {}
+        return accepted_licences(self.folder)
 
     def accept(self, licence: str) -> None:
         """Keep that this user has accepted a licence, so that it is asked for once."""

@@ -123,6 +123,18 @@ def add(
 
 
 @app.command()
+def accept(
+    context: typer.Context,
+    licence: Annotated[str, typer.Argument(help="The licence's id, as `available` and messages name it.")],
+    folder: ModelsOption = None,
+) -> None:
+    """Keep that you accept a licence, for models that you have from elsewhere."""
+    shelf = _shelf(context, folder)
+    shelf.accept(licence)
+    typer.echo(f"{licence} is accepted for the models of {shelf.folder}.")
+
+
+@app.command()
 def remove(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of a model in your folder of models.")],

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from memseg3d.experts.global_expert import GlobalExpert
+from memseg3d.experts.nninteractive.expert import NnInteractiveExpert
 from memseg3d.experts.sam_med3d.network import SamMed3D
 from memseg3d.experts.sam_med3d.shapes import is_sam_med3d
 from memseg3d.experts.seam import ExpertInfo, VolumeExpert
@@ -22,6 +23,8 @@ def load_expert(
     dtype: float32 by default. Raises UnknownCheckpoint where the file cannot be read or is a part of an expert, and
     ModelDamaged where the card beside it tells another hash.
     """
+    if path.is_dir():
+        return NnInteractiveExpert(path, str(device))
     checkpoint = read_checkpoint(path)
     if not is_sam_med3d(checkpoint.tensors):
         return None

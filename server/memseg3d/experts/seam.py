@@ -19,12 +19,16 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class ExpertInfo:
-    """What is told of an expert. reads: which prompts it takes as they are (`points`, `box`, `strokes`, `lassos`)."""
+    """What is told of an expert. reads: which prompts it takes as they are (`points`, `box`, `strokes`, `lassos`).
+
+    answers_whole: it corrects its own mask, so that its answer stands whole after clicks too.
+    """
 
     name: str
     reads: frozenset[str]
     sha256: str = ""
     licence: str = ""
+    answers_whole: bool = False
 
 
 @dataclass(frozen=True)

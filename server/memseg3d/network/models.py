@@ -11,6 +11,8 @@ from pathlib import Path
 
 DEFAULT_MODEL = "memseg3d-nano"
 ENVIRONMENT = "MEMSEG3D_MODELS"
+CONSENTS = "accepted-licences.json"
+"""What a user has accepted, in a folder of models."""
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -62,6 +64,18 @@ def user_state_folder() -> Path:
 def own_folder(folder: Path | str | None = None) -> Path:
     """Where this user's own models are put: `folder`, else $MEMSEG3D_MODELS, else `models` in the user's folder."""
     return Path(folder or os.environ.get(ENVIRONMENT) or user_state_folder() / "models")
+
+
+def accepted_licences(folder: Path) -> dict[str, str]:
+    """When each licence was accepted in a folder of models, or in this user's own; by the licence's id."""
+    found: dict[str, str] = {}
+    for place in (own_folder(), folder):
+        try:
+            words = json.loads((place / CONSENTS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        found |= words if isinstance(words, dict) else {}
+    return found
 
 
 def model_folders(folder: Path | str | None = None) -> list[Path]:

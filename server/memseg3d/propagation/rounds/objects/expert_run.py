@@ -216,7 +216,7 @@ class ExpertRun:
     def _composed(self, old: np.ndarray, new: np.ndarray, part: tuple[slice, ...], is_new: bool) -> np.ndarray:
         """What of the answer stays in the region."""
         added = self._new(is_new)
-        if is_new or not added or not all(_is_edit(prompt) for prompt in added):
+        if is_new or not added or self._expert.info.answers_whole or not all(_is_edit(prompt) for prompt in added):
             return new
         corner = np.array([each.start for each in part])
         positive, negative = (
