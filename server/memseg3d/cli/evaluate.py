@@ -12,6 +12,7 @@ from memseg3d.cli.evaluate_baselines import run_baselines
 from memseg3d.cli.evaluate_cvpr25 import cvpr25, cvpr25_npz
 from memseg3d.cli.evaluate_development import compare, run_development
 from memseg3d.cli.evaluate_extra import require_extra
+from memseg3d.cli.evaluate_labelmap import labelmap
 from memseg3d.cli.evaluate_mem3d import mem3d
 from memseg3d.cli.evaluate_memory import memory
 from memseg3d.cli.evaluate_report import ReportOption, report, write_reports
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Judge a model on volumes with truth.", no_args_is_help=True)
 app.command()(memory)
 app.command()(compare)
+app.command()(labelmap)
 app.command()(mem3d)
 app.command()(report)
 app.command()(cvpr25)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memseg3d import __version__
-from memseg3d.cli import about, data, evaluate, models, refine, segment, serve, train
+from memseg3d.cli import about, data, evaluate, models, plugins, refine, segment, serve, train
 
 app = typer.Typer(
     name="memseg3d",
@@ -35,6 +35,9 @@ def memseg3d(
 app.command("serve")(serve.serve)
 app.command("segment")(segment.segment)
 app.command("refine")(refine.refine)
+# Its own arguments, --help among them, are the plug-in's.
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+app.command("export", context_settings=_PASSED_ON)(plugins.export)
 app.command("about")(about.about)
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")

@@ -1,0 +1,67 @@
+"""Commands beside segment: saved labelmaps against each other, and the plug-in that writes DICOM-SEG."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from memseg3d.files import Geometry, write_labelmap
+
+from .conftest import words
+
+ROOT = Path(__file__).resolve().parents[3]
+GRID = Geometry.regular((10, 24, 20), (2.0, 1.0, 1.0))
+
+
+def test_two_labelmaps_are_compared_label_by_label(memseg3d: Callable[..., Result], tmp_path: Path) -> None:
+    pytest.importorskip("surface_distance")
+    truth, found = (np.zeros(GRID.shape, np.uint8) for _ in range(2))
+    truth[2:8, 4:12, 4:12] = 1
+    found[2:8, 4:12, 4:11] = 1
+    found[1, 20, 2] = 2
+    paths = [write_labelmap(tmp_path / f"{name}.nii.gz", labels, GRID) for name, labels in (("f", found), ("t", truth))]
+    result = memseg3d("evaluate", "labelmap", *paths, "--json")
+    assert result.exit_code == 0, result.output
+    one, two = json.loads(result.stdout)["labels"]
+    assert one["dice"] == pytest.approx(2 * 336 / (336 + 384), abs=1e-4)
+    assert (one["mL"], one["truth_mL"], one["hd95_mm"]) == (0.672, 0.768, 1.0)
+    assert (two["dice"], two["hd95_mm"]) == (0.0, None)
+    assert "0.933" in memseg3d("evaluate", "labelmap", *paths).stdout
+    moved = write_labelmap(tmp_path / "m.nii.gz", truth, Geometry.regular(GRID.shape, (2.5, 1.0, 1.0)))
+    assert "different grids" in words(memseg3d("evaluate", "labelmap", paths[0], moved))
+    assert "does not exist" in words(memseg3d("evaluate", "labelmap", paths[0], tmp_path / "nothing.nii"))
+
+
+def test_export_says_how_it_is_installed(memseg3d: Callable[..., Result]) -> None:
+    result = memseg3d("export", "--dicom", "folder")
+    assert result.exit_code == 1
+    assert "memseg3d-export" in words(result)
+
+
+def test_what_the_plug_in_packs_runs_without_slicer_and_vtk(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "export" / "pyproject.toml").read_text(encoding="utf-8"))
+    for source, target in project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"].items():
+        for path in [file] if (file := (ROOT / "export" / source).resolve()).is_file() else file.rglob("*.py"):
+            there = tmp_path / target / path.relative_to(file) if file.is_dir() else tmp_path / target
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_bytes(path.read_bytes())
+    entry = project["project"]["entry-points"]["memseg3d.commands"]["export"]
+    module, _, function = entry.partition(":")
+    code = (
+        "import sys\n"
+        "for name in ('vtk', 'vtkmodules', 'slicer', 'torch'): sys.modules[name] = None\n"
+        f"from {module} import {function} as run\n"
+        f"assert {str(tmp_path)!r} in sys.modules[{module!r}].__file__\n"
+        "sys.exit(run(['--dicom', 'nothing', '--labelmap', 'nothing.nii', '--out', 'x.dcm']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "nothing.nii" in result.stderr

@@ -1,0 +1,94 @@
+"""The Python API on arrays and files: prompts, undo, masks, pictures, sentences; `import memseg3d` stays quick."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import memseg3d
+
+SPACING = (2.0, 1.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def voxels() -> np.ndarray:
+    found = np.random.default_rng(0).normal(0, 20, (10, 24, 20))
+    found[3:7, 8:16, 6:14] += 500
+    return found.astype(np.int16)
+
+
+@pytest.fixture
+def case(voxels: np.ndarray, a_model: Path) -> Any:
+    """An open case of the array."""
+    with memseg3d.open(voxels, SPACING, model=str(a_model), device="cpu", precision="fp32") as opened:
+        yield opened
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, memseg3d; print([m for m in ('torch', 'numpy', 'SimpleITK') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+def test_rounds_are_made_undone_and_removed(case: Any) -> None:
+    case.box("block", (5, 8, 6), (5, 15, 13))
+    first = case.mask
+    assert first.any()
+    assert set(case.quality["block"]) == set(np.flatnonzero(first.any(axis=(1, 2))))
+    case.click("block", (4, 12, 10), positive=False)
+    second = case.mask
+    assert not np.array_equal(first, second)
+    assert [each["id"] for each in case.history] == ["p1", "p2"]
+    assert np.array_equal(case.undo().mask, first)
+    assert np.array_equal(case.redo().mask, second)
+    assert [each["id"] for each in case.remove("p2").history] == ["p1"]
+    case.stroke("line", [(5, 2, 2), (5, 2, 8)], width=2)
+    assert case.names == ["block", "line"]
+    with pytest.raises(memseg3d.CaseError, match="take masks"):
+        _ = case.mask
+
+
+def test_what_cannot_be_done_is_told_and_changes_nothing(case: Any) -> None:
+    with pytest.raises(memseg3d.CaseError, match="k, j, i from 0, 0, 0 to 9, 23, 19"):
+        case.box("block", (5, 8, 6), (5, 15, 40))
+    with pytest.raises(memseg3d.CaseError, match="negative points only"):
+        case.click("block", (5, 8, 6), positive=False)
+    with pytest.raises(memseg3d.CaseError, match="no round to undo"):
+        case.undo()
+    assert case.names == []
+    with pytest.raises(memseg3d.CaseError, match="needs its spacing"):
+        memseg3d.open(np.zeros((3, 3, 3)))
+    with pytest.raises(memseg3d.CaseError, match="does not exist"):
+        memseg3d.open("nothing.nii.gz")
+    with pytest.raises(memseg3d.CaseError, match="no worker at"):
+        memseg3d.connect("http://127.0.0.1:9")
+
+
+def test_a_case_is_saved_and_shown(case: Any, tmp_path: Path) -> None:
+    case.prompts([{"name": "block", "type": "box", "lower": [5, 8, 6], "upper": [5, 15, 13]}])
+    written = case.save(tmp_path / "out")
+    assert {path.name for path in written.paths} == {
+        "overview.png",
+        "segmentation.json",
+        "segmentation.nii.gz",
+        "session.json",
+    }
+    assert json.loads((tmp_path / "out" / "session.json").read_text(encoding="utf-8"))["image"]["path"] is None
+    with pytest.raises(memseg3d.CaseError, match="overwrite=True"):
+        case.save(tmp_path / "out")
+    assert case._repr_png_().startswith(b"\x89PNG")
+    assert "10 x 24 x 20" in repr(case)
+    widgets = pytest.importorskip("ipywidgets")
+    shown = case.show()
+    picture, slider = shown.children
+    before = picture.value
+    slider.value = 0
+    assert isinstance(shown, widgets.VBox)
+    assert picture.value != before, "another slice is shown"
