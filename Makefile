@@ -138,6 +138,10 @@ IS_ROOT_DEBIAN := $(shell test "$$(id -u)" = 0 && command -v apt-get 2>/dev/null
 TOOLS_REQUIRED := $(if $(IS_ROOT_DEBIAN),MEMSEG3D_DICOM_TOOLS=required)
 debian:
 	@missing="$(strip $(MISSING_PACKAGES))"; \
+	if [ -n "$$missing" ] && [ -n "$(IS_ROOT_DEBIAN)" ] && [ -t 0 ] && [ -z "$$CI" ]; then \
+	  printf "The tests of DICOM use $$missing (with a PACS). Install by apt-get? [y/N] "; read answer; \
+	  case "$$answer" in [yY]*) ;; *) echo "Not installed: those tests fail; MEMSEG3D_DICOM_TOOLS= lets them skip."; missing=;; esac; \
+	fi; \
 	if [ -n "$$missing" ] && [ -n "$(IS_ROOT_DEBIAN)" ]; then \
 	  echo "Installing $$missing ..."; \
 	  apt-get update -qq || echo "No package lists could be fetched; trying those that are here."; \

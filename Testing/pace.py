@@ -87,6 +87,7 @@ SLOW = [
     "server/training/test_mem3d.py",
     "server/video/test_video_predictor.py",
     "server/published/test_train_3d.py",
+    "server/test_notebook.py",
     "server/training/test_runs.py",
     "server/training/test_sam2_runs.py",
     "server/training/test_training.py",
