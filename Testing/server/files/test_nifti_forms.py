@@ -125,3 +125,17 @@ def test_forms_of_nonsense_are_no_obstacle(tmp_path: Path) -> None:
         assert volume.spacing == pytest.approx((2.5, 1.2, 1.0))
         written = write_labelmap(tmp_path / "labels.nii.gz", (VOXELS % 3).astype(np.uint8), volume.geometry)
         assert os.path.getsize(written) > 0
+
+
+def test_lengths_that_nobody_states_and_broken_forms_are_told(tmp_path: Path) -> None:
+    voxels, odd = np.zeros((4, 5, 6), np.int16), matrix()
+    odd[0, 0] = np.nan
+    zero, broken, whole = (tmp_path / f"{name}.nii.gz" for name in ("zero", "broken", "whole"))
+    write_nifti(zero, voxels, codes=(0, 0), pixdim=(0.0, 1.2, 2.5))
+    write_nifti(broken, voxels, None, odd, (0, 1))
+    write_nifti(whole, voxels, None, matrix(), (0, 1), (0.0, 0.0, 0.0))
+    (told,) = read_volume(zero).notes
+    assert "1 mm is taken" in told
+    (told,) = read_volume(broken).notes
+    assert "(sform)" in told
+    assert read_volume(whole).notes == ()

@@ -70,6 +70,10 @@ def _placed(volume: VolumeFile, header: bytes, shown: str) -> VolumeFile:
         notes = (
             f"{shown} holds two positions, up to {apart:.1f} mm apart (qform, sform); a NIfTI labelmap keeps both.",
         )
+    if not forms.says_lengths:
+        notes += (f"{shown} does not say how large its voxels are; 1 mm is taken, lengths and volumes may be wrong.",)
+    if forms.broken:
+        notes += (f"{shown} holds a position that is none ({', '.join(forms.broken)}); it is left out.",)
     return VolumeFile(volume.voxels, geometry.spacing_kji, geometry, (*volume.notes, *notes))
 
 

@@ -110,13 +110,28 @@ class NiftiForms:
         distance = float(np.linalg.norm(away, axis=0).max())
         return 0.0 if distance <= APART * float(np.linalg.norm(qform[:3, :3], axis=0).min()) else distance
 
+    @property
+    def says_lengths(self) -> bool:
+        """False where a voxel's length is in no field, so that 1 is taken."""
+        return bool((self._stated_lengths() > 0).all())
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The forms that there are and that are no matrices, by name."""
+        forms = (("qform", self.codes[0], self.qform()), ("sform", self.codes[1], self.sform()))
+        return tuple(name for name, code, form in forms if code > 0 and form is None)
+
     def _lengths(self) -> NDArray[np.float64]:
-        """Along i, j and k, in the header's unit: the sform's where pixdim has none."""
+        """Along i, j and k, in the header's unit: the sform's where pixdim has none, 1 where that has none either."""
+        lengths = self._stated_lengths()
+        return np.where(lengths > 0, lengths, 1.0)
+
+    def _stated_lengths(self) -> NDArray[np.float64]:
         lengths = np.abs(self.pixdim[1:])
         rows = np.frombuffer(self.fields, "<f4", 12, 45).astype(np.float64).reshape(3, 4)
         others = np.linalg.norm(np.nan_to_num(rows[:, :3]), axis=0) if self.codes[1] > 0 else np.zeros(3)
         lengths = np.where(np.isfinite(lengths) & (lengths > 0), lengths, others)
-        return np.where(np.isfinite(lengths) & (lengths > 0), lengths, 1.0)
+        return np.where(np.isfinite(lengths), lengths, 0.0)
 
     def _matrix(self, axes: NDArray[np.float64], origin: Any) -> NDArray[np.float64] | None:
         matrix = np.eye(4)
