@@ -112,7 +112,7 @@ def two_forms(out: Path) -> None:
 
 def sform_alone(out: Path) -> None:
     path = made("nifti-sform-only-pixdim", out) / "sform.nii.gz"
-    assert np.allclose(read_volume(path).geometry.spacing, (2.5, 1.2, 1.0), rtol=1e-4), "not the sform's lengths"
+    assert np.allclose(read_volume(path).spacing, (2.5, 1.2, 1.0), rtol=1e-4), "not the sform's lengths"
     _keeps_forms(path, out)
 
 
