@@ -37,7 +37,7 @@ def words(tmp_path: Path, dataset: str, data: Path, more: str = "") -> list[str]
 
 @pytest.mark.parametrize("dataset", ["btcv", "flare"])
 def test_the_readme_s_command_trains_a_model_that_the_worker_loads(dataset: str, tmp_path: Path) -> None:
-    data = medical_sam2(tmp_path / "data", flare=dataset == "flare")
+    data = medical_sam2(tmp_path / "data", train=2, flare=dataset == "flare")
     given = words(tmp_path, dataset, data)
     assert train_3d.main(given) == 0
     model = load_network(tmp_path / "models" / f"{dataset.upper()}_MemRefine.safetensors")
@@ -51,7 +51,7 @@ def test_the_readme_s_command_trains_a_model_that_the_worker_loads(dataset: str,
     assert [line["epoch"] for line in lines if "validation" in line] == [5, 6]
     card = json.loads((tmp_path / "models" / f"{dataset.upper()}_MemRefine.json").read_text("utf-8"))
     assert card["command"].endswith(" ".join(given))
-    assert card["training"]["cases"] == 3
+    assert card["training"]["cases"] == 2
 
 
 def test_one_dash_or_two_mean_the_same() -> None:
@@ -68,11 +68,11 @@ def test_a_run_that_was_stopped_is_gone_on_with(
 ) -> None:
     from memseg3d.training.sam2.trainer import Sam2Trainer
 
-    given = words(tmp_path, "btcv", medical_sam2(tmp_path / "data"))
+    given = words(tmp_path, "btcv", medical_sam2(tmp_path / "data", train=2))
     whole = Sam2Trainer.run
 
     def stopped(self: Sam2Trainer, until: int | None = None) -> None:
-        whole(self, 7)
+        whole(self, 5)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -80,7 +80,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(
         with pytest.raises(KeyboardInterrupt):
             train_3d.main(given)
     assert train_3d.main(given) == 0
-    assert "from step 7 to 18" in capsys.readouterr().out
+    assert "from step 5 to 12" in capsys.readouterr().out
     assert len(list((tmp_path / "logs").iterdir())) == 1
 
 
@@ -98,7 +98,7 @@ def test_what_is_wrong_is_told_in_a_sentence(
 ) -> None:
     other = tmp_path / "other.pt"
     torch.save({"model": {"backbone.weight": torch.zeros(3)}}, other)
-    given = words(tmp_path, "btcv", medical_sam2(tmp_path / "data"), " " + more.format(other=other))
+    given = words(tmp_path, "btcv", medical_sam2(tmp_path / "data", train=2), " " + more.format(other=other))
     assert train_3d.main(given) == 1
     assert says in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
