@@ -100,7 +100,7 @@ def test_rounds_that_do_not_fit_bar_no_others_from_coming_back(clinician: Clinic
     assert voxels_of(volume, nodes["bb"], "one").any()
     assert clinician.widget("recoveryFrame").visible, "the other is still offered, and can be discarded"
     clinician.widget("recoverButton").click()
-    assert "does not fit" in clinician.ui.messageLabel.text
+    assert "do not fit" in clinician.ui.messageLabel.text
     clinician.widget("forgetButton").click()
     assert not clinician.widget("recoveryFrame").visible
 
