@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from typer.testing import Result
 
 from memseg3d.files import Geometry, write_labelmap
@@ -65,3 +66,11 @@ def test_what_the_plug_in_packs_runs_without_slicer_and_vtk(tmp_path: Path) -> N
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (result.returncode, result.stdout) == (1, "")
     assert "nothing.nii" in result.stderr
+
+
+def test_a_run_folder_takes_one_training_at_a_time(memseg3d: Callable[..., Result], tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"):
+        refused = memseg3d("train", "nano", "--folder", tmp_path, "--steps", "1")
+    assert refused.exit_code == 2
+    assert "Another training runs in" in words(refused)
+    assert not (tmp_path / "state.pt").exists()

@@ -6,8 +6,6 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from memseg3d.cases.pictures import draw_overview
-from memseg3d.cases.report_page import report_page
 from memseg3d.cases.results import OVERVIEW, REPORT
 
 if TYPE_CHECKING:
@@ -25,6 +23,8 @@ def make_pictures(
         import PIL  # noqa: F401
     except ImportError:
         return {}
+    from memseg3d.cases.pictures import draw_overview
+    from memseg3d.cases.report_page import report_page
     from memseg3d.propagation.volume.window import Window, automatic_window
 
     options = document.options.get("window")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -22,3 +25,27 @@ def make_folder(folder: Path, option: str = "--out") -> None:
         raise typer.BadParameter(
             f"{folder} cannot be made ({error.strerror}); name another folder.", param_hint=option
         ) from error
+
+
+@contextmanager
+def one_run(folder: Path, option: str = "--folder") -> Iterator[None]:
+    """Hold a training run's folder: two runs in one would write each other's state. Raises `typer.BadParameter`.
+
+    The lock is the system's: it goes when the process ends, however it ends. Of torchrun's the first one holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise typer.BadParameter(
+            f"Another training runs in {folder}: wait until it has ended, or name another folder.", param_hint=option
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

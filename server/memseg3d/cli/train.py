@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memseg3d.cli.folders import make_folder
+from memseg3d.cli.folders import make_folder, one_run
 from memseg3d.cli.networks import DeviceOption, choose_device
 from memseg3d.cli.train_mem3d import mem3d
 from memseg3d.cli.train_sam2 import finetune, memrefine
@@ -103,18 +103,19 @@ def nano(
     )
     if weights is not None and (folder / "state.pt").is_file():
         raise typer.BadParameter(f"{folder} holds a run already: name a new folder.", param_hint="--weights")
-    try:
-        trainer = Trainer(folder, NanoConfig(maps=MAPS), settings, choose_device(device), weights, data)
-    except UnreadableFile as error:
-        raise typer.BadParameter(str(error), param_hint="--data") from error
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--weights") from error
-    first = trainer.processes.is_first
-    if first:
-        typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {folder / 'log.jsonl'}.")
-    trainer.run()
-    if first:
-        typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")
+    with one_run(folder):
+        try:
+            trainer = Trainer(folder, NanoConfig(maps=MAPS), settings, choose_device(device), weights, data)
+        except UnreadableFile as error:
+            raise typer.BadParameter(str(error), param_hint="--data") from error
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--weights") from error
+        first = trainer.processes.is_first
+        if first:
+            typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {folder / 'log.jsonl'}.")
+        trainer.run()
+        if first:
+            typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")
 
 
 @app.command()
