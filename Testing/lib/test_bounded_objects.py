@@ -106,3 +106,18 @@ def test_two_slices_that_were_drawn_by_hand_are_filled_between_and_not_beyond(
     assert {(one["type"], one["extent"][0][0]) for one in record.prompts} == {("mask", 3), ("mask", 9)}
     a_bench.undo()
     assert np.array_equal(voxels_of(an_oblique_volume, a_segmentation, ours), drawn), "what was drawn is left"
+
+
+def test_a_prompt_that_was_too_weak_is_told_with_its_segment_and_slice(
+    a_bench: Workbench, an_oblique_volume: Any, a_segmentation: Any, segment_ids: list[str]
+) -> None:
+    seen = Seen(a_bench)
+    node = editor_of(a_bench)
+    # Nothing has these values, so that no network can find anything.
+    node.SetSourceVolumeIntensityMaskRange(5000.0, 6000.0)
+    node.SourceVolumeIntensityMaskOn()
+    a_bench.add(click_on(an_oblique_volume, segment_ids[0], (7, 10, 12)))
+    run_bench(a_bench)
+    assert not voxels_of(an_oblique_volume, a_segmentation, segment_ids[0]).any()
+    assert seen.rounds[-1].hints == ("one, slice 7: one click was not enough here: draw a stroke or a box.",)
+    assert seen.rounds[-1].hints[0] in [message.text for message in seen.messages]
