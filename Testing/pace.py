@@ -54,6 +54,7 @@ SLOW = [
     "lib/test_workbench_scene.py",
     "lib/test_worker_choice.py",
     "server/cli/test_commands.py",
+    "server/cli/test_docs.py",
     "server/cli/test_refine.py",
     "server/cli/test_segment_drawings.py",
     "server/cli/test_segment_rounds.py",
