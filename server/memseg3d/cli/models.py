@@ -62,7 +62,10 @@ def available(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "MB", "licence", "here", "what for")
+    table = Table()
+    table.add_column("model", no_wrap=True)
+    for title in ("MB", "licence", "here", "what for"):
+        table.add_column(title)
     for model in listed:
         licence = model.licence.id + (" (to be accepted)" if model.licence.needs_consent else "")
         here = "yes" if model.is_installed(shelf.folder) else ""
