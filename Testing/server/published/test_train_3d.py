@@ -102,3 +102,4 @@ def test_what_is_wrong_is_told_in_a_sentence(
     assert train_3d.main(given) == 1
     assert says in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
+    assert not list((tmp_path / "logs").iterdir())

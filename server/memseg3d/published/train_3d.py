@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from memseg3d.training.sam2.trainer import Sam2Trainer
     from memseg3d.training.sam2.whole_run import RunRequest
 
 LAYOUTS = {"btcv": "medical-sam2", "flare": "medical-sam2", "amos": "medical-sam2"}
@@ -85,14 +87,30 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace, given: list[str]) -> None:
     from memseg3d.training.running.preflight import CannotTrain
-    from memseg3d.training.sam2.trainer import write_published
-    from memseg3d.training.sam2.whole_run import open_run, run_and_install
-    from memseg3d.video.building import sam2_config
+    from memseg3d.training.sam2.trainer import STATE, write_published
+    from memseg3d.training.sam2.whole_run import REFUSALS, run_and_install
 
     if options.sam_ckpt is None:
         raise CannotTrain("Name the SAM 2 checkpoint to begin from: -sam_ckpt ./checkpoints/sam2_hiera_small.pt")
     folder = run_folder(Path(options.logs), options.exp_name, given)
     request = _request(options, given, folder / "Model" / "run")
+    try:
+        trainer = _opened(request, options)
+    except REFUSALS:
+        if not (request.folder / STATE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if run_and_install(trainer, request) is not None:
+        write_published(trainer, folder / "Model")
+        finish(folder)
+
+
+def _opened(request: RunRequest, options: argparse.Namespace) -> Sam2Trainer:
+    """The run, before its first step, with the weights that the words name beside the checkpoint. Raises `REFUSALS`."""
+    from memseg3d.training.running.preflight import CannotTrain
+    from memseg3d.training.sam2.whole_run import open_run
+    from memseg3d.video.building import sam2_config
+
     trainer = open_run(request)
     held = trainer.network.config.name
     if options.sam_config and "custom" not in held and held != sam2_config(options.sam_config).name:
@@ -101,9 +119,7 @@ def _train(options: argparse.Namespace, given: list[str]) -> None:
         for source in (options.pretrain, options.weights):
             if source not in (None, "", "0", "None"):
                 begin_from(trainer.network, Path(source))
-    if run_and_install(trainer, request) is not None:
-        write_published(trainer, folder / "Model")
-        finish(folder)
+    return trainer
 
 
 def _request(options: argparse.Namespace, given: list[str], run: Path) -> RunRequest:
