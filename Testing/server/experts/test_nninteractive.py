@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import torch
 from memseg3d.experts.companions import ExpertAlone
 from memseg3d.experts.loading import load_expert
 from memseg3d.experts.nninteractive.checkpoint import clean_copy, read_weights
+from memseg3d.experts.nninteractive.expert import NnInteractiveExpert
 from memseg3d.experts.nninteractive.process import PYTHON
 from memseg3d.experts.regions import Region3
-from memseg3d.experts.seam import Box, Click, Request, Stroke
+from memseg3d.experts.seam import Answer, Box, Click, Request, Stroke
 from memseg3d.network.checkpoint_files import UnknownCheckpoint
 from memseg3d.propagation.prompts.prompts import PointPrompt, Prompt
 from memseg3d.propagation.rounds.session import Session
@@ -148,6 +150,26 @@ def test_weights_are_read_as_tensors_alone(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UnknownCheckpoint, match="more than tensors"):
         read_weights(bad)
     assert not (tmp_path / "harmed").exists()
+
+
+def test_two_runs_are_answered_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    expert = object.__new__(NnInteractiveExpert)
+    expert._is_busy = False
+    told: list[str] = []
+
+    def answered(request: Request) -> Generator[None, None, Answer]:
+        for step in range(3):
+            told.append(f"{request.volume}{step}")
+            yield
+        return Answer(np.zeros((1, 1, 1), np.float32), 0.5)
+
+    monkeypatch.setattr(expert, "_answered", answered)
+    image = np.zeros((1, 1, 1), np.float32)
+    runs = [expert.segment(Request(name, Region3.whole((1, 1, 1)), image, None, (), 0)) for name in "ab"]
+    for _ in range(8):
+        for each in runs:
+            next(each, None)
+    assert told == ["a0", "a1", "a2", "b0", "b1", "b2"]
 
 
 @NEEDS_PACKAGE

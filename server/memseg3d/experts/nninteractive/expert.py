@@ -44,6 +44,7 @@ class NnInteractiveExpert:
         self._volume = ""
         self._given: list[object] = []
         self._mask: np.ndarray | None = None
+        self._is_busy = False
 
     def region(self, sighting: Sighting) -> Region3:
         """The whole volume."""
@@ -55,6 +56,16 @@ class NnInteractiveExpert:
 
     def segment(self, request: Request) -> Generator[None, None, Answer]:
         """One prediction, for the newest prompt. Raises ChildFailed with the package's own words."""
+        # runs take turns step by step, and the session holds one object at a time
+        while self._is_busy:
+            yield
+        self._is_busy = True
+        try:
+            return (yield from self._answered(request))
+        finally:
+            self._is_busy = False
+
+    def _answered(self, request: Request) -> Generator[None, None, Answer]:
         child = yield from self._with_image(request)
         keys = [_key(prompt) for prompt in request.prompts]
         known, self._given = self._given, []
