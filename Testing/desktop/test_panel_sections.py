@@ -125,7 +125,7 @@ def test_prompts_are_listed_and_deleted(clinician: Clinician) -> None:
     unfold(clinician, "promptsButton")
     tree = clinician.widget("promptTree")
     assert [row[0] for row in tree_texts(tree)] == ["+ Box", "+ Point"]
-    assert [row[2] for row in tree_texts(tree)] == ["60", "62"]
+    assert [row[2] for row in tree_texts(tree)] == ["60 (S 60.0 mm)", "62 (S 62.0 mm)"]
     assert clinician.widget("runButton").text == "Run (2)"
     tree.setCurrentItem(tree.topLevelItem(1))
     clinician.widget("deleteButton").click()

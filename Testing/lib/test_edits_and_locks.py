@@ -73,7 +73,7 @@ def test_run_alone_sends_edits_and_a_second_edit_takes_the_place_of_the_first(
 ) -> None:
     for row in (2, 14):
         painted = np.zeros(SHAPE, bool)
-        painted[3, row : row + 3, 2:9] = True
+        painted[3, row : row + 3, 2:28] = True
         hand_edit(a_segmentation, an_oblique_volume, the_segment, painted)
         assert a_bench.run() is not None
         run_bench(a_bench)

@@ -30,7 +30,7 @@ from MemSeg3DLib.worker.connection.source import RemoteWorker
 from MemSeg3DLib.worker.jobs import AlignJob
 from MemSeg3DLib.worker.thread import WorkerThread
 
-SHAPE = (120, 24, 24)
+SHAPE = (80, 24, 24)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_worker_that_has_forgotten_everything_gets_the_rounds_again(
 ) -> None:
     with RunController(a_worker) as controller:
         outcome = Outcome(controller)
-        for index in (60, 90):
+        for index in (40, 60):
             controller.start(a_request(a_long_volume, a_long_segmentation, index))
             run_to_end(controller)
         controller.undo(a_long_segmentation)
@@ -268,7 +268,7 @@ def test_rounds_that_had_to_move_to_a_new_session_are_not_computed_a_third_time(
 ) -> None:
     with RunController(a_worker) as controller:
         outcome = Outcome(controller)
-        for index in (60, 90):
+        for index in (40, 60):
             controller.start(a_request(a_long_volume, a_long_segmentation, index))
             run_to_end(controller)
         history = controller.history(a_long_segmentation)

@@ -161,7 +161,7 @@ def test_what_does_not_fit_leaves_the_segment_and_the_list_as_they_were(a_desk: 
     writer.close()
     before = a_desk.voxels(node)
     history = RoundHistory(node)
-    with pytest.raises(RoundError, match="does not fit"):
+    with pytest.raises(RoundError, match="do not fit"):
         recover(node, a_desk.volume, history, RecoveryJournal(a_desk.path))
     assert (a_desk.voxels(node) == before).all()
     assert [one.id for one in history.applied] == ["Z"]

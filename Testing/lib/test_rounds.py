@@ -147,7 +147,7 @@ def test_a_journal_of_another_segmentation_is_refused_before_anything_is_written
     writer = SegmentWriter(other, an_oblique_volume, segment_ids[:1])
     write_ball(writer, segment_ids[0], MASKS[1])
     writer.close()
-    with pytest.raises(RoundError, match="does not fit"):
+    with pytest.raises(RoundError, match="do not fit"):
         recover(other, an_oblique_volume, RoundHistory(other), journal)
     assert np.array_equal(voxels_of(an_oblique_volume, other, segment_ids[0]), MASKS[1])
 

@@ -13,7 +13,7 @@ from memseg3d.propagation.prompts.events import SliceDone
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, LassoPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.box_middle import missed_middle
+from memseg3d.propagation.rules.boxes import missed_middle
 from memseg3d.propagation.sight.framing import MOST_SIZES, SIZE_STEP, Framing
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.sight.slice_logits import SliceLogits

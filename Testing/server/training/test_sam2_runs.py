@@ -258,7 +258,7 @@ def test_one_command_ends_in_a_model_that_segments(tmp_path: Path) -> None:
     assert card["begun_from"]["name"] == "tiny_sam2"
     image = root / "images" / "case0.nii.gz"
     used = ["segment", str(image), "--model", "mine", "--models", str(tmp_path / "models"), "--device", "cpu"]
-    used += ["--point", "disc:+4,20,20", "--box", "square:4,1,1,4,11,14", "--memory", "self_sorting"]
+    used += ["--point", "disc:+4,20,20", "--box", "square:4,1,1,4,11,14", "--memory", "self_sorting", "--yes"]
     done = CliRunner().invoke(app, [*used, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "segmentation.nii.gz").is_file()

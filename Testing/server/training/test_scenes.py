@@ -140,7 +140,7 @@ def test_the_first_slice_is_seen_as_a_session_sees_it() -> None:
     volume = Volume(voxels, (3.0, 1.0, 1.5))
     prompts = [BoxPrompt(1, 0, (0.0, 18.0, 9.0), (0.0, 37.5, 31.0)), PointPrompt(1, (0.0, 25.0, 20.0), True)]
     network = NanoNetwork(NanoConfig(image_size=32, widths=(8, 8, 16, 16), key_width=16)).eval()
-    tools = ObjectTools(volume, network, Options(), FeatureStore(network), automatic_window(volume))
+    tools = ObjectTools(volume, network, Options(), FeatureStore(network), automatic_window(volume), lambda _: None)
     view = tools.view(0, {0: prompts}, None)
     camera = Camera(volume, 32)
     region = camera.first_region(prompts)

@@ -12,7 +12,7 @@ from memseg3d.propagation.prompts.prompts import MaskPrompt, Prompt, is_drawing,
 from memseg3d.propagation.rounds.objects.slice_rules import SliceRules
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
-from memseg3d.propagation.rules.box_middle import missed_middle
+from memseg3d.propagation.rules.boxes import missed_middle
 from memseg3d.propagation.sight.framing import ZOOM_STEPS
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.sight.slice_logits import SliceLogits

@@ -10,7 +10,7 @@ from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels
 from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
-from memseg3d.propagation.rules.box_walls import box_walls
+from memseg3d.propagation.rules.boxes import box_walls
 from memseg3d.propagation.rules.negative_clicks import removed_by_clicks
 from memseg3d.propagation.rules.one_sign import edit_of, within_edit
 from memseg3d.propagation.rules.tissue_of_clicks import MOST_CLICKS, LastSeen, TissueOfClicks, tissue_of_clicks
