@@ -7,7 +7,14 @@ from functools import reduce
 
 import numpy as np
 
-from memseg3d.propagation.prompts.prompts import Box3DPrompt, LassoPrompt, PointPrompt, Prompt, is_positive, nearest_voxel
+from memseg3d.propagation.prompts.prompts import (
+    Box3DPrompt,
+    LassoPrompt,
+    PointPrompt,
+    Prompt,
+    is_positive,
+    nearest_voxel,
+)
 from memseg3d.propagation.prompts.sets import PromptsBySlice
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.sight.slice_logits import SliceLogits
