@@ -19,7 +19,7 @@ from MemSeg3DLib.scene.sample_phantom import KIDNEY_LEFT, Sample, add_sample, ma
 
 MODEL = ROOT / "Resources" / "Models" / "memseg3d-nano.safetensors"
 WIDTH = 470
-SECTIONS = ("segments", "prompts", "rounds", "measure", "export", "cases", "worker", "models", "stores")
+SECTIONS = ("segments", "prompts", "rounds", "measure", "export", "cases", "settings", "worker", "models", "stores")
 
 
 def fold_all_but(user: Clinician, *sections: str) -> None:
@@ -83,7 +83,7 @@ def main(folder: Path) -> None:
             user.widget("measureNowButton").click()
             session.pump_until(lambda: user.widget("measureTree").topLevelItemCount == 1, 20)
             take(session, user, folder, "measure-export", ("light",))
-            fold_all_but(user, "worker", "models", "stores")
+            fold_all_but(user, "settings", "worker", "models", "stores")
             user.widget("testButton").click()
             session.pump_until(lambda: bool(user.widget("connectionLabel").text), 20)
             take(session, user, folder, "worker", ("light",))

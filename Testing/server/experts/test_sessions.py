@@ -86,7 +86,8 @@ def test_a_click_changes_only_the_part_that_it_concerns() -> None:
     volume = bright_boxes(LIVER, SPOT, other)
     session = Session(volume, ExpertAlone(ThresholdExpert()))
     run(session, "first", [Box3DPrompt(1, 0, (10, 10, 10), (17, 19, 19))])
-    run(session, "second", [PointPrompt(1, (13, 31, 31))])
+    # A click beyond a box in space takes the object as far as the click and no further: so at the far corner.
+    run(session, "second", [PointPrompt(1, (13, 33, 33))])
     assert np.array_equal(session.labelmap(1), truth(volume, LIVER) | truth(volume, SPOT)), "the third part stays out"
 
 

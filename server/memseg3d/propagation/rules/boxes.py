@@ -40,17 +40,17 @@ def missed_middle(
 
 
 def box_walls(slices: PromptsBySlice, axis: int, shape: tuple[int, int]) -> np.ndarray | None:
-    """Where the object's boxes in space let it lie on slices across `axis`, bool (rows, columns), with a margin.
+    """Where the object's boxes in space let it lie on slices across `axis`, bool (rows, columns); None without a box.
 
-    None without a box, and where another positive prompt lies beyond: the box was too small then. slices: all prompted.
-    Beside such boxes propagation has run away.
+    A margin is allowed, and what other positive prompts name beyond it. slices: all prompted ones. Beside such boxes
+    propagation has run away.
     """
     said = [(index, prompt) for index, prompts in slices.items() for prompt in prompts if is_positive(prompt)]
     boxes = [box for _, prompt in said if isinstance(prompt, Box3DPrompt) and (box := box_of(prompt, axis, 0))]
     if not boxes:
         return None
     room = with_margin(reduce(Extent.union, boxes))
-    named = [extent_of(prompt, axis, index) for index, prompt in said if not isinstance(prompt, Box3DPrompt)]
-    if any(each is not None and room.union(each) != room for each in named):
-        return None
+    for index, prompt in said:
+        named = None if isinstance(prompt, Box3DPrompt) else extent_of(prompt, axis, index)
+        room = room if named is None else room.union(named)
     return pixels_in(room, shape)
