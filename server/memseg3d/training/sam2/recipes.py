@@ -66,6 +66,15 @@ class _Clips:
             answers = rollout.run(prompted, self.settings.prompt, generator, self.learns_encoder)
         return answers, rollout.truth[:, :, None]
 
+    def trial(self, clip: Clip, generator: torch.Generator) -> None:
+        """Forwards and back; nothing steps."""
+        self._backward(clip, generator)
+        self._zero()
+
+    def _backward(self, clip: Clip, generator: torch.Generator) -> dict[str, float]:
+        """The recipe's losses of a clip, gone back."""
+        raise NotImplementedError
+
     def _zero(self) -> None:
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
@@ -102,11 +111,6 @@ class MemRefineRecipe(_Clips):
             optimiser.step()
         self.optimisers[0].step()
         return told
-
-    def trial(self, clip: Clip, generator: torch.Generator) -> None:
-        """Forwards and back; nothing steps."""
-        self._backward(clip, generator)
-        self._zero()
 
     def _backward(self, clip: Clip, generator: torch.Generator) -> dict[str, float]:
         prompted = list(range(0, clip.images.shape[0], self.settings.prompt_freq))
@@ -164,11 +168,6 @@ class FinetuneRecipe(_Clips):
             group["lr"] = group["rate"] * scale
         self.optimisers[0].step()
         return told
-
-    def trial(self, clip: Clip, generator: torch.Generator) -> None:
-        """Forwards and back; nothing steps."""
-        self._backward(clip, generator)
-        self._zero()
 
     def _backward(self, clip: Clip, generator: torch.Generator) -> dict[str, float]:
         middle = clip.images.shape[0] // 2 if bool(torch.rand((), generator=generator) < 0.5) else 0
