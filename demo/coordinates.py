@@ -31,7 +31,7 @@ def draw(path: Path) -> Path:
     pen.line((x, 30, x, y - 8), MARK)
     pen.ellipse((x - 6, y - 6, x + 6, y + 6), outline=MARK, width=2)
     pen.text((42, 6), f"i, x: column {i} from the left edge of the array", MARK, small)
-    pen.text((46, y - 22), f"j, y: row {j}", MARK, small)
+    pen.text((46, y - 22), f"j, y: row {j}", MARK, small, stroke_width=3, stroke_fill=BACKGROUND)
     pen.text((46, SIDE + 6), f"k, z: slice {k} of {phantom.voxels.shape[0]}", MARK, small)
     pen.text((SIDE + 6, 36), "L", FAINT, font)
     pen.text((46, 36), "R", FAINT, font)
