@@ -61,6 +61,7 @@ def test_every_address_of_the_protocol_is_described(the_operations: dict[str, An
         "GET /v1/volumes/{volume_id}",
         "DELETE /v1/volumes/{volume_id}",
         "POST /v1/sessions",
+        "GET /v1/sessions",
         f"GET {session}",
         f"DELETE {session}",
         f"POST {session}/hints",

@@ -186,6 +186,22 @@ class SessionState(BaseModel):
     lost: Annotated[list[str], Field(description="What a damaged disk took of this session, a sentence each.")]
 
 
+class SessionWords(BaseModel):
+    """A session in the list. `volume` is empty where its files are damaged; `damaged` then says how."""
+
+    id: str
+    volume: str
+    running: Annotated[str | None, Field(description="The round that runs.")]
+    idle_seconds: Annotated[float, Field(description="Since it was used last.")]
+    damaged: str | None
+
+
+class SessionList(BaseModel):
+    """The sessions that the caller may see, the one used last first."""
+
+    sessions: list[SessionWords]
+
+
 class SliceLine(BaseModel):
     """Replaces the object's whole mask on one slice; `extent` and `bits` null: now empty."""
 

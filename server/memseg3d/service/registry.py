@@ -203,6 +203,20 @@ class SessionRegistry:
             self._tools.ahead.drop(volume_id)
             self._tools.features.forget(volume_id)
 
+    def listed(self) -> list[dict[str, Any]]:
+        """What the wire protocol's list tells of every session, the one used last first; none is loaded for it."""
+        found = [
+            {
+                "id": session_id,
+                "volume": volume_id,
+                "running": self._loaded[session_id].running if session_id in self._loaded else None,
+                "idle_seconds": self._tools.clock.idle_seconds(self._folder / session_id / JOURNAL),
+                "damaged": self._damaged.get(session_id),
+            }
+            for session_id, volume_id in self._volumes.items()
+        ]
+        return sorted(found, key=lambda one: (one["idle_seconds"], one["id"]))
+
     def idle(self, seconds: float) -> list[str]:
         """Ids of the sessions that nobody touched for so long and that compute nothing."""
         return [

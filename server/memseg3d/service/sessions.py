@@ -76,6 +76,11 @@ class ServedSession:
         return self._running is None and self.history.open is not None
 
     @property
+    def running(self) -> str | None:
+        """The id of the round that runs."""
+        return self._running.stream.round_id if self._running else None
+
+    @property
     def is_running(self) -> bool:
         """Whether a round is being computed."""
         return self._running is not None
@@ -91,7 +96,7 @@ class ServedSession:
             "id": self.history.id,
             "volume": self.history.volume,
             "options": self.history.options,
-            "running": self._running.stream.round_id if self._running else None,
+            "running": self.running,
             "rounds": rounds,
             "applied": len(self.history.applied),
             "objects": objects_words(self._session.objects),

@@ -1,4 +1,4 @@
-"""/v1/sessions: opened on a volume, looked at, undone, redone, deleted."""
+"""/v1/sessions: opened on a volume, listed, looked at, undone, redone, deleted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from starlette.concurrency import run_in_threadpool
 
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.limits.bodies import body_of
-from memseg3d.service.protocol import ChangedState, Deleted, Hinted, HintRequest, SessionRequest, SessionState
+from memseg3d.service.protocol import (
+    ChangedState,
+    Deleted,
+    Hinted,
+    HintRequest,
+    SessionList,
+    SessionRequest,
+    SessionState,
+)
 from memseg3d.service.routes.common import TheWorker, computed, dumped, errors, json_body, of_session
 from memseg3d.service.volume_entry import VolumeEntry
 
@@ -40,6 +48,12 @@ async def post_session(worker: TheWorker, request: Request, response: Response) 
     del volume
     response.status_code = 201 if is_new else 200
     return SessionState.model_validate(state)
+
+
+@router.get("", responses=errors())
+async def get_sessions(worker: TheWorker) -> SessionList:
+    """The sessions that the worker keeps."""
+    return SessionList.model_validate({"sessions": await computed(worker, worker.sessions.listed)})
 
 
 @router.get("/{session_id}", responses=errors("unknown_session"))
