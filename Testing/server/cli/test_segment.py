@@ -194,7 +194,7 @@ def test_results_of_an_earlier_run_are_not_overwritten_unasked(
         (["--box", BLOCK, "--limits", "block:7-9"], "beyond its limits 7 to 9"),
         (["--box", BLOCK, "--limits", "block:9-7"], "swap them"),
         (["--box", BLOCK, "--limits", "block:3-10"], "10 slices along axis 0"),
-        (["--box", BLOCK, "--limits", "other:3-7"], "no prompt is for 'other'"),
+        (["--box", BLOCK, "--limits", "other:3-7"], "No prompt of this round is for 'other'"),
         (["--box", BLOCK, "--limits", "block:3"], "write NAME:first-last"),
         (["--box", BLOCK, "--rounds", "rounds.json"], "bring their own prompts"),
         (["--rounds", "nothing.json"], "cannot be read"),

@@ -1,4 +1,4 @@
-"""`memseg3d segment` within grey values, outside of labels and of each other, between two slices; and weak prompts."""
+"""`segment` and `refine` within grey values, outside of labels and of each other, between slices; weak prompts."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ def run(memseg3d: Command, a_volume: Path, tmp_path: Path) -> Callable[..., tupl
         result = memseg3d("segment", a_volume, *arguments, "--models", MODELS, "--out", tmp_path / "out", "--overwrite")
         assert result.exit_code == 0, result.output
         return sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "segmentation.nii.gz"))), result
+
+    return ran
+
+
+@pytest.fixture
+def refine(memseg3d: Command, tmp_path: Path) -> Callable[..., np.ndarray]:
+    """Another round of what `run` has made; its labels (k, j, i)."""
+
+    def ran(*arguments: str | Path) -> np.ndarray:
+        result = memseg3d("refine", tmp_path / "out", *arguments, "--models", MODELS)
+        assert result.exit_code == 0, result.output
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "segmentation.nii.gz")))
 
     return ran
 
@@ -59,6 +71,39 @@ def test_a_segment_keeps_out_of_a_label_file_and_of_the_segments_before_it(run: 
     assert [one["limits"] for one in rounds] == [{}, {"2": {"outside": {"objects": [1], "extent": None, "bits": None}}}]
 
 
+def test_a_round_that_corrects_is_bounded_as_a_first_one(
+    run: Run, memseg3d: Command, tmp_path: Path, refine: Callable[..., np.ndarray]
+) -> None:
+    image = an_oblique_image()
+    voxels = sitk.GetArrayFromImage(image)
+    run(*BOX, "--box", "other:5,2,2,5,6,5")
+    before = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "segmentation.nii.gz")))
+    theirs = sitk.GetImageFromArray(np.where(np.arange(24)[None, :, None] < 10, 3, 0).repeat(20, 2).repeat(10, 0))
+    theirs.CopyInformation(image)
+    sitk.WriteImage(sitk.Cast(theirs, sitk.sitkUInt8), str(tmp_path / "theirs.nrrd"))
+    click = ("--point", "block:+5,12,9")
+    found = refine(*click, "--not", tmp_path / "theirs.nrrd", "--range", "block:480,600") == 1
+    assert found.any()
+    assert not found[:, :10].any()
+    assert voxels[found].min() >= 480
+    assert ((before == 1)[:, :10].any(), (voxels[before == 1] < 480).any()) == (True, True)
+
+    refine(*click, "--point", "other:+5,4,3", "--apart")
+    rounds = json.loads((tmp_path / "out" / "session.json").read_text(encoding="utf-8"))["rounds"]
+    assert [sorted(one["limits"]) for one in rounds[1:]] == [["1"], [], ["2"]]
+    assert rounds[-1]["limits"]["2"]["outside"]["objects"] == [1]
+    found = refine("--box", "block:7,8,6,7,15,13", "--between", "block", "--limits", "block:6-7") == 1
+    assert found[7].any(), "the round may change that slice"
+    refine("--remove", "p1", "--range", "block:0,100")
+    for arguments, sentence in (
+        (("--undo", "--range", "1,2"), "give prompts"),
+        ((*click, "--between", "other"), "No prompt of this round is for 'other'"),
+    ):
+        refused = memseg3d("refine", tmp_path / "out", *arguments, "--models", MODELS)
+        assert refused.exit_code == 2
+        assert sentence in words(refused)
+
+
 def test_two_prompted_slices_are_filled_between(run: Run) -> None:
     prompts = ("--box", "block:3,8,6,3,15,13", "--box", "block:6,8,6,6,15,13")
     found, _ = run(*prompts, "--between", "block")
@@ -80,7 +125,7 @@ def test_a_prompt_that_was_too_weak_is_told(run: Run, tmp_path: Path) -> None:
     [
         (("--range", "600,400"), "lower number first"),
         (("--range", "a,b"), "low,high"),
-        (("--range", "kidney:1,2"), "No prompt is for 'kidney'"),
+        (("--range", "kidney:1,2"), "No prompt of this round is for 'kidney'"),
         (("--between", "block"), "needs two"),
         (("--not", "missing.nii.gz"), "missing.nii.gz"),
     ],

@@ -1,8 +1,9 @@
-"""The options by which `segment` and `refine` take prompts and say how they talk."""
+"""The options that `segment` and `refine` share: prompts, what bounds segments, and how the commands talk."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from memseg3d.cases.drafts import Draft, SegmentNames
     from memseg3d.cases.local import Image
     from memseg3d.propagation.prompts.prompts import Prompt
+
+LIMITS_FORM, RANGE_FORM = "NAME:first-last", "low,high or NAME:low,high"
 
 Texts = list[str] | None
 BoxOption = Annotated[
@@ -42,6 +45,21 @@ CoordinatesOption = Annotated[
 AxisOption = Annotated[
     int | None, typer.Option(min=0, max=2, help="Slices of points: 0 (k), 1 (j), 2 (i); else the box's, or 0.")
 ]
+LimitsOption = Annotated[Texts, typer.Option(help=f"{LIMITS_FORM}: slices on which the segment may change, inclusive.")]
+RangeOption = Annotated[
+    Texts, typer.Option("--range", help=f"{RANGE_FORM}: grey values that a segment's voxels have at most (HU in CT).")
+]
+NotOption = Annotated[
+    list[Path] | None,
+    typer.Option("--not", metavar="LABELS", help="Label file on the volume's grid: no segment has a voxel of it."),
+]
+BetweenOption = Annotated[
+    Texts,
+    typer.Option(metavar="NAME", help="Fill the segment between its outermost prompted slices, and not beyond."),
+]
+ApartOption = Annotated[
+    bool, typer.Option("--apart", help="Segments one after the other, each outside of those that came before it.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Go on where something looks like a mistake.")]
 ReportOption = Annotated[bool, typer.Option("--report", help="Also report.html: one page with every slice.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
@@ -50,15 +68,15 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but er
 
 @dataclass(frozen=True)
 class PromptTexts:
-    """What the command line says of prompts."""
+    """What the command line says of prompts; None: nothing."""
 
-    boxes: list[str] = field(default_factory=list)
-    points: list[str] = field(default_factory=list)
-    scribbles: list[str] = field(default_factory=list)
-    lassos: list[str] = field(default_factory=list)
-    extremes: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    masks: list[str] = field(default_factory=list)
+    boxes: Texts = None
+    points: Texts = None
+    scribbles: Texts = None
+    lassos: Texts = None
+    extremes: Texts = None
+    files: Texts = None
+    masks: Texts = None
     axis: int | None = None
     width: float | None = None
     coordinates: str = KJI.name
@@ -77,8 +95,9 @@ class PromptTexts:
         """The prompts as far as they can be read without the volume. Raises `CaseError`."""
         from memseg3d.cases.prompt_files import read_prompt_file
 
-        texts = drafts_of(self.boxes, self.points, self.scribbles, self.lassos, self.extremes, self.order, self.width)
-        return texts + [draft for each in self.files for draft in read_prompt_file(each, self.order)]
+        drawn = [each or [] for each in (self.boxes, self.points, self.scribbles, self.lassos, self.extremes)]
+        texts = drafts_of(*drawn, self.order, self.width)
+        return texts + [draft for each in self.files or [] for draft in read_prompt_file(each, self.order)]
 
     def prompts(
         self, drafts: list[Draft], names: SegmentNames, image: Image, axes: dict[int, int] | None = None
@@ -87,5 +106,5 @@ class PromptTexts:
         from memseg3d.cases.drafts import prompts_of
         from memseg3d.cases.prompt_files import read_mask
 
-        masks = [each for text in self.masks for each in read_mask(text, names, image.geometry, self.axis)]
+        masks = [each for text in self.masks or [] for each in read_mask(text, names, image.geometry, self.axis)]
         return prompts_of(drafts, names, image.geometry, self.axis, axes) + masks

@@ -1,13 +1,15 @@
-"""Reads what bounds segments from the command line: --limits, --range, --not, --between, and objects kept apart."""
+"""What bounds segments, as `segment` and `refine` are told it, and the rounds that it makes of their prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from memseg3d.cli.case_options import LIMITS_FORM, RANGE_FORM
 
 if TYPE_CHECKING:
     from memseg3d.files import Geometry
@@ -15,67 +17,70 @@ if TYPE_CHECKING:
     from memseg3d.propagation.prompts.object_limits import ObjectLimits, OtherSegments
     from memseg3d.propagation.prompts.prompts import Prompt
 
-RANGE_FORM = "low,high or NAME:low,high"
-
-RangeOption = Annotated[
-    list[str] | None,
-    typer.Option("--range", help=f"{RANGE_FORM}: grey values that a segment's voxels have at most (HU in CT)."),
-]
-NotOption = Annotated[
-    list[Path] | None,
-    typer.Option("--not", metavar="LABELS", help="Label file on the volume's grid: no segment has a voxel of it."),
-]
-BetweenOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Fill the segment between its outermost prompted slices, and not beyond."),
-]
-ApartOption = Annotated[
-    bool, typer.Option("--apart", help="Segments one after the other, each outside of those that came before it.")
-]
-
 
 @dataclass(frozen=True)
 class LimitTexts:
-    """What the command line says of the bounds of segments, apart from --limits."""
+    """What the command line says of the bounds of segments; None: nothing."""
 
-    ranges: Sequence[str] = ()
-    others: Sequence[Path] = ()
-    between: Sequence[str] = ()
+    slices: Sequence[str] | None = None
+    ranges: Sequence[str] | None = None
+    others: Sequence[Path] | None = None
+    between: Sequence[str] | None = None
     apart: bool = False
 
     @property
     def is_empty(self) -> bool:
         """True where nothing is bounded."""
-        return not (self.ranges or self.others or self.between or self.apart)
+        return not (self.slices or self.ranges or self.others or self.between or self.apart)
 
 
 @dataclass(frozen=True)
-class Step:
-    """One round of a command: prompts, and limits by object."""
+class Round:
+    """One round of a command: prompts, ids of those taken back, and limits by object."""
 
     prompts: list[Prompt]
+    removed: list[str]
     limits: dict[int, ObjectLimits] = field(default_factory=dict)
 
 
-def steps_of(
-    prompts: Sequence[Prompt],
-    texts: LimitTexts,
-    slices: Mapping[int, SliceLimits],
-    numbers: Mapping[str, int],
-    geometry: Geometry,
-) -> Iterator[Step]:
-    """The rounds that the command asks for: one, or with --apart one a segment. Raises BadParameter, CaseError.
-
-    slices: limits of slices by object; numbers: objects by name.
+@dataclass(frozen=True)
+class Asked:
+    """What a command asks for. names: objects by name; removed: objects of the prompts taken back, by their ids;
+    axis: that the user names; axes: of the objects that stand.
     """
-    limits = read_limits(texts, slices, numbers, [prompt.object for prompt in prompts], geometry)
+
+    prompts: Sequence[Prompt]
+    names: Mapping[str, int]
+    geometry: Geometry
+    axis: int | None = None
+    removed: Mapping[str, int] = field(default_factory=dict)
+    axes: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def objects(self) -> list[int]:
+        """The objects that it changes, in the order of their numbers."""
+        return sorted({prompt.object for prompt in self.prompts} | set(self.removed.values()))
+
+    def number(self, name: str, option: str) -> int:
+        """The object of a name. Raises `typer.BadParameter` for one that is not changed."""
+        number = self.names.get(name.strip())
+        if number not in self.objects or number is None:
+            raise typer.BadParameter(f"No prompt of this round is for '{name.strip()}'.", param_hint=option)
+        return number
+
+
+def rounds_of(asked: Asked, texts: LimitTexts) -> Iterator[Round]:
+    """The rounds that a command asks for: one, or with --apart one a segment. Raises BadParameter, CaseError."""
+    limits = _limits(asked, texts)
     if not texts.apart:
-        yield Step(list(prompts), limits)
+        yield Round(list(asked.prompts), list(asked.removed), limits)
         return
-    before: tuple[int, ...] = ()
-    for number in dict.fromkeys(prompt.object for prompt in prompts):
-        yield Step([each for each in prompts if each.object == number], _apart(limits, number, before))
-        before = (*before, number)
+    for number in asked.objects:
+        yield Round(
+            [prompt for prompt in asked.prompts if prompt.object == number],
+            [name for name, each in asked.removed.items() if each == number],
+            _apart(limits, number, tuple(sorted(each for each in {*asked.axes, *asked.objects} if each < number))),
+        )
 
 
 def _apart(limits: Mapping[int, ObjectLimits], number: int, before: tuple[int, ...]) -> dict[int, ObjectLimits]:
@@ -87,27 +92,44 @@ def _apart(limits: Mapping[int, ObjectLimits], number: int, before: tuple[int, .
     return {number: own} if own != ObjectLimits() else {}
 
 
-def read_limits(
-    texts: LimitTexts,
-    slices: Mapping[int, SliceLimits],
-    numbers: Mapping[str, int],
-    objects: Sequence[int],
-    geometry: Geometry,
-) -> dict[int, ObjectLimits]:
-    """Limits by object number. Raises `typer.BadParameter`."""
+def _limits(asked: Asked, texts: LimitTexts) -> dict[int, ObjectLimits]:
+    """Limits by object number."""
     from memseg3d.propagation.prompts.object_limits import ObjectLimits
+    from memseg3d.propagation.volume.errors import PropagationError
 
-    ranges = dict(part for text in texts.ranges for part in _range(text, numbers, objects).items())
-    between = {_number(name, numbers, "--between") for name in texts.between}
-    others = _others(texts.others, geometry)
+    slices = dict(_slices(text, asked) for text in texts.slices or ())
+    for number, each in slices.items():
+        try:
+            each.check(number, asked.geometry.shape, [prompt for prompt in asked.prompts if prompt.object == number])
+        except PropagationError as error:
+            raise typer.BadParameter(str(error), param_hint="--limits") from error
+    ranges = dict(part for text in texts.ranges or () for part in _range(text, asked).items())
+    between = {asked.number(name, "--between") for name in texts.between or ()}
+    others = _others(texts.others or (), asked.geometry)
     found = {
         number: ObjectLimits(slices.get(number), number in between, ranges.get(number), others)
-        for number in dict.fromkeys(objects)
+        for number in asked.objects
     }
     return {number: each for number, each in found.items() if each != ObjectLimits()}
 
 
-def _range(text: str, numbers: Mapping[str, int], objects: Sequence[int]) -> dict[int, tuple[float, float]]:
+def _slices(text: str, asked: Asked) -> tuple[int, SliceLimits]:
+    """Of one --limits, along the axis of the object's propagation."""
+    from memseg3d.propagation.prompts.limits import SliceLimits
+    from memseg3d.propagation.prompts.sets import propagation_axis
+
+    name, colon, numbers = text.rpartition(":")
+    first, dash, last = numbers.partition("-")
+    if not (colon and dash and first.strip().isdigit() and last.strip().isdigit()):
+        raise typer.BadParameter(f"{text}: write {LIMITS_FORM}, slices from 0.", param_hint="--limits")
+    number = asked.number(name, "--limits")
+    before = asked.axes.get(number, asked.axis)
+    own = [prompt for prompt in asked.prompts if prompt.object == number]
+    along = propagation_axis(own, before) if own else before or 0
+    return number, SliceLimits(along, int(first), int(last))
+
+
+def _range(text: str, asked: Asked) -> dict[int, tuple[float, float]]:
     name, colon, values = text.rpartition(":")
     try:
         low, high = (float(part) for part in values.split(","))
@@ -115,14 +137,8 @@ def _range(text: str, numbers: Mapping[str, int], objects: Sequence[int]) -> dic
         raise typer.BadParameter(f"{text}: write {RANGE_FORM}.", param_hint="--range") from error
     if not low <= high:
         raise typer.BadParameter(f"{text}: give the lower number first.", param_hint="--range")
-    named = [_number(name.strip(), numbers, "--range")] if colon else objects
+    named = [asked.number(name, "--range")] if colon else asked.objects
     return dict.fromkeys(named, (low, high))
-
-
-def _number(name: str, numbers: Mapping[str, int], option: str) -> int:
-    if name not in numbers:
-        raise typer.BadParameter(f"No prompt is for '{name}'.", param_hint=option)
-    return numbers[name]
 
 
 def _others(files: Sequence[Path], geometry: Geometry) -> OtherSegments | None:

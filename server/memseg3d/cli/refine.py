@@ -15,23 +15,29 @@ from memseg3d.cases.orders import order_named
 from memseg3d.cases.results import ResultFolder
 from memseg3d.cli.case_errors import REFUSED, ask, told
 from memseg3d.cli.case_options import (
+    ApartOption,
     AxisOption,
+    BetweenOption,
     BoxOption,
     CoordinatesOption,
     ExtremeOption,
     JsonOption,
     LassoOption,
+    LimitsOption,
     MaskOption,
+    NotOption,
     PointOption,
     PromptsOption,
     PromptTexts,
     QuietOption,
+    RangeOption,
     ReportOption,
     ScribbleOption,
     WidthOption,
     YesOption,
 )
 from memseg3d.cli.case_output import Talk, Watch, leave
+from memseg3d.cli.limit_options import Asked, LimitTexts, rounds_of
 from memseg3d.cli.networks import (
     DeviceOption,
     ModelOption,
@@ -42,7 +48,6 @@ from memseg3d.cli.networks import (
     choose_device,
     open_network,
 )
-from memseg3d.cli.prompt_options import LIMITS_FORM, read_limits
 
 if TYPE_CHECKING:
     from memseg3d.cases.drafts import Draft
@@ -62,9 +67,11 @@ def refine(
     mask: MaskOption = None,
     coordinates: CoordinatesOption = "kji",
     width: WidthOption = None,
-    limits: Annotated[
-        list[str] | None, typer.Option(help=f"{LIMITS_FORM}: slices that this round may change, inclusive.")
-    ] = None,
+    limits: LimitsOption = None,
+    grey_range: RangeOption = None,
+    others: NotOption = None,
+    between: BetweenOption = None,
+    apart: ApartOption = False,
     axis: AxisOption = None,
     remove: Annotated[
         list[str] | None, typer.Option(help="Take the prompt of this id back (--show lists them).")
@@ -90,26 +97,20 @@ def refine(
     """
     talk = Talk(as_json, quiet)
     texts = PromptTexts(
-        box or [],
-        point or [],
-        scribble or [],
-        lasso or [],
-        extreme or [],
-        prompts or [],
-        mask or [],
-        axis,
-        width,
-        coordinates,
+        box, point, scribble, lasso, extreme, prompts, mask, axis=axis, width=width, coordinates=coordinates
     )
+    bounds = LimitTexts(limits, grey_range, others, between, apart)
     with told():
         document, order, drafts = read_document(out / NAME), order_named(coordinates), texts.drafts()
         wanted = [not texts.is_empty or bool(remove), undo, redo, look, show]
         if sum(wanted) != 1:
             raise typer.BadParameter("Name one thing to do: prompts (or --remove), --undo, --redo, --next or --show.")
+        if not (wanted[0] or bounds.is_empty):
+            raise typer.BadParameter("What bounds segments holds for a round: give prompts, or --remove, with it.")
         if look or show:
             (_next if look else _show)(document, out, talk)
             return
-        known = {str(prompt["id"]) for prompt in document.prompts()}
+        known = {str(prompt["id"]): int(prompt["object"]) for prompt in document.prompts()}
         for each in remove or ():
             if each not in known:
                 raise typer.BadParameter(
@@ -129,7 +130,7 @@ def refine(
             network = open_network(model, models, chosen, precision=wanted_precision)
             case = LocalCase.restore(document, read, network, chosen, threads)
             watch = Watch(talk)
-            _step(case, texts, drafts, limits or [], remove or [], undo, redo, yes, watch)
+            _step(case, texts, drafts, bounds, {each: known[each] for each in remove or ()}, undo, redo, yes, watch)
             case.seconds = watch.seconds
             results = ResultFolder(out, document.files.get("format", "nii.gz"), document.files.get("layers", False))
             after = case.document(results.words)
@@ -142,8 +143,8 @@ def _step(
     case: LocalCase,
     texts: PromptTexts,
     drafts: list[Draft],
-    limits: list[str],
-    removed: list[str],
+    bounds: LimitTexts,
+    removed: dict[str, int],
     undo: bool,
     redo: bool,
     yes: bool,
@@ -160,9 +161,10 @@ def _step(
             case.session.redo()
         else:
             prompts = texts.prompts(drafts, case.names, case.image, case.axes)
-            bounds = read_limits(limits, case.names, prompts, texts.axis, case.axes)
+            asked = Asked(prompts, case.names.numbers, case.image.geometry, texts.axis, removed, case.axes)
+            rounds = list(rounds_of(asked, bounds))
             ask(questions(prompts, case.names, case.image.volume, case.session.options, texts.order, texts.axis), yes)
-            watch.run(lambda follow: case.run(prompts, removed, bounds, follow))
+            watch.run(lambda follow: [case.run(each.prompts, each.removed, each.limits, follow) for each in rounds])
     except PropagationError as error:
         typer.echo(f"memseg3d refine: {error}", err=True)
         raise typer.Exit(REFUSED) from error

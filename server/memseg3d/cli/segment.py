@@ -13,17 +13,22 @@ from memseg3d.cases.gallery import make_pictures
 from memseg3d.cases.results import Outcome, ResultFolder
 from memseg3d.cli.case_errors import ask, told
 from memseg3d.cli.case_options import (
+    ApartOption,
     AxisOption,
+    BetweenOption,
     BoxOption,
     CoordinatesOption,
     ExtremeOption,
     JsonOption,
     LassoOption,
+    LimitsOption,
     MaskOption,
+    NotOption,
     PointOption,
     PromptsOption,
     PromptTexts,
     QuietOption,
+    RangeOption,
     ReportOption,
     ScribbleOption,
     WidthOption,
@@ -31,7 +36,7 @@ from memseg3d.cli.case_options import (
 )
 from memseg3d.cli.case_output import Talk, Watch, leave
 from memseg3d.cli.folders import check_folder, make_folder
-from memseg3d.cli.limit_options import ApartOption, BetweenOption, LimitTexts, NotOption, RangeOption, steps_of
+from memseg3d.cli.limit_options import Asked, LimitTexts, rounds_of
 from memseg3d.cli.networks import (
     DeviceOption,
     ModelOption,
@@ -41,7 +46,6 @@ from memseg3d.cli.networks import (
     choose_device,
     open_network,
 )
-from memseg3d.cli.prompt_options import LIMITS_FORM, read_limits
 from memseg3d.cli.rounds_file import Replay, StoredRounds, read_rounds
 
 if TYPE_CHECKING:
@@ -66,9 +70,7 @@ def segment(
     mask: MaskOption = None,
     coordinates: CoordinatesOption = "kji",
     width: WidthOption = None,
-    limits: Annotated[
-        list[str] | None, typer.Option(help=f"{LIMITS_FORM}: slices that the segment stays within, inclusive.")
-    ] = None,
+    limits: LimitsOption = None,
     grey_range: RangeOption = None,
     others: NotOption = None,
     between: BetweenOption = None,
@@ -120,21 +122,11 @@ def segment(
             param_hint="--out",
         )
     texts = PromptTexts(
-        box or [],
-        point or [],
-        scribble or [],
-        lasso or [],
-        extreme or [],
-        prompts or [],
-        mask or [],
-        axis,
-        width,
-        coordinates,
+        box, point, scribble, lasso, extreme, prompts, mask, axis=axis, width=width, coordinates=coordinates
     )
-    bounds = LimitTexts(grey_range or [], others or [], between or [], apart)
+    bounds = LimitTexts(limits, grey_range, others, between, apart)
     chosen = (
         window is not None
-        or limits
         or not bounds.is_empty
         or memory != "default"
         or consensus
@@ -162,9 +154,7 @@ def segment(
             stored = read_rounds(rounds, image.file, any_volume)
             outcome, document = _run_again(stored, image, chooser, watch, results)
         else:
-            outcome, document = _one_round(
-                image, options, texts, drafts, limits or [], bounds, yes, chooser, watch, results, threads
-            )
+            outcome, document = _one_round(image, options, texts, drafts, bounds, yes, chooser, watch, results, threads)
         for note in image.file.notes:
             talk.say(note)
         leave(results, outcome, document, partial(make_pictures, image, None, report, document), talk, texts.order)
@@ -183,8 +173,7 @@ def _one_round(
     options: Options,
     texts: PromptTexts,
     drafts: list[Draft],
-    limits: list[str],
-    bounded: LimitTexts,
+    bounds: LimitTexts,
     yes: bool,
     chooser: partial[tuple[Network, str]],
     watch: Watch,
@@ -204,20 +193,14 @@ def _one_round(
     for name, number in names.numbers.items():
         if number not in positive:
             raise typer.BadParameter(f"'{name}' has negative prompts only; add a box or a positive point.")
-    bounds = read_limits(limits, names, prompts, texts.axis)
-    for number, each in bounds.items():
-        try:
-            each.check(number, image.volume.shape, [prompt for prompt in prompts if prompt.object == number])
-        except PropagationError as error:
-            raise typer.BadParameter(str(error), param_hint="--limits") from error
-    steps = list(steps_of(prompts, bounded, bounds, names.numbers, image.geometry))
+    rounds = list(rounds_of(Asked(prompts, names.numbers, image.geometry, texts.axis), bounds))
     ask(questions(prompts, names, image.volume, options, texts.order, texts.axis), yes)
     network, device = chooser()
     make_folder(results.folder)
     case = LocalCase.begin(image, network, options, device, threads)
     case.names = names
     try:
-        watch.run(lambda follow: [case.run(step.prompts, limits=step.limits, follow=follow) for step in steps])
+        watch.run(lambda follow: [case.run(each.prompts, limits=each.limits, follow=follow) for each in rounds])
     except PropagationError as error:
         raise typer.BadParameter(str(error)) from error
     case.seconds = watch.seconds
