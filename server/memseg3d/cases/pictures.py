@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memseg3d.cases.views import View, mask_slice
+from memseg3d.pages.outlines import outline
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -88,7 +89,7 @@ def slice_picture(
         # Twice as fine as the screen, so that contours lie where voxels end.
         bits = Pictures.fromarray((255 * mask[top:bottom, left:right]).astype(np.uint8))
         shape = np.asarray(bits.resize(size, Pictures.Resampling.BILINEAR)) >= 128
-        edge = _edge(shape)
+        edge = outline(shape, 2)
         base.paste(colour, (0, 0), Pictures.fromarray((255 * edge).astype(np.uint8)))
     pen = ImageDraw.Draw(base)
     scale = size[1] / (bottom - top), size[0] / (right - left)
@@ -102,15 +103,6 @@ def slice_picture(
     square = Pictures.new("RGB", (side, side), "black")
     square.paste(base, ((side - size[0]) // 2, (side - size[1]) // 2))
     return square
-
-
-def _edge(shape: Any) -> Any:
-    """Two pixels wide, inside of the shape."""
-    inner = shape
-    for _ in range(2):
-        padded = np.pad(inner, 1)
-        inner = padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return shape & ~inner
 
 
 def _draw_prompt(pen: ImageDraw, prompt: Prompt, view: View, index: int, at: Any) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
+import json
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from memseg3d.cases.pictures import COLOURS, slice_picture
 from memseg3d.cases.views import View, mask_slice
+from memseg3d.pages.html import Html, image_address, page, table
 
 if TYPE_CHECKING:
     from memseg3d.cases.documents import SessionDocument
@@ -24,30 +25,21 @@ MOST = 160
 MARGIN = 3
 """Slices shown beyond the segments' ends."""
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ background: #10141a; color: #e8ecf1; font: 15px/1.5 system-ui, sans-serif }}
-body {{ margin: 1.5em auto; max-width: 78em; padding: 0 1em }}
-img {{ max-width: 100%; image-rendering: auto }} table {{ border-collapse: collapse }}
-td, th {{ padding: .2em .9em .2em 0; text-align: left }} th {{ color: #8b95a5; font-weight: normal }}
-input[type=range] {{ width: {side}px; max-width: 100% }} .warn {{ color: #ffa23e }}
-code {{ color: #8b95a5; overflow-wrap: anywhere }}
-</style></head><body>
-<h1>{title}</h1>
-<p class="warn">Research use only, not for clinical use.
-Every result must be looked at by somebody who could have drawn it.</p>
-{tables}
-<h2>Slices across {letter}</h2>
-<p><img id="slice" alt="slice" width="{side}" height="{side}"></p>
+_STYLE = f"""
+body{{background:#10141a;color:#e8ecf1;max-width:78em}}
+th,td{{border:0;padding:.2em .9em .2em 0;text-align:left}}th{{color:#8b95a5;font-weight:normal}}
+input[type=range]{{width:{SIDE}px;max-width:100%}}.warn{{color:#ffa23e}}code{{background:none;color:#8b95a5;padding:0}}
+"""
+_WARNING = """<p class="warn">Research use only, not for clinical use.
+Every result must be looked at by somebody who could have drawn it.</p>"""
+_SLIDER = """<p><img id="slice" alt="slice" width="{side}" height="{side}"></p>
 <p><input id="place" type="range" min="0" max="{last}" value="{start}" aria-label="slice"> <span id="words"></span></p>
-<h2>Overview</h2><p><img alt="overview" src="data:image/png;base64,{overview}"></p>
-<h2>How it was made</h2>{made}
 <script>
 const slices = {slices};
 const [range, shown, words] = ["place", "slice", "words"].map(name => document.getElementById(name));
 function show() {{
   const one = slices[range.value];
-  shown.src = "data:image/jpeg;base64," + one[1];
+  shown.src = one[1];
   words.textContent = one[2];
 }}
 range.addEventListener("input", show);
@@ -57,8 +49,7 @@ shown.addEventListener("wheel", event => {{
   show();
 }});
 show();
-</script></body></html>
-"""
+</script>"""
 
 
 def report_page(image: Image, window: Window, outcome: Outcome, document: SessionDocument, overview: bytes) -> str:
@@ -66,21 +57,22 @@ def report_page(image: Image, window: Window, outcome: Outcome, document: Sessio
     axis = outcome.segmented.qualities(next(iter(outcome.numbers.values())))[0]
     view = View.of(image.geometry, axis)
     slices, start = _slices(image, window, outcome, view)
-    return _PAGE.format(
-        title="Segmentation: " + html.escape(", ".join(outcome.numbers)),
-        side=SIDE,
-        tables=_segments(image, outcome),
-        letter="kji"[axis],
-        last=len(slices) - 1,
-        start=start,
-        overview=base64.b64encode(overview).decode("ascii"),
-        made=_made(document),
-        slices="[" + ",".join(f'[{index},"{picture}","{words}"]' for index, picture, words in slices) + "]",
-    )
+    title = "Segmentation: " + ", ".join(outcome.numbers)
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        _WARNING,
+        _segments(image, outcome),
+        f"<h2>Slices across {'kji'[axis]}</h2>",
+        _SLIDER.format(side=SIDE, last=len(slices) - 1, start=start, slices=json.dumps(slices)),
+        f'<h2>Overview</h2><p><img alt="overview" src="{image_address(overview)}"></p>',
+        "<h2>How it was made</h2>" + _made(document),
+        "<h2>Prompts</h2>" + _prompts(document),
+    ]
+    return page(title, parts, _STYLE)
 
 
 def _slices(image: Image, window: Window, outcome: Outcome, view: View) -> tuple[list[tuple[int, str, str]], int]:
-    """(index, JPEG in base64, words) of the slices shown, and the place of the first prompted one among them."""
+    """(index, address of the picture, words) of the slices shown; the place of the first prompted one among them."""
     claims = {number: outcome.segmented.claim(number) for number in outcome.numbers.values()}
     filled: set[int] = set()
     for number in claims:
@@ -103,7 +95,7 @@ def _slices(image: Image, window: Window, outcome: Outcome, view: View) -> tuple
         stream = io.BytesIO()
         picture.save(stream, "JPEG", quality=80)
         mark = ", prompted" if index in prompted else ""
-        found.append((index, base64.b64encode(stream.getvalue()).decode("ascii"), f"slice {index} of {count}{mark}"))
+        found.append((index, image_address(stream.getvalue(), "jpeg"), f"slice {index} of {count}{mark}"))
     start = next((place for place, index in enumerate(places) if index in prompted), len(places) // 2)
     return found, start
 
@@ -115,34 +107,37 @@ def _segments(image: Image, outcome: Outcome) -> str:
         ml = outcome.segmented.claim(number).voxels() * image.geometry.voxel_volume / 1000
         mean = f"{np.mean(list(qualities.values())):.2f}" if qualities else "-"
         look = outcome.segmented.suggested.get(number)
-        cells = (
-            f'<span style="color:{COLOURS[place % len(COLOURS)]}">&#9632;</span> {html.escape(name)}',
-            f"{ml:.1f}",
-            f"{len(qualities)} across {'kji'[axis]}",
-            mean,
-            f"slice {look.index}" if look else "-",
+        square = f'<span style="color:{COLOURS[place % len(COLOURS)]}">&#9632;</span>'
+        rows.append(
+            (
+                Html(f"{square} {escape(name)}"),
+                f"{ml:.1f}",
+                f"{len(qualities)} across {'kji'[axis]}",
+                mean,
+                f"slice {look.index}" if look else "-",
+            )
         )
-        rows.append(_row(cells))
-    head = _row(("segment", "mL", "slices", "mean predicted quality", "look next at"), "th")
-    return f"<table>{head}{''.join(rows)}</table>"
+    return table(("segment", "mL", "slices", "mean predicted quality", "look next at"), rows)
 
 
 def _made(document: SessionDocument) -> str:
     image, model = document.image, document.model
-    words: dict[str, Any] = {
+    words = {
         "image": f"{' x '.join(str(n) for n in image['shape'])} voxels (k, j, i), "
         f"{' x '.join(f'{n:g}' for n in image['spacing'])} mm, {image['dtype']}; SHA-256 {image['sha256']}",
         "model": f"{model['name']}, {model['precision']} on {model['device']}; SHA-256 {model['sha256']}",
         "software": ", ".join(f"{name} {value}" for name, value in document.software.items()),
         "rounds": f"{document.applied}",
     }
-    rows = [_row((name, f"<code>{html.escape(str(value))}</code>")) for name, value in words.items()]
-    prompts = [
-        _row((str(each["id"]), html.escape(document.names.get(each["object"], "")), each["type"], _where(each)))
+    return table((), [(name, Html(f"<code>{escape(value)}</code>")) for name, value in words.items()])
+
+
+def _prompts(document: SessionDocument) -> str:
+    rows = [
+        (str(each["id"]), document.names.get(each["object"], ""), str(each["type"]), _where(each))
         for each in document.prompts()
     ]
-    head = _row(("prompt", "segment", "type", "k, j, i"), "th")
-    return f"<table>{''.join(rows)}</table><h2>Prompts</h2><table>{head}{''.join(prompts)}</table>"
+    return table(("prompt", "segment", "type", "k, j, i"), rows)
 
 
 def _where(prompt: dict[str, Any]) -> str:
@@ -150,9 +145,5 @@ def _where(prompt: dict[str, Any]) -> str:
         if name in prompt:
             words = f"{prompt[name]} to {prompt['upper']}" if name == "lower" else str(prompt[name])
             sign = {True: "+ ", False: "- "}.get(prompt.get("positive"), "")  # type: ignore[arg-type]
-            return html.escape(sign + words[:120])
+            return sign + words[:120]
     return ""
-
-
-def _row(cells: tuple[str, ...], tag: str = "td") -> str:
-    return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import json
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,13 @@ from memseg3d.evaluation.robot import Box
 from memseg3d.evaluation.summary import mean
 from memseg3d.evaluation.targets import Target
 from memseg3d.files import UnreadableFile
+from memseg3d.pages.html import image_address, page, table
 
 PAGE, VIDEO = "report.html", "video.json"
 WORST = 6
 """Pictures of a run."""
 DRAWS = 2000
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0}th,td{border-bottom:1px solid #ddd;padding:.25em .7em;text-align:right}
-th:first-child,td:first-child{text-align:left}code{background:#f3f3f3;padding:.1em .3em;overflow-wrap:anywhere}
 figure{display:inline-block;margin:.5em;vertical-align:top;width:240px;font-size:13px}figure img{max-width:240px}
 .truth{color:#3fbf3f}.found{color:#e6503c}
 """
@@ -115,24 +112,20 @@ def _command(folder: Path) -> str:
 def write_page(file: Path, runs: Sequence[PageRun], title: str = "Evaluation") -> Path:
     """Write the page, whole or not at all. Without matplotlib it says that curves and pictures are missing."""
     common = set.intersection(*(set(run.targets) for run in runs))
-    parts = [f"<h1>{html.escape(title)}</h1>", _about(runs, len(common))]
+    parts = [f"<h1>{escape(title)}</h1>", _about(runs, len(common))]
     parts += [_means(runs, common), _curves(runs, common)]
     if len(runs) > 1:
         parts.append(_pairs(runs, common))
     parts += [_worst(run) for run in runs]
     parts += [_targets(run) for run in runs]
-    text = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
     partial = file.with_suffix(".unfinished")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(page(title, parts, _STYLE), encoding="utf-8")
     partial.replace(file)
     return file
 
 
 def _about(runs: Sequence[PageRun], common: int) -> str:
-    lines = [f"<li>{html.escape(run.name)}: <code>{html.escape(run.command or 'unknown')}</code></li>" for run in runs]
+    lines = [f"<li>{escape(run.name)}: <code>{escape(run.command or 'unknown')}</code></li>" for run in runs]
     shared = f" Means are over the {common} targets that all of them have." if len(runs) > 1 else ""
     return f"<p>{len(runs)} run(s), made by:{shared}</p><ul>{''.join(lines)}</ul>"
 
@@ -164,7 +157,7 @@ def _means(runs: Sequence[PageRun], keys: set[str]) -> str:
         cells += [f"{mean(seconds):.2f}" if seconds else "", f"{1000 * sum(seconds) / max(1, slices):.0f}"]
         rows.append(cells)
     head = ["run", "targets", "Dice first", "Dice last", "NSD first", "NSD last", "HD95 first mm", "HD95 last mm"]
-    return "<h2>Means</h2>" + _table([*head, "s a target", "ms a slice"], rows)
+    return "<h2>Means</h2>" + table([*head, "s a target", "ms a slice"], rows)
 
 
 def _pairs(runs: Sequence[PageRun], keys: set[str]) -> str:
@@ -187,7 +180,7 @@ def _pairs(runs: Sequence[PageRun], keys: set[str]) -> str:
             [run.name, f"{gains.mean():+.3f}", f"{low:+.3f} to {high:+.3f}", f"{100 * (gains > 0).mean():.0f} %"]
         )
     head = ["run", "Dice gained", "95 % interval", "better targets"]
-    return f"<h2>Against {html.escape(first.name)}</h2>" + _table(head, rows)
+    return f"<h2>Against {escape(first.name)}</h2>" + table(head, rows)
 
 
 def _curves(runs: Sequence[PageRun], keys: set[str]) -> str:
@@ -216,8 +209,8 @@ def _curves(runs: Sequence[PageRun], keys: set[str]) -> str:
     figure.axes[0].legend(fontsize=7, loc="lower right")
     stream = io.BytesIO()
     figure.savefig(stream, format="svg")
-    data = base64.b64encode(stream.getvalue()).decode("ascii")
-    return f'<h2>By round</h2><img alt="Dice, NSD and HD95 by round" src="data:image/svg+xml;base64,{data}">'
+    data = image_address(stream.getvalue(), "svg+xml")
+    return f'<h2>By round</h2><img alt="Dice, NSD and HD95 by round" src="{data}">'
 
 
 def _worst(run: PageRun) -> str:
@@ -229,12 +222,12 @@ def _worst(run: PageRun) -> str:
         found = drawn(file) if find_spec("PIL") else None
         shown = f'<img alt="" src="{found[0]}">' if found else "<em>no picture was kept</em>"
         last = result.rounds[-1]
-        words = f"{html.escape(result.target.key)}: Dice {last.dice:.3f}, NSD {last.nsd:.3f}"
+        words = f"{escape(result.target.key)}: Dice {last.dice:.3f}, NSD {last.nsd:.3f}"
         words += f", HD95 {last.hd95:.1f} mm" if last.hd95 is not None else ""
         at = f", slice {found[1]} across axis {result.axis}" if found else ""
         figures.append(f"<figure>{shown}<figcaption>{words}{at}</figcaption></figure>")
     outlines = '<span class="truth">truth</span>, <span class="found">found</span>'
-    return f"<h2>Worst of {html.escape(run.name)}</h2><p>Outlines: {outlines}.</p>{''.join(figures)}"
+    return f"<h2>Worst of {escape(run.name)}</h2><p>Outlines: {outlines}.</p>{''.join(figures)}"
 
 
 def _targets(run: PageRun) -> str:
@@ -246,13 +239,7 @@ def _targets(run: PageRun) -> str:
         cells += [_number(_last(result, score, n), 3) for score in ("dice", "nsd") for n in rounds]
         seconds = sum(score.seconds for score in result.rounds)
         rows.append([*cells, _number(result.rounds[-1].hd95, 1), f"{seconds:.1f}"])
-    return f"<h2>Targets of {html.escape(run.name)}</h2>" + _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
-    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    return f"<h2>Targets of {escape(run.name)}</h2>" + table(head, rows)
 
 
 def _number(value: Any, digits: int) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from memseg3d.pages.html import image_address
+from memseg3d.pages.outlines import outline
 
 MARGIN = 0.25
 """Part of the sides of what is shown that is left around it."""
@@ -63,17 +65,10 @@ def drawn(result: Path) -> tuple[str, int] | None:
     large = [np.kron(each, np.ones((times, times), each.dtype)) for each in (grey, truth, mask)]
     colours = np.repeat(large[0][..., None], 3, 2)
     for outlined, colour in ((large[1], TRUTH), (large[2], FOUND)):
-        colours[_edge(outlined)] = colour
+        colours[outline(outlined)] = colour
     stream = io.BytesIO()
     Image.fromarray(colours).save(stream, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii"), index
-
-
-def _edge(mask: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels of a mask (rows, columns) with one outside beside them."""
-    padded = np.pad(mask.astype(bool), 1)
-    inner = padded[2:, 1:-1] & padded[:-2, 1:-1] & padded[1:-1, 2:] & padded[1:-1, :-2]
-    return np.asarray(mask.astype(bool) & ~inner)
+    return image_address(stream.getvalue()), index
 
 
 def _part(shown: NDArray[Any]) -> tuple[slice, slice]:
