@@ -15,6 +15,7 @@ FIRST = [
 
 SLOW = [
     *FIRST,
+    "server/service/test_users.py",
     "demo/test_demo.py",
     "desktop/test_effect_runs.py",
     "desktop/test_pains_full_disk.py",

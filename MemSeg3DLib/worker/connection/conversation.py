@@ -147,7 +147,7 @@ class Conversation:
             if answer.is_redirect:
                 return WorkerError("bad_answer", redirect_sentence(self.url, answer.headers["location"]))
             return self.not_a_worker(answer.status_code, wait)
-        if answer.status_code == 401:
+        if answer.status_code == 401 and code != "token_ended":
             message = f"{self.url} does not accept the token: copy the worker's token into the settings."
         return WorkerError(code, message, wait)
 

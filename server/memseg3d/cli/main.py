@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memseg3d import __version__
-from memseg3d.cli import about, data, evaluate, models, plugins, refine, segment, serve, sessions, train
+from memseg3d.cli import about, data, evaluate, models, plugins, refine, segment, serve, sessions, tokens, train
 
 app = typer.Typer(
     name="memseg3d",
@@ -39,6 +39,7 @@ app.command("refine")(refine.refine)
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 app.command("export", context_settings=_PASSED_ON)(plugins.export)
 app.command("about")(about.about)
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")

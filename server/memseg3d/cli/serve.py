@@ -36,6 +36,10 @@ def serve(
         Path | None,
         typer.Option(help="Where volumes and sessions are kept; a private folder of this user if left out."),
     ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMSEG3D_TOKENS", help="File of users' own tokens, as `memseg3d tokens add` makes it."),
+    ] = None,
     token_stdin: Annotated[
         bool,
         typer.Option("--token-stdin", help="The first line of stdin is the token; the worker ends when stdin closes."),
@@ -55,7 +59,8 @@ def serve(
 ) -> None:
     """Serve the wire protocol. When it is ready it prints {"url": ..., "protocols": [1]} as one line on stdout.
 
-    The token comes from --token-stdin or from the environment variable MEMSEG3D_TOKEN, never from the command line.
+    The token that all share comes from --token-stdin or from the environment variable MEMSEG3D_TOKEN, never from the
+    command line.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from memseg3d.service.server import (
@@ -65,20 +70,28 @@ def serve(
         bind,
         call_when_stdin_closes,
         check_token,
+        check_tokens,
         is_loopback,
         read_token_line,
     )
 
     try:
         token = read_token_line() if token_stdin else os.environ.get("MEMSEG3D_TOKEN") or None
-        if token is not None and no_token:
+        if (token is not None or tokens is not None) and no_token:
             raise ServeError("There is a token, and --no-token asks for none: choose one of them.")
         if token is not None:
             check_token(token)
-        if token is None and not is_loopback(host):
-            raise ServeError(f"{host} can be reached from other computers: set MEMSEG3D_TOKEN or use --token-stdin.")
-        if token is None and not no_token:
-            raise ServeError("There is no token: set MEMSEG3D_TOKEN, use --token-stdin, or allow it with --no-token.")
+        if tokens is not None:
+            check_tokens(tokens)
+        if token is None and tokens is None and not is_loopback(host):
+            raise ServeError(
+                f"{host} can be reached from other computers: set MEMSEG3D_TOKEN, use --token-stdin, or give --tokens."
+            )
+        if token is None and tokens is None and not no_token:
+            raise ServeError(
+                "There is no token: set MEMSEG3D_TOKEN, use --token-stdin, give a file of --tokens, or allow it with "
+                "--no-token."
+            )
         if tls_key is not None and tls_cert is None:
             raise ServeError("There is a --tls-key without a certificate: give --tls-cert too.")
         certificate = None if tls_cert is None else Certificate(tls_cert, tls_key)
@@ -103,7 +116,7 @@ def serve(
     except (ServeError, DataFolderError, typer.BadParameter) as error:
         raise _refused(error) from error
     limits = Limits(volume_bytes=int(volume_gib * 2**30), disk_bytes=int(disk_gib * 2**30))
-    settings = Settings(folder.path, token, limits, retention_hours)
+    settings = Settings(folder.path, token, limits, retention_hours, tokens=tokens)
     worker = Worker(settings, folder, network, chosen)
     server = Server(create_app(worker), listener, worker.leave_streams, certificate)
     if token_stdin:

@@ -55,7 +55,7 @@ def create_app(worker: Worker) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _nobody_listens)
     # The last one added is the outermost: every request is logged, also one that the gate turns away.
     settings, metrics = worker.settings, worker.metrics
-    app.add_middleware(Gate, token=settings.token, request_bytes=settings.limits.request_bytes, metrics=metrics)
+    app.add_middleware(Gate, callers=worker.callers, request_bytes=settings.limits.request_bytes, metrics=metrics)
     app.add_middleware(AccessLog, metrics=worker.metrics)
     return app
 

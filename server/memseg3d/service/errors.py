@@ -7,6 +7,8 @@ import errno
 STATUS = {
     "bad_request": 400,
     "unauthorised": 401,
+    "token_ended": 401,
+    "forbidden": 403,
     "not_found": 404,
     "unknown_volume": 404,
     "unknown_session": 404,

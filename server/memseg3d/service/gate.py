@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 
 from starlette.responses import JSONResponse
@@ -12,8 +11,14 @@ from memseg3d.service.errors import RETRY_SECONDS, ServiceError
 from memseg3d.service.limits.guarded_http import KNOWN
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.uploads import too_large
+from memseg3d.service.users.account import SHARED, Account
+from memseg3d.service.users.callers import Callers, UnknownCaller
 
 OPEN_PATHS = {"/v1/health"}
+ADMINISTRATORS_PATHS = {"/v1/metrics"}
+"""Counts over all users would tell one what the others do."""
+ACCOUNT = "memseg3d.account"
+"""Where a request's scope has the account of its caller."""
 VOXEL_PATHS = "/v1/volumes"
 LOOPBACK_NAMES = {"127.0.0.1", "localhost", "[::1]"}
 BODIES = 4
@@ -22,7 +27,7 @@ BODIES = 4
 
 def error_response(error: ServiceError) -> JSONResponse:
     """The answer to a request that cannot be served."""
-    headers = {"WWW-Authenticate": "Bearer"} if error.code == "unauthorised" else {}
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.code in RETRY_SECONDS:
         headers["Retry-After"] = str(RETRY_SECONDS[error.code])
     if error.closes:
@@ -31,11 +36,13 @@ def error_response(error: ServiceError) -> JSONResponse:
 
 
 class Gate:
-    """ASGI middleware. token None: whoever reaches the loopback address may come in, except a web page in a browser."""
+    """ASGI middleware. Where no token is asked for, whoever reaches the loopback address may come in, except a web page
+    in a browser.
+    """
 
-    def __init__(self, app: ASGIApp, token: str | None, request_bytes: int, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, callers: Callers, request_bytes: int, metrics: Metrics) -> None:
         self._app = app
-        self._token = token
+        self._callers = callers
         self._request_bytes = request_bytes
         self._metrics = metrics
         self._receiving = 0
@@ -49,7 +56,8 @@ class Gate:
         try:
             _check_framing(scope)
             if scope["path"] not in OPEN_PATHS:
-                self._check_caller(scope)
+                scope[ACCOUNT] = account = await self._account(scope)
+                _check_role(account, scope["path"])
                 self._check_room(scope)
             if not scope["path"].startswith(VOXEL_PATHS):
                 body = self._limited(scope, body)
@@ -61,23 +69,21 @@ class Gate:
         finally:
             self._receiving -= body.counted
 
-    def _check_caller(self, scope: Scope) -> None:
-        if self._token is None:
+    async def _account(self, scope: Scope) -> Account:
+        if not self._callers.ask:
             headers = dict(scope["headers"])
             host = headers.get(b"host", b"").decode("latin-1").lower()
             name = host if host.endswith("]") else host.rpartition(":")[0] or host
             if b"origin" in headers or name not in LOOPBACK_NAMES:
                 self._metrics.refused_callers.labels("web_page").inc()
                 raise ServiceError("unauthorised", "Web pages may not use a worker without a token: start it with one.")
-            return
-        sent = [value for name, value in scope["headers"] if name == b"authorization"]
-        expected = b"Bearer " + self._token.encode("utf-8")
-        # Of two, a proxy may have looked at the other one.
-        if len(sent) != 1 or not hmac.compare_digest(sent[0], expected):
-            self._metrics.refused_callers.labels("wrong_token" if sent else "no_token").inc()
-            raise ServiceError(
-                "unauthorised", "The token is missing or wrong: send `Authorization: Bearer <token>`.", closes=True
-            )
+            return SHARED
+        try:
+            return await self._callers.account([value for name, value in scope["headers"] if name == b"authorization"])
+        except UnknownCaller as error:
+            self._metrics.refused_callers.labels(error.reason).inc()
+            code = "token_ended" if error.is_over else "unauthorised"
+            raise ServiceError(code, error.message, closes=True) from error
 
     def _check_room(self, scope: Scope) -> None:
         """Tell the connection that its caller is known; refuse one more than the worker can have."""
@@ -120,6 +126,11 @@ class _Body:
             self.counted += size
             self.count(size)
         return message
+
+
+def _check_role(account: Account, path: str) -> None:
+    if path in ADMINISTRATORS_PATHS and account.role != "administrator":
+        raise ServiceError("forbidden", "This is for administrators: ask one for what you need to know.")
 
 
 def _nothing(_: int) -> None:

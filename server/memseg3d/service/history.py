@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memseg3d.service.journal import JournalError, Record
+from memseg3d.service.users.account import volume_key
 
 RESTARTS = 2
 """A round that the worker did not survive so often is not tried again."""
@@ -30,7 +31,7 @@ class Round:
 
 @dataclass
 class History:
-    """The rounds of a session; every change of it is one journal record."""
+    """The rounds of a session; every change of it is one journal record. id: the key, by which its folder is named."""
 
     id: str
     volume: str
@@ -43,6 +44,10 @@ class History:
     """False in the journals of older workers, whose downloads followed the volume's last file."""
     geometry: dict[str, Any] | None = None
     """The grid of the uploaded file, opaque; None: the volume came without one."""
+    owner: str = ""
+    """The key of the account that opened the session."""
+    name: str = ""
+    """The session's id as its owner knows it."""
     lost: list[str] = field(default_factory=list)
     """What was lost of this session, a sentence each."""
 
@@ -55,6 +60,7 @@ class History:
         try:
             history = cls(first["id"], first["volume"], first["options"], first["model"], first["time"])
             history.used = first["time"]
+            history.owner, history.name = str(first.get("owner", "")), str(first.get("name", first["id"]))
             history.has_geometry, history.geometry = "geometry" in first, first.get("geometry")
             for record in records[1:]:
                 history.add(record)
@@ -71,6 +77,11 @@ class History:
             raise JournalError(f"The journal holds an unknown record {record['type']!r}; use a newer worker.")
         change(self, record)
         self.used = record["time"]
+
+    @property
+    def volume_key(self) -> str:
+        """By which the worker keeps the volume for the session's owner."""
+        return volume_key(self.owner, self.volume)
 
     @property
     def prompt_count(self) -> int:

@@ -7,6 +7,7 @@ import logging
 import shutil
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,10 +16,12 @@ from memseg3d.propagation.rounds.ahead import whole_slices_ahead
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
+from memseg3d.service.history import History
 from memseg3d.service.journal import JournalError
 from memseg3d.service.session_log import JOURNAL, SessionLog
 from memseg3d.service.sessions import ServedSession
 from memseg3d.service.tools import Tools
+from memseg3d.service.users.account import SHARED, Account, is_scoped
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +29,29 @@ MOST_LOADED = 64
 """Sessions in the memory; what is beyond lies on the disk alone until it is asked for."""
 
 
+@dataclass(frozen=True)
+class Owned:
+    """Whose a session is, and by which ids they know it and its volume."""
+
+    owner: str
+    name: str
+    volume: str
+
+    @classmethod
+    def of(cls, history: History) -> Owned:
+        """As the session's journal tells."""
+        return cls(history.owner, history.name, history.volume)
+
+
 class SessionRegistry:
-    """Sessions by id. Those that nobody uses lie on the disk alone."""
+    """Sessions by key (see `users/account.py`); volumes as well. Those that nobody uses lie on the disk alone."""
 
     def __init__(self, folder: Path, tools: Tools) -> None:
         self._folder = folder
         self._tools = tools
         self._loaded: OrderedDict[str, ServedSession] = OrderedDict()
         self._volumes: dict[str, str] = {}
+        self._owned: dict[str, Owned] = {}
         self._damaged: dict[str, str] = {}
         self._reading = threading.Lock()
         self._read_ahead: dict[str, ServedSession] = {}
@@ -61,7 +79,7 @@ class SessionRegistry:
             log.error("a session is not available: %s", error)
             self._volumes[folder.name], self._damaged[folder.name] = "", str(error)
             return
-        self._volumes[folder.name] = history.volume
+        self._volumes[folder.name], self._owned[folder.name] = history.volume_key, Owned.of(history)
         if history.open is not None:
             self._go_on(folder.name)
 
@@ -72,9 +90,18 @@ class SessionRegistry:
             log.error("an open round cannot go on: %s", error, exc_info=not isinstance(error, ServiceError))
 
     def create(
-        self, session_id: str, volume_id: str, options: dict[str, Any], geometry: dict[str, Any] | None = None
+        self,
+        name: str,
+        volume_id: str,
+        options: dict[str, Any],
+        geometry: dict[str, Any] | None = None,
+        account: Account = SHARED,
     ) -> tuple[dict[str, Any], bool]:
-        """State of a new session, or of the one that has this id already; True where it is new. Raises ServiceError."""
+        """State of a new session of the account, or of its session that has this id already; True where it is new.
+
+        name, volume_id: as the account knows them. Raises ServiceError.
+        """
+        session_id = account.session(name)
         if session_id in self._volumes:
             served = self.find(session_id)
             if served.history.volume != volume_id or not served.has_options(options):
@@ -83,7 +110,8 @@ class SessionRegistry:
                 )
             return served.state(), False
         try:
-            served = ServedSession.create(self._folder / session_id, volume_id, options, geometry, self._tools)
+            owner = {"owner": account.key, "name": name} if account.key else None
+            served = ServedSession.create(self._folder / session_id, volume_id, options, geometry, self._tools, owner)
         except (OSError, ServiceError):
             shutil.rmtree(self._folder / session_id, ignore_errors=True)
             raise
@@ -156,6 +184,7 @@ class SessionRegistry:
             raise _unknown()
         self.unload(session_id)
         del self._volumes[session_id]
+        self._owned.pop(session_id, None)
         with self._reading:
             self._read_ahead.pop(session_id, None)
         self._damaged.pop(session_id, None)
@@ -198,24 +227,30 @@ class SessionRegistry:
             return
         served.close()
         self._tools.metrics.sessions.dec()
-        volume_id = served.history.volume
-        if all(other.history.volume != volume_id for other in self._loaded.values()):
+        volume_id = served.history.volume_key
+        if all(other.history.volume_key != volume_id for other in self._loaded.values()):
             self._tools.ahead.drop(volume_id)
             self._tools.features.forget(volume_id)
 
-    def listed(self) -> list[dict[str, Any]]:
-        """What the wire protocol's list tells of every session, the one used last first; none is loaded for it."""
+    def listed(self, account: Account = SHARED) -> list[dict[str, Any]]:
+        """The wire protocol's list of an account's sessions, the one used last first; none is loaded for it."""
         found = [
             {
-                "id": session_id,
-                "volume": volume_id,
+                "id": owned.name,
+                "volume": owned.volume,
                 "running": self._loaded[session_id].running if session_id in self._loaded else None,
                 "idle_seconds": self._tools.clock.idle_seconds(self._folder / session_id / JOURNAL),
                 "damaged": self._damaged.get(session_id),
             }
-            for session_id, volume_id in self._volumes.items()
+            for session_id, owned in self._of(account)
         ]
         return sorted(found, key=lambda one: (one["idle_seconds"], one["id"]))
+
+    def _of(self, account: Account) -> list[tuple[str, Owned]]:
+        """The sessions of an account; one whose journal says nothing any more is known by its key alone."""
+        keys = [key for key in self._volumes if key not in self._owned and not is_scoped(key)]
+        unreadable = {key: Owned("", key, "") for key in keys}
+        return [(key, owned) for key, owned in (self._owned | unreadable).items() if owned.owner == account.key]
 
     def idle(self, seconds: float) -> list[str]:
         """Ids of the sessions that nobody touched for so long and that compute nothing."""
@@ -233,7 +268,8 @@ class SessionRegistry:
 
     def _keep(self, served: ServedSession) -> None:
         self._loaded[served.history.id] = served
-        self._volumes[served.history.id] = served.history.volume
+        self._volumes[served.history.id] = served.history.volume_key
+        self._owned[served.history.id] = Owned.of(served.history)
         self._tools.metrics.sessions.inc()
         served.start()
         self._unload_beyond(MOST_LOADED)
@@ -248,7 +284,9 @@ class SessionRegistry:
 
 
 def _canonical(session_id: str) -> str:
-    """The id as folders are named. What is no UUID names no session, and can be no path."""
+    """The key as folders are named. What is no UUID and no account's names no session, and can be no path."""
+    if is_scoped(session_id):
+        return session_id
     try:
         return str(UUID(session_id))
     except ValueError as error:
@@ -256,6 +294,8 @@ def _canonical(session_id: str) -> str:
 
 
 def _is_canonical(name: str) -> bool:
+    if is_scoped(name):
+        return True
     try:
         return str(UUID(name)) == name
     except ValueError:

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from memseg3d.service.limits.connections import Connections, allowed_connections
 from memseg3d.service.limits.guarded_http import Patience, guarded
 from memseg3d.service.protocol import PROTOCOLS
+from memseg3d.service.users.token_file import TokenFile, TokenFileError
 
 _STDIN = 0
 _QUEUE = 1024
@@ -111,6 +112,16 @@ def check_token(token: str) -> None:
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ServeError("The token holds letters that a header cannot carry: take ASCII letters and digits.")
+
+
+def check_tokens(file: Path) -> None:
+    """Raise ServeError for a file of tokens that lets nobody in."""
+    if not file.is_file():
+        raise ServeError(f"There is no file of tokens {file}: make it with `memseg3d tokens add NAME --tokens {file}`.")
+    try:
+        TokenFile(file).entries()
+    except TokenFileError as error:
+        raise ServeError(str(error)) from error
 
 
 def call_when_stdin_closes(function: Callable[[], None]) -> None:

@@ -44,21 +44,27 @@ class ServedSession:
         self._log = session_log
         self._tools = tools
         self._running: RunningRound | None = None
-        self._volume = tools.open_volume(self.history.volume)
+        self._volume = tools.open_volume(self.history.volume_key)
         self._present: Session | None = self._restored()
 
     @classmethod
     def create(
-        cls, folder: Path, volume_id: str, options: dict[str, Any], geometry: dict[str, Any] | None, tools: Tools
+        cls,
+        folder: Path,
+        volume_id: str,
+        options: dict[str, Any],
+        geometry: dict[str, Any] | None,
+        tools: Tools,
+        owner: dict[str, str] | None = None,
     ) -> ServedSession:
-        """A new session in a new folder named by its id. geometry: the grid of its downloads; None: a plain one.
+        """A new session in a new folder named by its key. geometry: the grid of its downloads; None: a plain one.
 
-        Raises ServiceError, OSError.
+        owner: `owner` and `name` of the history, None for those of the shared account. Raises ServiceError, OSError.
         """
         options_of(options)
         model = tools.network.info.sha256
         words = {"volume": volume_id, "options": options, "model": model, "geometry": geometry}
-        first = {"type": "session", "version": 1, "id": folder.name, **words}
+        first = {"type": "session", "version": 1, "id": folder.name, **(owner or {}), **words}
         return cls(SessionLog.create(folder, first, tools.clock), tools)
 
     @classmethod
@@ -93,7 +99,7 @@ class ServedSession:
         """The session state of the wire protocol."""
         rounds = [{"id": item.id, "status": item.status, "prompts": item.prompt_count} for item in self.history.rounds]
         return {
-            "id": self.history.id,
+            "id": self.history.name,
             "volume": self.history.volume,
             "options": self.history.options,
             "running": self.running,
@@ -150,7 +156,7 @@ class ServedSession:
             self._look_ahead()
             return True
         try:
-            self._tools.ahead.begin(self.history.volume, slices_ahead(self._session, prompts))
+            self._tools.ahead.begin(self.history.volume_key, slices_ahead(self._session, prompts))
         except PropagationError as error:
             raise ServiceError("bad_prompt", error.message) from error
         return True
@@ -254,7 +260,7 @@ class ServedSession:
     def _started(self, running: RunningRound) -> RoundStream:
         self._running = running
         # What was foreseen has come.
-        self._tools.ahead.drop(self.history.volume)
+        self._tools.ahead.drop(self.history.volume_key)
         self._tools.metrics.running.inc()
         self._tools.compute.schedule(running)
         return running.stream
@@ -334,4 +340,4 @@ class ServedSession:
     def _look_ahead(self) -> None:
         """Compute in idle time what does not depend on what the user draws."""
         if self._present is not None:
-            self._tools.ahead.begin(self.history.volume, whole_slices_ahead(self._present))
+            self._tools.ahead.begin(self.history.volume_key, whole_slices_ahead(self._present))

@@ -30,7 +30,7 @@ class Settings:
 
     data_folder: Path
     token: str | None = None
-    """None: no token is asked for; only sensible on loopback."""
+    """The one token that all share. None, and no `tokens`: none is asked for; only sensible on loopback."""
     limits: Limits = field(default_factory=Limits)
     retention_hours: float = 24.0
     """A volume or session that nobody touched for so long is deleted."""
@@ -40,3 +40,5 @@ class Settings:
     """How often the two above are looked at."""
     heartbeat_seconds: float = 5.0
     """A quiet stream sends an empty line this often, so that proxies keep it open."""
+    tokens: Path | None = None
+    """The file of users' own tokens."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from memseg3d.files import Geometry
+from memseg3d.service.users.account import volume_key
 
 MOST_GEOMETRIES = 100
 """Grids that are kept of files with equal voxels; sessions have their own."""
@@ -25,6 +26,13 @@ class VolumeEntry:
     dtype: str
     spacing: tuple[float, float, float]
     geometries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    owner: str = ""
+    """The key of the account that sent it."""
+
+    @property
+    def key(self) -> str:
+        """By which the worker keeps it for its owner."""
+        return volume_key(self.owner, self.id)
 
     @property
     def voxel_bytes(self) -> int:
@@ -40,12 +48,12 @@ class VolumeEntry:
         """The same volume, `more` grids the newest."""
         known = {name: words for name, words in self.geometries.items() if name not in more} | more
         kept = dict(list(known.items())[-MOST_GEOMETRIES:])
-        return VolumeEntry(self.id, self.shape, self.dtype, self.spacing, kept)
+        return replace(self, geometries=kept)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object that `from_json` reads."""
         words = {"id": self.id, "shape": self.shape, "dtype": self.dtype, "spacing": self.spacing}
-        return {**words, "geometries": self.geometries}
+        return {**words, "geometries": self.geometries, **({"owner": self.owner} if self.owner else {})}
 
     @classmethod
     def from_json(cls, words: dict[str, Any]) -> VolumeEntry:
@@ -55,7 +63,14 @@ class VolumeEntry:
         # Older workers kept one grid, that of the last file.
         last = words.get("geometry")
         geometries = dict(words.get("geometries", {} if last is None else named_geometry(last)))
-        return cls(str(words["id"]), (k, j, i), np.dtype(words["dtype"]).name, (sk, sj, si), geometries)
+        return cls(
+            str(words["id"]),
+            (k, j, i),
+            np.dtype(words["dtype"]).name,
+            (sk, sj, si),
+            geometries,
+            str(words.get("owner", "")),
+        )
 
 
 def named_geometry(words: dict[str, Any]) -> dict[str, dict[str, Any]]:

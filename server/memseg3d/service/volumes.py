@@ -1,4 +1,8 @@
-"""The volumes that the worker keeps: one folder each, named by the hash of its content, memory-mapped when used."""
+"""The volumes that the worker keeps: one folder each, named by its key, memory-mapped when used.
+
+The key is that of `users/account.py`: of the shared account the hash of the content, of others one that only they can
+name. Equal voxels of several accounts are one file, once `share` has been called, and nothing else is shared.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -25,6 +30,7 @@ from memseg3d.service.limits.disk_room import Reservation
 from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.settings import Limits
 from memseg3d.service.uploads import FileSink, Gunzip, VoxelSink, incoming_folder, receive, too_large
+from memseg3d.service.users.account import is_scoped
 from memseg3d.service.volume_entry import VolumeEntry, hash_start
 from memseg3d.service.volume_files import keep_voxels
 
@@ -66,7 +72,7 @@ class VolumeStore:
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             _pass_on(error)
             raise self._found_damaged(volume_id, error) from error
-        if entry.id != volume_id:
+        if entry.key != volume_id:
             raise self._found_damaged(volume_id, "another volume's words")
         self._clock.mark(words)
         return entry
@@ -89,15 +95,12 @@ class VolumeStore:
         """Whether what lies on the disk is what the volume's id says; all of it is read. False is told in the log."""
         try:
             entry = self.find(volume_id)
-            digest = hashlib.sha256(hash_start(entry.shape, entry.dtype, entry.spacing))
-            with (self._path(volume_id) / _VOXELS).open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
+            digest = self._digest(entry)
         except (ServiceError, OSError) as error:
             _pass_on(error)
             self._found_damaged(volume_id, error)
             return False
-        if digest.hexdigest() != volume_id:
+        if digest != entry.id:
             self._found_damaged(volume_id, "its content is not what its id says")
             return False
         return True
@@ -124,9 +127,9 @@ class VolumeStore:
                 except (OSError, ValueError, ServiceError) as error:
                     _pass_on(error)
                     raise self._found_damaged(volume_id, error) from error
-                if volume.id != volume_id:
+                if volume.id != entry.id:
                     raise self._found_damaged(volume_id, "its content is not what its id says")
-                # Opened again, it is the same to caches.
+                # Opened again, it is the same to caches; to those of another account it is another one.
                 volume.key = volume_id
                 self._opened[volume_id] = volume
             return volume
@@ -165,17 +168,19 @@ class VolumeStore:
             kept, _ = await to_thread.run_sync(self._keep, folder, entry)
         return kept
 
-    async def add_file(self, suffix: str, body: AsyncIterator[bytes], room: Reservation) -> tuple[VolumeEntry, bool]:
+    async def add_file(
+        self, suffix: str, body: AsyncIterator[bytes], room: Reservation, owner: str = ""
+    ) -> tuple[VolumeEntry, bool]:
         """Keep the volume of a NIfTI or NRRD file, of its header only the grid. Returns the entry; True where new.
 
-        suffix: one of FILE_SUFFIXES. room: grows with what comes. Raises ServiceError: bad_file, bad_volume, too_large,
-        disk_full.
+        suffix: one of FILE_SUFFIXES. room: grows with what comes. owner: an account's key.
+        Raises ServiceError: bad_file, bad_volume, too_large, disk_full.
         """
         with incoming_folder(self._folder.incoming) as folder:
             path = folder / f"upload{suffix}"
             with path.open("wb") as file:
                 await receive(body, FileSink(file, self._limits.volume_bytes, room.grow))
-            return await to_thread.run_sync(self._keep_file, folder, path, room)
+            return await to_thread.run_sync(self._keep_file, folder, path, room, owner)
 
     def delete(self, volume_id: str) -> None:
         """Forget a volume. Raises ServiceError `unknown_volume`."""
@@ -194,13 +199,62 @@ class VolumeStore:
             # Windows keeps mapped files; without its words the folder is no volume any more.
             log.warning("voxels of a deleted volume are still in use: %s", error.strerror)
 
+    def share(self) -> None:
+        """Let equal voxels of several accounts be one file. Done apart from any request, none of which then takes
+        longer or shorter by what another account has.
+        """
+        by_content: dict[str, list[str]] = {}
+        for volume_id in self.ids():
+            entry = self._read(volume_id)
+            if entry is not None and volume_id not in self._damaged:
+                by_content.setdefault(entry.id, []).append(volume_id)
+        for keys in by_content.values():
+            if len(keys) > 1:
+                self._share(keys)
+
+    def _share(self, keys: list[str]) -> None:
+        try:
+            if len({(self._path(key) / _VOXELS).stat().st_ino for key in keys}) == 1:
+                return
+            first, *others = keys
+            if not self._is_whole(first):
+                return
+            for key in others:
+                fresh = self._path(key) / "voxels.new"
+                fresh.unlink(missing_ok=True)
+                # What is mapped stays as it is: it is the same.
+                os.link(self._path(first) / _VOXELS, fresh)
+                with self._lock:
+                    fresh.replace(self._path(key) / _VOXELS)
+        except OSError as error:
+            # Windows replaces no mapped file, and some file systems know no links; then there are two.
+            log.debug("equal voxels are kept twice: %s", error.strerror)
+
+    def _read(self, volume_id: str) -> VolumeEntry | None:
+        """The words of a volume, which does not count as used by this."""
+        try:
+            return VolumeEntry.from_json(json.loads((self._path(volume_id) / _WORDS).read_text("utf-8")))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return None
+
+    def _is_whole(self, volume_id: str) -> bool:
+        entry = self._read(volume_id)
+        return entry is not None and self._digest(entry) == entry.id
+
+    def _digest(self, entry: VolumeEntry) -> str:
+        digest = hashlib.sha256(hash_start(entry.shape, entry.dtype, entry.spacing))
+        with (self._path(entry.key) / _VOXELS).open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        return digest.hexdigest()
+
     def _path(self, volume_id: str) -> Path:
         # The id becomes a folder's name, so it must not be able to be a path.
-        if len(volume_id) != 64 or not set(volume_id) <= set("0123456789abcdef"):
+        if not is_scoped(volume_id) and (len(volume_id) != 64 or not set(volume_id) <= set("0123456789abcdef")):
             raise ServiceError("unknown_volume", "A volume's id is 64 hexadecimal digits (SHA-256, in lower case).")
         return self._folder.volumes / volume_id
 
-    def _keep_file(self, folder: Path, path: Path, room: Reservation) -> tuple[VolumeEntry, bool]:
+    def _keep_file(self, folder: Path, path: Path, room: Reservation, owner: str) -> tuple[VolumeEntry, bool]:
         scratch = folder / "scratch"
         scratch.mkdir()
         received = path.stat().st_size
@@ -210,7 +264,7 @@ class VolumeStore:
         # Whatever was mapped has been let go of, so Windows deletes it as well.
         path.unlink()
         shutil.rmtree(scratch)
-        return self._keep(folder, entry)
+        return self._keep(folder, replace(entry, owner=owner))
 
     def _keep(self, folder: Path, entry: VolumeEntry) -> tuple[VolumeEntry, bool]:
         """Check the voxels and move the folder to its place; False where the volume is there already, and whole."""
@@ -218,28 +272,28 @@ class VolumeStore:
             _map(entry, folder / _VOXELS)
         except (ValueError, OverflowError) as error:
             raise ServiceError("bad_volume", "There are no voxels: check how the volume was exported.") from error
-        if self.holds(entry.id) and self.is_sound(entry.id):
+        if self.holds(entry.key) and self.is_sound(entry.key):
             with self._lock:
-                entry = self.find(entry.id).with_geometries(entry.geometries)
+                entry = self.find(entry.key).with_geometries(entry.geometries)
                 _write_words(folder, entry)
                 # Same voxels, perhaps with another grid in the patient: sessions choose theirs when they are opened.
-                (folder / _WORDS).replace(self._path(entry.id) / _WORDS)
-            self._clock.mark(self._path(entry.id) / _WORDS)
+                (folder / _WORDS).replace(self._path(entry.key) / _WORDS)
+            self._clock.mark(self._path(entry.key) / _WORDS)
             return entry, False
         # A volume that was answered for must be whole after a power cut.
         with (folder / _VOXELS).open("rb+") as file:
             os.fsync(file.fileno())
         _write_words(folder, entry)
         sync_folder(folder)
-        target = self._path(entry.id)
+        target = self._path(entry.key)
         with self._lock:
-            self._damaged.discard(entry.id)
-            self._opened.pop(entry.id, None)
+            self._damaged.discard(entry.key)
+            self._opened.pop(entry.key, None)
             was_damaged = target.exists()
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
         if was_damaged:
-            self.on_replaced(entry.id)
+            self.on_replaced(entry.key)
         self._clock.mark(target / _WORDS)
         sync_folder(target.parent)
         return entry, True

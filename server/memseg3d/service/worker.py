@@ -19,6 +19,8 @@ from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
 from memseg3d.service.settings import Settings
 from memseg3d.service.tools import Tools
+from memseg3d.service.users.callers import Callers
+from memseg3d.service.users.token_file import TokenFile
 from memseg3d.service.volumes import VolumeStore
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Worker:
         self.device = device
         self.device_facts = describe_device(device)
         self.metrics = Metrics()
+        self.callers = Callers(settings.token, None if settings.tokens is None else TokenFile(settings.tokens))
         self.compute = ComputeThread()
         self.drawings = DrawingThreads(settings.limits)
         self.clock = UseClock(folder.path / "clock.json", settings.retention_hours * 1800, folder.used_files())
@@ -73,6 +76,7 @@ class Worker:
         retention = self.settings.retention_hours * 3600
         self.compute.call(lambda: self._sweep_sessions(retention)).result()
         self._delete_idle_volumes(retention)
+        self.volumes.share()
         self.clock.keep()
         self.metrics.disk_bytes.set(folder_bytes(self.folder.path))
 

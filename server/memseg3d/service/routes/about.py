@@ -14,6 +14,8 @@ from memseg3d.service.routes.common import TheWorker, errors
 
 router = APIRouter(prefix="/v1", tags=["about"])
 
+_TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"}
+
 
 @router.get("/health", responses=errors())
 async def health() -> Health:
@@ -46,7 +48,10 @@ async def info(worker: TheWorker) -> Info:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={**errors(), 200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"}},
+    responses={
+        **errors("forbidden"),
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"},
+    },
 )
 async def metrics(worker: TheWorker) -> Response:
     """Numbers for monitoring, in Prometheus' text format."""

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from pydantic import BaseModel
 
 from memseg3d.service.errors import STATUS
+from memseg3d.service.gate import ACCOUNT
 from memseg3d.service.protocol import ErrorAnswer
 from memseg3d.service.sessions import ServedSession
+from memseg3d.service.users.account import Account
 from memseg3d.service.worker import Worker
 
 T = TypeVar("T")
@@ -23,6 +25,30 @@ def _worker(request: Request) -> Worker:
 
 
 TheWorker = Annotated[Worker, Depends(_worker)]
+
+
+def _caller(request: Request) -> Account:
+    account: Account = request.scope[ACCOUNT]
+    return account
+
+
+TheCaller = Annotated[Account, Depends(_caller)]
+
+
+def _session(caller: TheCaller, session_id: str) -> str:
+    return caller.session(session_id)
+
+
+def _volume(
+    caller: TheCaller, volume_id: Annotated[str, Path(description="SHA-256 (hex) of the volume's words and voxels.")]
+) -> str:
+    return caller.volume(volume_id)
+
+
+SessionKey = Annotated[str, Depends(_session)]
+"""Of the session in the address: the caller's own, or none."""
+VolumeKey = Annotated[str, Depends(_volume)]
+"""Of the volume in the address."""
 
 
 async def computed(worker: Worker, function: Callable[[], T]) -> T:
@@ -56,10 +82,13 @@ def json_body(words: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+_ANYWHERE = ("bad_request", "unauthorised", "token_ended", "too_large", "internal", "stopping", "overloaded")
+
+
 def errors(*codes: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for error codes; those that any address can give are added."""
     by_status: dict[int | str, dict[str, Any]] = {}
-    for code in ("bad_request", "unauthorised", "too_large", "internal", "stopping", "overloaded", *codes):
+    for code in (*_ANYWHERE, *codes):
         words = by_status.setdefault(STATUS[code], {"model": ErrorAnswer, "description": ""})
         if code not in words["description"].split(", "):
             words["description"] = ", ".join(filter(None, [words["description"], code]))

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from memseg3d.files import Geometry, write_slabs
 from memseg3d.propagation.masks.merged_labels import MergedLabels
 from memseg3d.service.errors import disk_full, is_disk_full
-from memseg3d.service.routes.common import TheWorker, errors, of_session
+from memseg3d.service.routes.common import SessionKey, TheWorker, errors, of_session
 from memseg3d.service.volume_entry import file_geometry
 
 router = APIRouter(prefix="/v1/sessions/{session_id}/labelmap", tags=["labelmaps"])
@@ -33,7 +33,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 @router.get("", response_class=Response, responses={**errors("unknown_session", "disk_full"), **_FILE})
 async def get_labelmap(
     worker: TheWorker,
-    session_id: str,
+    session_id: SessionKey,
     object: Annotated[
         int | None, Query(ge=1, le=65535, description="Left out: all objects, each with its number.")
     ] = None,
@@ -46,7 +46,7 @@ async def get_labelmap(
         size = math.prod(labels.shape) * labels.dtype.itemsize
         headers = {"X-Shape": shape, "X-Dtype": labels.dtype.name, "Content-Length": str(size)}
         return StreamingResponse(_raw(labels), media_type="application/octet-stream", headers=headers)
-    entry = worker.volumes.find(history.volume)
+    entry = worker.volumes.find(history.volume_key)
     words = history.geometry if history.has_geometry else entry.geometries.get(entry.newest_geometry or "")
     geometry = file_geometry(words, entry.shape, entry.spacing)
     # A labelmap packs to far less than an eighth of its voxels.

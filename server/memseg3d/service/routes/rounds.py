@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from memseg3d.service.limits.bodies import body_of
 from memseg3d.service.protocol import Cancelled, RoundRequest, StreamLine
-from memseg3d.service.routes.common import TheWorker, dumped, errors, json_body, of_session, shape_of
+from memseg3d.service.routes.common import SessionKey, TheWorker, dumped, errors, json_body, of_session, shape_of
 from memseg3d.service.streams import MEDIA_TYPE, RoundStream
 from memseg3d.service.worker import Worker
 
@@ -34,7 +34,7 @@ _LINES: dict[int | str, dict[str, Any]] = {200: {"model": StreamLine, "descripti
     responses={**errors("unknown_session", "busy", "bad_prompt", "disk_full"), **_LINES},
     openapi_extra=json_body(RoundRequest),
 )
-async def post_round(worker: TheWorker, session_id: str, request: Request) -> NdjsonResponse:
+async def post_round(worker: TheWorker, session_id: SessionKey, request: Request) -> NdjsonResponse:
     """Begin a round and follow it. The same id again never runs twice: the first one's lines are sent again."""
     words = dumped(await body_of(request, RoundRequest))
     shape = await shape_of(worker, session_id)
@@ -54,7 +54,7 @@ async def post_round(worker: TheWorker, session_id: str, request: Request) -> Nd
     responses={**errors("unknown_session", "unknown_round"), **_LINES},
 )
 async def get_events(
-    worker: TheWorker, session_id: str, round_id: str, after: Annotated[int, Query(ge=0, le=2**53)] = 0
+    worker: TheWorker, session_id: SessionKey, round_id: str, after: Annotated[int, Query(ge=0, le=2**53)] = 0
 ) -> NdjsonResponse:
     """The lines of a round after line `after`, to its end."""
     stream = await of_session(worker, session_id, lambda served: served.stream(round_id))
@@ -62,7 +62,7 @@ async def get_events(
 
 
 @router.post("/{round_id}/cancel", responses=errors("unknown_session", "unknown_round", "conflict"))
-async def cancel(worker: TheWorker, session_id: str, round_id: str) -> Cancelled:
+async def cancel(worker: TheWorker, session_id: SessionKey, round_id: str) -> Cancelled:
     """Stop a round between two slices. Once answered no further `slice` line is sent; the labelmaps are as before."""
     await of_session(worker, session_id, lambda served: served.cancel(round_id))
     return Cancelled()

@@ -19,7 +19,16 @@ from memseg3d.service.protocol import (
     SessionRequest,
     SessionState,
 )
-from memseg3d.service.routes.common import TheWorker, computed, dumped, errors, json_body, of_session
+from memseg3d.service.routes.common import (
+    SessionKey,
+    TheCaller,
+    TheWorker,
+    computed,
+    dumped,
+    errors,
+    json_body,
+    of_session,
+)
 from memseg3d.service.volume_entry import VolumeEntry
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
@@ -34,37 +43,41 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
     },
     openapi_extra=json_body(SessionRequest),
 )
-async def post_session(worker: TheWorker, request: Request, response: Response) -> SessionState:
+async def post_session(worker: TheWorker, caller: TheCaller, request: Request, response: Response) -> SessionState:
     """Open a session. With an `id` that exists on the same volume the answer is that session (200)."""
     words = await body_of(request, SessionRequest)
     # Opened here, so that the compute thread does not wait for the disk; held until the session holds it.
-    volume = await run_in_threadpool(worker.volumes.open, words.volume)
-    geometry = _geometry(worker.volumes.find(words.volume), words.geometry)
+    volume_key = caller.volume(words.volume)
+    volume = await run_in_threadpool(worker.volumes.open, volume_key)
+    geometry = _geometry(worker.volumes.find(volume_key), words.geometry)
     session_id = str(words.id or uuid4())
     options = words.options.model_dump(mode="json")
-    if not worker.sessions.is_loaded(session_id):
-        await worker.drawings.run(lambda: worker.sessions.prepare(session_id))
-    state, is_new = await computed(worker, lambda: worker.sessions.create(session_id, words.volume, options, geometry))
+    session_key = caller.session(session_id)
+    if not worker.sessions.is_loaded(session_key):
+        await worker.drawings.run(lambda: worker.sessions.prepare(session_key))
+    state, is_new = await computed(
+        worker, lambda: worker.sessions.create(session_id, words.volume, options, geometry, caller)
+    )
     del volume
     response.status_code = 201 if is_new else 200
     return SessionState.model_validate(state)
 
 
 @router.get("", responses=errors())
-async def get_sessions(worker: TheWorker) -> SessionList:
-    """The sessions that the worker keeps."""
-    return SessionList.model_validate({"sessions": await computed(worker, worker.sessions.listed)})
+async def get_sessions(worker: TheWorker, caller: TheCaller) -> SessionList:
+    """The caller's sessions."""
+    return SessionList.model_validate({"sessions": await computed(worker, lambda: worker.sessions.listed(caller))})
 
 
 @router.get("/{session_id}", responses=errors("unknown_session"))
-async def get_session(worker: TheWorker, session_id: str) -> SessionState:
+async def get_session(worker: TheWorker, session_id: SessionKey) -> SessionState:
     """The rounds of a session and what its labelmaps are."""
     state: dict[str, Any] = await of_session(worker, session_id, lambda served: served.state())
     return SessionState.model_validate(state)
 
 
 @router.delete("/{session_id}", responses=errors("unknown_session"))
-async def delete_session(worker: TheWorker, session_id: str) -> Deleted:
+async def delete_session(worker: TheWorker, session_id: SessionKey) -> Deleted:
     """Forget a session, also one that runs."""
     await computed(worker, lambda: worker.sessions.delete(session_id))
     return Deleted()
@@ -75,7 +88,7 @@ async def delete_session(worker: TheWorker, session_id: str) -> Deleted:
     responses=errors("unknown_session", "bad_prompt"),
     openapi_extra=json_body(HintRequest),
 )
-async def hint(worker: TheWorker, session_id: str, request: Request) -> Hinted:
+async def hint(worker: TheWorker, session_id: SessionKey, request: Request) -> Hinted:
     """Prompts that are being drawn: the worker computes in idle time what their round will need. Changes nothing."""
     words = await body_of(request, HintRequest)
     shape, is_running = await of_session(worker, session_id, lambda served: (served.shape, served.is_running))
@@ -86,13 +99,13 @@ async def hint(worker: TheWorker, session_id: str, request: Request) -> Hinted:
 
 
 @router.post("/{session_id}/undo", responses=errors("unknown_session", "nothing_to_undo", "busy", "disk_full"))
-async def undo(worker: TheWorker, session_id: str) -> ChangedState:
+async def undo(worker: TheWorker, session_id: SessionKey) -> ChangedState:
     """Take the last round out of the labelmaps."""
     return ChangedState.model_validate(await of_session(worker, session_id, lambda served: served.undo()))
 
 
 @router.post("/{session_id}/redo", responses=errors("unknown_session", "nothing_to_redo", "busy", "disk_full"))
-async def redo(worker: TheWorker, session_id: str) -> ChangedState:
+async def redo(worker: TheWorker, session_id: SessionKey) -> ChangedState:
     """Put the round that was undone last back into the labelmaps."""
     return ChangedState.model_validate(await of_session(worker, session_id, lambda served: served.redo()))
 

@@ -9,14 +9,13 @@ from starlette.concurrency import run_in_threadpool
 
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.protocol import Deleted, VolumeWords
-from memseg3d.service.routes.common import TheWorker, computed, errors
+from memseg3d.service.routes.common import TheCaller, TheWorker, VolumeKey, computed, errors
 from memseg3d.service.uploads import drain
 from memseg3d.service.volume_entry import VolumeEntry
 from memseg3d.service.volume_files import FILE_SUFFIXES
 
 router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
 
-VolumeId = Annotated[str, Path(description="SHA-256 (hex) of the volume's words and voxels.")]
 Dtype = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
 _NUMBER = r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?"
 _ENDING = r"\.([nN][iI][iI](\.[gG][zZ])?|[nN][rR][rR][dD])$"
@@ -37,6 +36,7 @@ async def put_volume(
     request: Request,
     response: Response,
     worker: TheWorker,
+    caller: TheCaller,
     volume_id: Annotated[
         str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 (hex) of the volume's words and voxels.")
     ],
@@ -54,20 +54,21 @@ async def put_volume(
     """Keep raw voxels (C order, little-endian; `Content-Encoding: gzip` allowed). 200 where they are there already."""
     k, j, i = (int(part) for part in shape.split(","))
     sk, sj, si = (float(part) for part in spacing.split(","))
-    entry = VolumeEntry(volume_id, (k, j, i), dtype, (sk, sj, si))
+    entry = VolumeEntry(volume_id, (k, j, i), dtype, (sk, sj, si), owner=caller.key)
+    key = entry.key
     body = request.stream()
     try:
         encoding = request.headers.get("content-encoding", "identity").lower()
         if encoding not in ("identity", "gzip"):
             raise ServiceError("bad_request", f"Content-Encoding {encoding} is not known: send gzip or nothing.")
         # Who sends voxels has them at hand: the time to put right what a disk has damaged.
-        if worker.volumes.holds(volume_id) and await run_in_threadpool(worker.volumes.is_sound, volume_id):
+        if worker.volumes.holds(key) and await run_in_threadpool(worker.volumes.is_sound, key):
             await drain(body)
-            return _words(worker.volumes.find(volume_id))
+            return _words(worker.volumes.find(key))
         worker.volumes.check_words(entry)
         with await run_in_threadpool(worker.room.reserve, entry.voxel_bytes):
             entry = await worker.volumes.add_voxels(entry, body, encoding == "gzip")
-        worker.look_ahead(volume_id)
+        worker.look_ahead(key)
     except ServiceError:
         await drain(body)
         raise
@@ -85,6 +86,7 @@ async def post_volume_file(
     request: Request,
     response: Response,
     worker: TheWorker,
+    caller: TheCaller,
     filename: Annotated[
         str,
         Query(description="Only its ending counts; the name is not kept.", json_schema_extra={"pattern": _ENDING}),
@@ -98,8 +100,8 @@ async def post_volume_file(
             raise ServiceError("bad_file", f"The file's name must end in one of {', '.join(FILE_SUFFIXES)}.")
         announced = min(_announced(request), worker.settings.limits.volume_bytes)
         with await run_in_threadpool(worker.room.reserve, announced) as room:
-            entry, is_new = await worker.volumes.add_file(suffix, body, room)
-        worker.look_ahead(entry.id)
+            entry, is_new = await worker.volumes.add_file(suffix, body, room, caller.key)
+        worker.look_ahead(entry.key)
     except ServiceError:
         await drain(body)
         raise
@@ -108,18 +110,18 @@ async def post_volume_file(
 
 
 @router.get("/{volume_id}", response_model_exclude_none=True, responses=errors("unknown_volume"))
-async def get_volume(worker: TheWorker, volume_id: VolumeId) -> VolumeWords:
+async def get_volume(worker: TheWorker, key: VolumeKey) -> VolumeWords:
     """What the worker knows of a volume that it keeps."""
-    return _words(worker.volumes.find(volume_id))
+    return _words(worker.volumes.find(key))
 
 
 @router.delete("/{volume_id}", responses=errors("unknown_volume"))
-async def delete_volume(worker: TheWorker, volume_id: VolumeId) -> Deleted:
+async def delete_volume(worker: TheWorker, key: VolumeKey) -> Deleted:
     """Forget a volume and every session on it, also one that runs."""
-    if not worker.volumes.is_there(volume_id):
-        worker.volumes.find(volume_id)
-    await computed(worker, lambda: worker.sessions.delete_of_volume(volume_id))
-    await run_in_threadpool(worker.volumes.delete, volume_id)
+    if not worker.volumes.is_there(key):
+        worker.volumes.find(key)
+    await computed(worker, lambda: worker.sessions.delete_of_volume(key))
+    await run_in_threadpool(worker.volumes.delete, key)
     return Deleted()
 
 

@@ -1,0 +1,1 @@
+"""Who uses the worker: accounts, their tokens, an issuer's tokens, the audit log. Knows nothing of the rest."""
