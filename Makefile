@@ -33,7 +33,7 @@ DEMO_OPTIONS = $(if $(VOLUME),--volume "$(VOLUME)") $(if $(TRUTH),--truth "$(TRU
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture house test test-quick coverage lint audit-readers audit-fuzz clean debian
+.PHONY: help demo picture house test test-quick coverage lint audit-readers audit-fuzz audit-experts clean debian
 
 help:
 	@echo "make demo    segment two organs of a CT phantom and look at out/demo/overview.png"
@@ -41,7 +41,7 @@ help:
 	@echo "make test    lint, types and all tests, on all cores (TESTERS=1: on one)"
 	@echo "make test-quick    ruff and the quick tests of every room (Testing/pace.py): for the daily round"
 	@echo "make coverage    all tests, and which lines they run: out/coverage/index.html"
-	@echo "make house   draw and list the house anew from its imports;  make audit-readers, audit-fuzz    long checks"
+	@echo "make house   draw and list the house anew from its imports;  make audit-readers, audit-fuzz, audit-experts    long checks"
 	@echo "make lint    lint and types alone;  make clean    remove .venv, out and caches"
 
 demo: $(VENV)/runtime.stamp
@@ -95,6 +95,11 @@ audit-fuzz: $(VENV)/test.stamp
 	.venv-fuzz/bin/python -m Testing.audits.fuzz_files
 	.venv-fuzz/bin/python -m Testing.audits.fuzz_http
 	$(RUN) -m Testing.audits.fuzz_client
+
+# VISTA3D's network against MONAI's own, which takes long to import and is needed for nothing else.
+audit-experts: $(VENV)/test.stamp
+	$(RUN) -m pip install -q --no-deps --target .venv-experts monai==1.6.1 einops==0.8.2
+	PYTHONPATH=.venv-experts $(RUN) -m pytest -q Testing/server/experts/test_vista3d.py
 
 clean:
 	rm -rf $(VENV) out .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +14,18 @@ from memseg3d.experts.seam import Answer, ExpertInfo, Request, Sighting
 class ThresholdExpert:
     """Says that everything brighter than 50 in its region is the object; its region is 1.5 times what is known.
 
-    side: of the region about a click, in voxels. steps: it may be left so often before it answers.
+    side: of the region about a click, in voxels. steps: it may be left so often before it answers. logit: how sure it
+    is. info: more of what is told of it, as names and values.
     """
 
-    def __init__(self, side: int = 12, steps: int = 1) -> None:
-        self.info = ExpertInfo("threshold-expert", frozenset({"points"}), "ab" * 32)
+    def __init__(self, side: int = 12, steps: int = 1, logit: float = 4.0, **info: Any) -> None:
+        self.info = ExpertInfo("threshold-expert", frozenset({"points"}), "ab" * 32, **info)
         self.requests: list[Request] = []
-        self.side, self.steps = side, steps
+        self.side, self.steps, self.logit = side, steps, logit
 
     def region(self, sighting: Sighting) -> Region3:
         known = sighting.box or sighting.mask
-        if known is None:
+        if known is None or self.info.sees_patch:
             return self._about(sighting.clicks[-1], (float(self.side),) * 3)
         for click in sighting.clicks:
             known = known.joined(Extent3(click, click))
@@ -39,7 +41,7 @@ class ThresholdExpert:
         self.requests.append(request)
         for _ in range(self.steps):
             yield
-        return Answer(np.where(request.image > 50, 4.0, -4.0).astype(np.float32), 0.75)
+        return Answer(np.where(request.image > 50, self.logit, -self.logit).astype(np.float32), 0.75)
 
     def close(self) -> None:
         """Nothing is held."""

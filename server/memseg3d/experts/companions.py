@@ -1,4 +1,4 @@
-"""An expert beside a network, or in its place: how the two travel together through sessions and the service."""
+"""Experts beside a network, or in its place: how they travel together through sessions and the service."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from memseg3d.experts.seam import VolumeExpert
+from memseg3d.experts.seam import ExpertInfo, VolumeExpert
 from memseg3d.network.seam import Conditioned, Decoded, Features, Memory, MemoryRead, Network, NetworkInfo, Prompts
 
 N = TypeVar("N", bound=Network)
 
 
 class ExpertAlone:
-    """A network that only says which expert answers in its place: nothing is propagated."""
+    """A network that only says which experts answer in its place: nothing is propagated."""
 
-    def __init__(self, expert: VolumeExpert) -> None:
-        self.expert = expert
-        info = expert.info
-        self.info = NetworkInfo(info.name, 32, 8, 1, 0, prefers_crop=False, sha256=info.sha256, licence=info.licence)
+    def __init__(self, *experts: VolumeExpert) -> None:
+        self.experts = experts
+        name, sha256, licence = _together([each.info for each in experts])
+        self.info = NetworkInfo(name, 32, 8, 1, 0, prefers_crop=False, sha256=sha256, licence=licence)
 
     def encode(self, images: Tensor) -> Features:
         """Nothing: whoever computes ahead is done at once."""
@@ -43,23 +43,30 @@ class ExpertAlone:
         raise NotImplementedError("an expert that answers alone remembers no slices")
 
 
-def accompany(network: N, expert: VolumeExpert) -> N:
-    """Let an expert answer after each propagation of a network. The same network, under both names and hashes."""
-    own = network.info
-    joined = hashlib.sha256(f"{own.sha256}+{expert.info.sha256}".encode()).hexdigest()
-    licences = " and ".join(dict.fromkeys(each for each in (own.licence, expert.info.licence) if each))
-    network.info = replace(own, name=f"{own.name}+{expert.info.name}", sha256=joined, licence=licences)
-    # past torch's own way of setting attributes, which would take the expert's weights for the network's
-    object.__setattr__(network, "expert", expert)
+def accompany(network: N, *experts: VolumeExpert) -> N:
+    """Let experts answer after each propagation of a network. The same network, under all names and hashes."""
+    name, sha256, licence = _together([network.info, *(each.info for each in experts)])
+    network.info = replace(network.info, name=name, sha256=sha256, licence=licence)
+    # past torch's own way of setting attributes, which would take an expert's weights for the network's
+    object.__setattr__(network, "experts", experts)
     return network
 
 
-def expert_of(network: Network) -> VolumeExpert | None:
-    """The expert that goes with a network, or None."""
-    found: VolumeExpert | None = getattr(network, "expert", None)
+def experts_of(network: Network) -> tuple[VolumeExpert, ...]:
+    """The experts that go with a network, or none."""
+    found: tuple[VolumeExpert, ...] = getattr(network, "experts", ())
     return found
 
 
 def answers_alone(network: Network) -> bool:
     """True where nothing is propagated."""
     return isinstance(network, ExpertAlone)
+
+
+def _together(infos: Sequence[NetworkInfo | ExpertInfo]) -> tuple[str, str, str]:
+    """Name, SHA-256 and licence of models that answer together."""
+    if len(infos) == 1:
+        return infos[0].name, infos[0].sha256, infos[0].licence
+    sha256 = hashlib.sha256("+".join(each.sha256 for each in infos).encode()).hexdigest()
+    licences = " and ".join(dict.fromkeys(each.licence for each in infos if each.licence))
+    return "+".join(each.name for each in infos), sha256, licences

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Generator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from memseg3d.experts.regions import Extent3, Region3, resized
+from memseg3d.experts.clicks import as_clicks
+from memseg3d.experts.opinions import sureness
+from memseg3d.experts.regions import Extent3, Region3, resized, widened_region
 from memseg3d.experts.sam_med3d.network import SamMed3D
-from memseg3d.experts.seam import Answer, Box, Click, Drawn, ExpertInfo, Request, Sighting, Stroke
+from memseg3d.experts.seam import Answer, Box, Click, Drawn, ExpertInfo, Request, Sighting
+from memseg3d.experts.sight import Sight3
 
 MARGIN = 1.8
 """A region is so many times as long as the object along each axis (DualClickMed)."""
 FEWEST_VOXELS = 8
 CLICK_MM = 96.0
 """Side of the region about a click where nothing tells how large the object is."""
-WIDER = 1.5
 _KEPT = 8
-_CLICKS_OF_STROKE = 4
-
-
-@dataclass(frozen=True)
-class Framing3:
-    """How a network of this kind was trained to look. mm: of a voxel of the grid; 0: the region follows the object."""
-
-    mm: float = 0.0
 
 
 class GlobalExpert:
@@ -37,12 +30,14 @@ class GlobalExpert:
     Image embeddings of the last regions are kept: a click in a region seen before costs the mask decoder alone.
     """
 
-    def __init__(self, network: SamMed3D, info: ExpertInfo, framing: Framing3 | None = None) -> None:
-        """framing: by default that of the published networks: 1.5 mm at 128 voxels, the object's size at others."""
+    def __init__(self, network: SamMed3D, info: ExpertInfo, sight: Sight3 | None = None) -> None:
+        """sight: by default that of the published networks: 1.5 mm and grey values as they are at 128 voxels a side;
+        the object's size and grey values from 0 to 255 at others.
+        """
         self.network = network
         self.info = info
-        self.framing = framing or Framing3(1.5 if network.shape.side == 128 else 0.0)
-        self._embeddings: OrderedDict[tuple[str, Region3], Tensor] = OrderedDict()
+        self.sight = sight or (Sight3(1.5, windowed=False) if network.shape.side == 128 else Sight3())
+        self._embeddings: OrderedDict[object, Tensor] = OrderedDict()
 
     def region(self, sighting: Sighting) -> Region3:
         """About the box, else about what stands of the object, else about the newest click."""
@@ -53,8 +48,8 @@ class GlobalExpert:
         for click in sighting.clicks if known is not None else ():
             known = Extent3(click, click).joined(known)
         center = known.center if known is not None else sighting.clicks[-1]
-        if self.framing.mm:
-            k, j, i = (side * self.framing.mm / step for step in sighting.spacing)
+        if self.sight.mm:
+            k, j, i = (side * self.sight.mm / step for step in sighting.spacing)
             center = center if known is None or _fits(known, (k, j, i)) or not sighting.clicks else sighting.clicks[-1]
             return Region3.about(center, (k, j, i), grid)
         if known is None:
@@ -65,13 +60,7 @@ class GlobalExpert:
 
     def wider(self, region: Region3, sighting: Sighting) -> Region3 | None:
         """Half as long again, until it holds the volume."""
-        if all(size >= whole for size, whole in zip(region.size, sighting.shape, strict=True)):
-            return None
-        middle = [start + (size - 1) / 2 for start, size in zip(region.start, region.size, strict=True)]
-        k, j, i = (
-            min(WIDER * size, max(float(whole), size)) for size, whole in zip(region.size, sighting.shape, strict=True)
-        )
-        return Region3.about((middle[0], middle[1], middle[2]), (k, j, i), region.grid)
+        return widened_region(region, sighting.shape)
 
     @torch.inference_mode()
     def _segment(self, request: Request) -> Answer:
@@ -88,7 +77,7 @@ class GlobalExpert:
             mask[0, 0] = torch.from_numpy(seen.astype(np.float32)).to(parameter)
         logits, quality = network.decode(self._embedding(request, parameter), points, labels, mask)
         low = logits[0, 0].float().cpu().numpy()
-        told = float(quality[0, 0].float().clamp(0, 1)) if quality is not None else _sureness(low)
+        told = float(quality[0, 0].float().clamp(0, 1)) if quality is not None else sureness(low)
         return Answer(resized(low, request.region.grid), told)
 
     def segment(self, request: Request) -> Generator[None, None, Answer]:
@@ -100,10 +89,11 @@ class GlobalExpert:
         """Nothing is held."""
 
     def _embedding(self, request: Request, like: Tensor) -> Tensor:
-        key = (request.volume, request.region)
+        key = (request.volume, request.region, request.window)
         found = self._embeddings.pop(key, None)
         if found is None:
-            image = torch.from_numpy(normalised(request.image))[None, None].to(like)
+            shown = 255 * request.shown() if self.sight.windowed and request.window is not None else request.image
+            image = torch.from_numpy(normalised(shown))[None, None].to(like)
             found = self.network.image_encoder(image)
         self._embeddings[key] = found
         while len(self._embeddings) > _KEPT:
@@ -125,32 +115,12 @@ def clicks_of(prompts: tuple[Drawn, ...], side: int) -> list[Click]:
 
     A box is its middle, a stroke a few voxels along it. The published middle is voxel side / 2 - 1.
     """
-    clicks: list[Click] = []
-    for prompt in prompts:
-        if isinstance(prompt, Click):
-            clicks.append(prompt)
-        elif isinstance(prompt, Stroke):
-            clicks += _along(prompt)
-    ordered = sorted(clicks, key=lambda click: not click.positive)
+    ordered = as_clicks(prompts)
     middle = side / 2 - 1
-    if any(isinstance(prompt, Box) for prompt in prompts) or not any(click.positive for click in clicks):
+    if any(isinstance(prompt, Box) for prompt in prompts) or not any(click.positive for click in ordered):
         ordered.insert(0, Click((middle, middle, middle)))
     return ordered
 
 
-def _along(stroke: Stroke) -> list[Click]:
-    places = np.argwhere(stroke.cover)
-    if len(places) == 0:
-        return []
-    chosen = places[np.linspace(0, len(places) - 1, min(len(places), _CLICKS_OF_STROKE)).round().astype(int)]
-    return [Click((float(k), float(j), float(i)), stroke.positive) for k, j, i in chosen]
-
-
 def _fits(extent: Extent3, size: tuple[float, float, float]) -> bool:
     return all(one <= two for one, two in zip(extent.size, size, strict=True))
-
-
-def _sureness(logits: np.ndarray) -> float:
-    """What a network without a quality head says of itself: the mean probability of its mask; 0 of an empty one."""
-    inner = logits[logits > 0]
-    return float((1 / (1 + np.exp(-inner))).mean()) if inner.size else 0.0

@@ -7,11 +7,16 @@ from pathlib import Path
 import torch
 
 from memseg3d.experts.global_expert import GlobalExpert
+from memseg3d.experts.local_expert import LocalExpert
 from memseg3d.experts.nninteractive.expert import NnInteractiveExpert
+from memseg3d.experts.opinions import Weighing
 from memseg3d.experts.sam_med3d.network import SamMed3D
 from memseg3d.experts.sam_med3d.shapes import is_sam_med3d
 from memseg3d.experts.seam import ExpertInfo, VolumeExpert
-from memseg3d.network.checkpoint_files import CheckpointFile, UnknownCheckpoint, read_checkpoint
+from memseg3d.experts.sight import told_sight
+from memseg3d.experts.vista3d.network import Vista3D
+from memseg3d.experts.vista3d.shapes import is_vista3d
+from memseg3d.network.checkpoint_files import UnknownCheckpoint, read_checkpoint
 from memseg3d.network.models import describe_model
 
 
@@ -26,19 +31,20 @@ def load_expert(
     if path.is_dir():
         return NnInteractiveExpert(path, str(device))
     checkpoint = read_checkpoint(path)
-    if not is_sam_med3d(checkpoint.tensors):
+    is_whole = is_sam_med3d(checkpoint.tensors)
+    if not is_whole and not is_vista3d(checkpoint.tensors):
         return None
     model = describe_model(path)
-    info = ExpertInfo(model.name, frozenset({"points"}), model.sha256, model.licence)
-    network = _sam_med3d(path.name, checkpoint)
-    network = network.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
-    return GlobalExpert(network, info)
-
-
-def _sam_med3d(name: str, checkpoint: CheckpointFile) -> SamMed3D:
+    weighing = Weighing.of_card(model.card)
+    info = ExpertInfo(model.name, frozenset({"points"}), model.sha256, model.licence, False, not is_whole, weighing)
+    kind, layout = (SamMed3D, "SAM-Med3D") if is_whole else (Vista3D, "VISTA3D")
     try:
-        return SamMed3D.of(checkpoint.tensors)
+        network, sight = kind.of(checkpoint.tensors), told_sight(checkpoint.metadata)
     except (KeyError, ValueError, RuntimeError) as error:
         raise UnknownCheckpoint(
-            f"{name} looks like SAM-Med3D, but cannot be one: {str(error)[:300]}. Give a whole checkpoint."
+            f"{path.name} looks like {layout}, but cannot be one: {str(error)[:300]}. Give a whole checkpoint."
         ) from error
+    network = network.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
+    if isinstance(network, SamMed3D):
+        return GlobalExpert(network, info, sight)
+    return LocalExpert(network, info, sight)

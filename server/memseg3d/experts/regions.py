@@ -130,6 +130,15 @@ class Region3:
         return np.pad(found, [(max(0, low), max(0, high)) for low, high in zip(before, after, strict=True)])
 
 
+def widened_region(region: Region3, shape: Shape3, factor: float = 1.5) -> Region3 | None:
+    """The region so many times as long about the same middle, no longer than the volume; None where it holds that."""
+    if all(size >= whole for size, whole in zip(region.size, shape, strict=True)):
+        return None
+    middle = [start + (size - 1) / 2 for start, size in zip(region.start, region.size, strict=True)]
+    k, j, i = (min(factor * size, max(float(whole), size)) for size, whole in zip(region.size, shape, strict=True))
+    return Region3.about((middle[0], middle[1], middle[2]), (k, j, i), region.grid)
+
+
 def resized(values: np.ndarray, shape: Shape3, part: tuple[slice, ...] = ()) -> np.ndarray:
     """float32 values (d, h, w) on another grid over the same box: a triangle filter, widened where that is coarser.
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from memseg3d.experts.opinions import Weighing
 from memseg3d.experts.regions import Extent3, Region3
 
 Triple = tuple[float, float, float]
@@ -21,7 +22,8 @@ Triple = tuple[float, float, float]
 class ExpertInfo:
     """What is told of an expert. reads: which prompts it takes as they are (`points`, `box`, `strokes`, `lassos`).
 
-    answers_whole: it corrects its own mask, so that its answer stands whole after clicks too.
+    answers_whole: it corrects its own mask, so that its answer stands whole after clicks too. sees_patch: it looks at a
+    patch around a click and not at the whole object. weighing: how its answer counts beside propagation's.
     """
 
     name: str
@@ -29,6 +31,8 @@ class ExpertInfo:
     sha256: str = ""
     licence: str = ""
     answers_whole: bool = False
+    sees_patch: bool = False
+    weighing: Weighing = field(default_factory=Weighing)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,9 @@ class Request:
 
     volume: names the voxels, for what may be kept of them. image: float32 (d, h, w), the volume resampled to `region`.
     previous: float32 in [0, 1] of the same shape, the object as it stood; None where there is none. prompts: all that
-    stand, in the order in which they were given; the last `new` of them have come since `previous`.
+    stand, in the order in which they were given; the last `new` of them have come since `previous`. window: grey values
+    that are black and white, None where the image is shown already. shape: of the volume, None where the region lies
+    inside of it.
     """
 
     volume: str
@@ -74,6 +80,24 @@ class Request:
     previous: np.ndarray | None
     prompts: tuple[Drawn, ...]
     new: int
+    window: tuple[float, float] | None = None
+    shape: tuple[int, int, int] | None = None
+
+    def shown(self) -> np.ndarray:
+        """float32 in [0, 1]: the image through its window, black beyond the volume."""
+        image = self.image
+        if self.window is not None:
+            low, high = self.window
+            image = np.clip((image - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+        if self.shape is None:
+            return image
+        for axis, side in enumerate(self.shape):
+            start, size, cells = self.region.start[axis], self.region.size[axis], self.region.grid[axis]
+            at = start + (np.arange(cells) + 0.5) * size / cells
+            beside = [1, 1, 1]
+            beside[axis] = cells
+            image = image * ((at > 0) & (at < side)).astype(np.float32).reshape(beside)
+        return np.asarray(image, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from memseg3d.experts.sam_med3d.image_encoder import ChannelNorm
 from memseg3d.experts.sam_med3d.shapes import SamMed3DShape
+from memseg3d.experts.two_way import Waves
 
 
 class PromptEncoder(nn.Module):
@@ -18,7 +17,7 @@ class PromptEncoder(nn.Module):
         super().__init__()
         width, channels = shape.prompt_width, shape.mask_channels
         self.shape = shape
-        self.pe_layer = _Positions(width // 3)
+        self.pe_layer = Waves(width // 3, is_threefold=True)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(shape.points))
         self.not_a_point_embed = nn.Embedding(1, width)
         self.mask_downscaling = nn.Sequential(
@@ -54,18 +53,3 @@ class PromptEncoder(nn.Module):
         at = (torch.arange(side, device=self.no_mask_embed.weight.device) + 0.5) / side
         first, second, third = torch.meshgrid(at, at, at, indexing="ij")
         return self.pe_layer(torch.stack([second, first, third], dim=-1)).movedim(-1, 0)[None]
-
-
-class _Positions(nn.Module):
-    """Random Fourier features of positions in [0, 1], sine twice: the width is three times the number of waves."""
-
-    positional_encoding_gaussian_matrix: Tensor
-
-    def __init__(self, waves: int) -> None:
-        super().__init__()
-        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(3, waves))
-
-    def forward(self, positions: Tensor) -> Tensor:
-        matrix = self.positional_encoding_gaussian_matrix
-        turns = 2 * math.pi * ((2 * positions - 1).to(matrix.dtype) @ matrix)
-        return torch.cat([turns.sin(), turns.cos(), turns.sin()], dim=-1)

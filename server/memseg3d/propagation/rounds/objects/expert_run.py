@@ -1,36 +1,29 @@
-"""One object's round with a volumetric expert: after propagation, or in its place; its answer stays in its region."""
+"""One object's round with volumetric experts: after propagation, or in its place; answers stay in their regions."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from memseg3d.experts.composing import edited
-from memseg3d.experts.regions import Extent3, Region3
-from memseg3d.experts.seam import Answer, Request, Sighting, VolumeExpert
+from memseg3d.experts.seam import VolumeExpert
 from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import SliceDone, WeakPrompt
 from memseg3d.propagation.prompts.prompts import MaskPrompt, PointPrompt, Prompt, StrokePrompt, is_drawing
-from memseg3d.propagation.rounds.objects.expert_prompts import clicks_in, drawn_in, told_extent, voxels_of
+from memseg3d.propagation.rounds.objects.expert_look import Look, Looks, block
+from memseg3d.propagation.rounds.objects.expert_prompts import voxels_of
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
 from memseg3d.propagation.rounds.objects.running_object import RunningObject
 from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.sight.view import View
 
-MOST_LOOKS = 5
-"""Wider regions are looked through so often at most."""
-TIGHTER = 0.4
-"""An object is looked at again where a region made for it has less than this part of the voxels of the first."""
-_TOUCH = 4
-"""Voxels of the grid at a face of the region that make the object reach beyond it."""
-
 
 class ExpertRun:
-    """Stages what an expert makes of one object.
+    """Stages what experts make of one object.
 
     `walk` takes the steps of propagation, `run` keeps what is found within what the round may change. Clicks on an
     object that stands change only the parts that they concern; anything else is answered anew within the region.
@@ -40,20 +33,24 @@ class ExpertRun:
         self,
         run: ObjectRun,
         walk: RunningObject | None,
-        expert: VolumeExpert,
+        experts: Sequence[VolumeExpert],
         prompts: Sequence[Prompt],
         labels: LabelVolume,
+        known: Mapping[int, SoftSlice],
     ) -> None:
-        """walk: None where the expert answers alone. prompts: all of the object. labels: before the round."""
+        """walk: None where experts answer alone. prompts: all of the object. labels, known: before the round, the masks
+        and how sure they are by slice.
+        """
         self.number = run.number
         self.masks = run.masks
         self.qualities = run.qualities
         self.soft: dict[int, SoftSlice | None] = run.soft
         self._run = run
         self._walk = walk
-        self._expert = expert
+        self._experts = experts
         self._prompts = list(prompts)
         self._labels = labels
+        self._known = known
         self._is_over = False
 
     @property
@@ -107,7 +104,7 @@ class ExpertRun:
         self._is_over = True
 
     def _answered(self) -> Iterator[list[SliceDone]]:
-        """Ask the expert, and stage the slices that it changes."""
+        """Ask the experts, and stage the slices that they change."""
         axis, volume = self.view.axis, self.view.volume
         drawn = self._own_slices()
         yield [done for index, mask in drawn.items() if (done := self._own(index, mask)) is not None]
@@ -116,117 +113,59 @@ class ExpertRun:
         # what an expert has found with a prompt that was taken back tells nothing
         is_afresh = self._walk is None and self._run.plan.withdrew
         is_new = is_afresh or not before.voxels()
-        region, answer = yield from self._asked(before, is_new)
-        part = region.inside(volume.shape)
+        added = self._prompts if is_new else list(self._run.plan.added)
+        looks = Looks(self._experts, self.view, self._prompts, added)
+        is_anew = is_new or not added or not all(is_edit(prompt) for prompt in added)
+        is_first = True
+        while (look := (yield from looks.next(before, is_new and is_first))) is not None:
+            if is_first and is_afresh:
+                yield [
+                    self._run.replace(int(index), np.zeros(self.view.slice_shape, bool), 0.0)
+                    for index in before.slices_with_content(axis)
+                    if index not in drawn
+                ]
+                before = LabelVolume(volume.shape)
+            # what further patches find is added to what the first one has found
+            clicked = [] if is_first and (is_anew or look.expert.info.answers_whole) else added
+            yield from self._staged(look, before, drawn, clicked)
+            before.apply(before.delta_to(axis, self.masks))
+            is_first = False
+
+    def _staged(
+        self, look: Look, before: LabelVolume, drawn: dict[int, np.ndarray], clicked: Sequence[Prompt]
+    ) -> Iterator[list[SliceDone]]:
+        """Stage the slices that one answer changes. drawn: the user's own, which stay. clicked: prompts that alone say
+        which parts change; none: the answer stands whole.
+        """
+        axis, shape = self.view.axis, self.view.volume.shape
+        part = look.region.inside(shape)
         start, stop = part[axis].start, part[axis].stop
-        if is_afresh:
-            yield [
-                self._run.replace(int(index), np.zeros(self.view.slice_shape, bool), 0.0)
-                for index in before.slices_with_content(axis)
-                if index not in drawn
-            ]
-            before = LabelVolume(volume.shape)
         if start >= stop:
             return
-        old = _block(before, part)
-        sure = 1.0 / (1.0 + np.exp(-region.back(answer.logits, volume.shape)))
-        new = self._composed(old, sure > 0.5, part, is_new)
+        old = block(before, part)
         rest = tuple(each for other, each in enumerate(part) if other != axis)
+        logits = look.region.back(look.answer.logits, shape)
+        weighing = look.expert.info.weighing
+        if self._walk is not None and not weighing.is_alone:
+            known = [self._sureness(before, index)[rest] for index in range(start, stop)]
+            logits = weighing.joined(logits, np.stack(known, axis))
+        sure = 1.0 / (1.0 + np.exp(-logits))
+        new = _edited(old, sure > 0.5, part, clicked) if clicked else sure > 0.5
         for index in range(start, stop):
-            own, found = old.take(index - start, axis), new.take(index - start, axis)
-            if np.array_equal(own, found) or index in drawn:
+            was, found = old.take(index - start, axis), new.take(index - start, axis)
+            if np.array_equal(was, found) or index in drawn:
                 continue
             mask = before.slice(axis, index).copy()
             mask[rest] = found
-            probability = mask.astype(np.float32)
+            probability = self._sureness(before, index)
             probability[rest] = sure.take(index - start, axis)
-            yield [self._run.replace(index, mask, answer.quality, probability)]
+            yield [self._run.replace(index, mask, look.answer.quality, probability)]
 
-    def _asked(self, before: LabelVolume, is_new: bool) -> Generator[list[SliceDone], None, tuple[Region3, Answer]]:
-        """Look through the region that fits, wider ones while the object reaches beyond, closer if it is small."""
-        volume = self.view.volume
-        sighting = self._sighting(before, is_new)
-        region = self._expert.region(sighting)
-        previous: LabelVolume | None = None if is_new else before
-        has_widened = False
-        for look in range(MOST_LOOKS):
-            answer = yield from self._looked(region, previous)
-            mask = answer.logits > 0
-            if look == MOST_LOOKS - 1:
-                break
-            if region.touches_border(mask, volume.shape, _TOUCH):
-                wider = self._expert.wider(region, sighting)
-                if wider is None:
-                    break
-                region, has_widened = wider, True
-                continue
-            closer = None if has_widened or sighting.box or sighting.mask else self._closer(region, mask, sighting)
-            if closer is None:
-                break
-            region, has_widened = closer, True
-        return region, answer
-
-    def _looked(self, region: Region3, previous: LabelVolume | None) -> Generator[list[SliceDone], None, Answer]:
-        volume = self.view.volume
-        prompts = drawn_in(region, self._prompts)
-        seen = None
-        if previous is not None:
-            part = region.inside(volume.shape)
-            inner = _block(previous, part)
-            seen = Region3(
-                (region.start[0] - part[0].start, region.start[1] - part[1].start, region.start[2] - part[2].start),
-                region.size,
-                region.grid,
-            ).seen(inner)
-        added = len(drawn_in(region, self._new(previous is None)))
-        request = Request(volume.key, region, region.seen(volume.voxels), seen, prompts, added)
-        steps = self._expert.segment(request)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                answer: Answer = end.value
-                return answer
-            yield []
-
-    def _sighting(self, before: LabelVolume, is_new: bool) -> Sighting:
-        """What is known of where the object lies. A box in space tells it; one on a slice only while nothing stands."""
-        volume = self.view.volume
-        box, is_deep = told_extent(self._prompts, volume.spacing)
-        mask = None if is_new else _extent_of(before)
-        if mask is not None and not is_deep:
-            box = None
-        new = clicks_in(self._new(is_new))
-        return Sighting(volume.shape, volume.spacing, box, mask, new or clicks_in(self._prompts))
-
-    def _closer(self, region: Region3, mask: np.ndarray, sighting: Sighting) -> Region3 | None:
-        extent = Extent3.of(mask)
-        if extent is None:
-            return None
-        scale = [size / cells for size, cells in zip(region.size, region.grid, strict=True)]
-        lower, upper = (
-            [start + (at + 0.5) * step - 0.5 for start, at, step in zip(region.start, corner, scale, strict=True)]
-            for corner in (extent.lower, extent.upper)
-        )
-        found = Extent3((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
-        closer = self._expert.region(Sighting(sighting.shape, sighting.spacing, None, found, sighting.clicks))
-        is_small = np.prod(closer.size, dtype=float) < TIGHTER * np.prod(region.size, dtype=float)
-        return closer if is_small else None
-
-    def _composed(self, old: np.ndarray, new: np.ndarray, part: tuple[slice, ...], is_new: bool) -> np.ndarray:
-        """What of the answer stays in the region."""
-        added = self._new(is_new)
-        if is_new or not added or self._expert.info.answers_whole or not all(_is_edit(prompt) for prompt in added):
-            return new
-        corner = np.array([each.start for each in part])
-        positive, negative = (
-            [tuple(np.array(voxel) - corner) for voxel in voxels_of(added, sign)] for sign in (True, False)
-        )
-        return edited(old, new, positive, negative)
-
-    def _new(self, is_new: bool) -> list[Prompt]:
-        """The prompts of this round; all of them where nothing stands."""
-        return self._prompts if is_new else list(self._run.plan.added)
+    def _sureness(self, before: LabelVolume, index: int) -> np.ndarray:
+        """float32 (rows, columns): how sure a slice's mask is as it stands, 0 beyond it; 1 where that is not known."""
+        mask = before.slice(self.view.axis, index)
+        soft = self.soft.get(index) if index in self.masks else self._known.get(index)
+        return mask.astype(np.float32) if soft is None else np.where(mask, soft.on(mask.shape), np.float32(0))
 
     def _own_slices(self) -> dict[int, np.ndarray]:
         """The user's own masks of slices, which no expert changes."""
@@ -239,20 +178,15 @@ class ExpertRun:
         return self._run.replace(index, mask, 1.0)
 
 
-def _is_edit(prompt: Prompt) -> bool:
+def is_edit(prompt: Prompt) -> bool:
+    """Whether a prompt corrects an object where one stands: clicks and strokes do."""
     return isinstance(prompt, PointPrompt) or (isinstance(prompt, StrokePrompt) and not is_drawing(prompt))
 
 
-def _block(labels: LabelVolume, part: tuple[slice, slice, slice]) -> np.ndarray:
-    return labels.block(((part[0].start, part[0].stop), (part[1].start, part[1].stop), (part[2].start, part[2].stop)))
-
-
-def _extent_of(labels: LabelVolume) -> Extent3 | None:
-    lower, upper = [], []
-    for axis in range(3):
-        content = labels.slices_with_content(axis)
-        if content.size == 0:
-            return None
-        lower.append(float(content[0]))
-        upper.append(float(content[-1]))
-    return Extent3((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
+def _edited(old: np.ndarray, new: np.ndarray, part: tuple[slice, ...], clicked: Sequence[Prompt]) -> np.ndarray:
+    """What of an answer becomes the object in its region: the connected parts that clicks and strokes concern."""
+    corner = np.array([each.start for each in part])
+    positive, negative = (
+        [tuple((np.array(voxel) - corner).tolist()) for voxel in voxels_of(clicked, sign)] for sign in (True, False)
+    )
+    return edited(old, new, positive, negative)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memseg3d.experts.companions import answers_alone, expert_of
+from memseg3d.experts.companions import answers_alone, experts_of
+from memseg3d.experts.dispatch import goes_alone
 from memseg3d.network.seam import Network
 from memseg3d.propagation.masks.labelmaps import Delta, LabelVolume
 from memseg3d.propagation.memory.conditioning import Memories
@@ -15,7 +16,7 @@ from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Prompt, is_drawing
 from memseg3d.propagation.prompts.sets import PromptsBySlice, by_slice, lost_slices, propagation_axis
 from memseg3d.propagation.rounds.objects.consensus import ConsensusRun
-from memseg3d.propagation.rounds.objects.expert_run import ExpertRun
+from memseg3d.propagation.rounds.objects.expert_run import ExpertRun, is_edit
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
 from memseg3d.propagation.rounds.objects.running_object import RunningObject
 from memseg3d.propagation.rounds.planning.object_plan import plan_object
@@ -89,13 +90,15 @@ class ObjectTools:
         options = self.options if tolerance is None else replace(self.options, tolerance=tolerance)
         held = None if bounds is None else VoxelLimits(self.volume, bounds, self.labels_of, self.folder)
         run = ObjectRun(number, view, plan, last, memories, options, held)
-        expert = expert_of(self.network)
-        if expert is not None and answers_alone(self.network):
-            return ExpertRun(run, None, expert, prompts, labels)
+        experts = experts_of(self.network)
+        sure = {} if before is None else before.soft
+        corrects = bool(plan.added) and not plan.withdrew and all(map(is_edit, plan.added)) and bool(labels.voxels())
+        if experts and (answers_alone(self.network) or goes_alone(experts, corrects)):
+            return ExpertRun(run, None, experts, prompts, labels, sure)
         walk: RunningObject = run
         if options.consensus:
             walk = ConsensusRun(run, prompts, labels, options, self.folder, is_afresh=before is None)
-        return walk if expert is None else ExpertRun(run, walk, expert, prompts, labels)
+        return ExpertRun(run, walk, experts, prompts, labels, sure) if experts else walk
 
     def view(self, axis: int, slices: PromptsBySlice, state: ObjectState | None) -> View:
         """How an object is seen across `axis`; its prompted `slices` tell its window where `state` does not."""
