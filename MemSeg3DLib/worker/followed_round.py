@@ -16,6 +16,7 @@ from MemSeg3DLib.worker.connection.source import Fate
 from MemSeg3DLib.worker.jobs import (
     PastRound,
     Progress,
+    Queue,
     RoundClosed,
     RoundJob,
     SliceVoid,
@@ -23,6 +24,7 @@ from MemSeg3DLib.worker.jobs import (
     Uploading,
     Waiting,
 )
+from MemSeg3DLib.worker.patience import WAIT_SECONDS, Patience
 from MemSeg3DLib.worker.session_options import check_features, needed_features
 from MemSeg3DLib.worker.sessions import carried_prompts, objects_of, open_session, session_of, standing_prompts
 from MemSeg3DLib.worker.thread_connection import ThreadConnection
@@ -30,9 +32,6 @@ from MemSeg3DLib.worker.told import consensus_of, number, odd, progress_of, slic
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to reach a worker that does not answer."""
-
-WAIT_SECONDS, WAITS = 20.0, 3
-"""A worker that asks to be left alone for a while is, for so long at most, and so often in one round."""
 
 ATTEMPTS = 200
 """Connections that one round may use up, however far each of them comes."""
@@ -68,7 +67,8 @@ class FollowedRound:
         """Slices of the computation that is being followed."""
         self._void: set[Place] = set()
         """Slices of those before it."""
-        self._waits = 0
+        self._patience = Patience()
+        self._queue: Queue | None = None
         self._lines = 0
         self._steps: set[tuple[str, int]] = set()
         """Progress that was told already: the same again is no news."""
@@ -196,17 +196,26 @@ class FollowedRound:
         objects = objects_of(job.past) | {int(one["object"]) for one in [*job.prompts, *job.carried]} | set(job.full)
         most = 1000 + LINES_PER_SLICE * len(objects) * sum(shape)
         for line in lines:
-            self._lines += 1
-            if self._lines > most:
-                raise odd("more lines than a round can have")
             seq = whole(line.get("seq"), "line's number")
-            if seq > self._last_seq:
+            if seq == self._last_seq and line.get("type") == "progress":
+                # How the queue stands: of the moment, and no line of the round.
+                self._tell_queue(line)
+            elif seq > self._last_seq:
+                self._lines += 1
+                if self._lines > most:
+                    raise odd("more lines than a round can have")
                 if self._take(line, (shape[0], shape[1], shape[2]), objects):
                     return True
                 self._last_seq = seq
             if time.monotonic() - self._news > QUIET_SECONDS:
                 raise stalled("The worker")
         return False
+
+    def _tell_queue(self, line: dict[str, Any]) -> None:
+        progress = progress_of(self._job.id, line)
+        if progress.queue != self._queue:
+            self._queue = progress.queue
+            self._connection.events.put(progress)
 
     def _take(self, line: dict[str, Any], shape: tuple[int, int, int], objects: set[int]) -> bool:
         job, kind = self._job, line.get("type")
@@ -250,12 +259,12 @@ class FollowedRound:
             # The worker lost what it had: everything is sent anew, under the same ids.
             self._is_posted = False
             self._start_over()
-        elif error.code not in UNREACHABLE and error.wait is not None and error.wait <= WAIT_SECONDS:
-            self._waits += 1
-            if self._waits > WAITS:
+        elif error.code not in UNREACHABLE:
+            wait = self._patience.asked(error)
+            if wait is None:
                 raise error
-            self._pause(error, error.wait)
-        elif error.code in UNREACHABLE:
+            self._pause(error, wait)
+        else:
             self._connection.disconnect()
             # A worker that stops is another one soon, and may be here before the time that it gave.
             self._pause(
@@ -264,8 +273,6 @@ class FollowedRound:
             # A new process computes the open round anew and may number its lines otherwise; slices may come twice.
             if self._connection.worker.revive() is not Fate.SAME:
                 self._start_over()
-        else:
-            raise error
 
     def _pause(self, error: WorkerError, seconds: float) -> None:
         if error.wait is not None:

@@ -107,6 +107,18 @@ class Uploading:
 
 
 @dataclass(frozen=True)
+class Queue:
+    """Rounds of others on the same worker. ahead: whose step comes first; rounds: all that are computed, this one too.
+
+    seconds: about how long until the first mask, or (once propagating) the end; None where the worker cannot tell.
+    """
+
+    ahead: int
+    rounds: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far the worker is. phase: connecting, queued, prompted, propagating."""
 
@@ -114,6 +126,7 @@ class Progress:
     phase: str
     done: int
     total: int
+    queue: Queue | None = None
 
 
 @dataclass(frozen=True)

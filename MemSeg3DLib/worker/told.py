@@ -9,7 +9,7 @@ from typing import Any
 from MemSeg3DLib.base.errors import WorkerError
 from MemSeg3DLib.base.packing import Extent, extent_shape, unpack_bits
 from MemSeg3DLib.worker.connection.answers import plain_words
-from MemSeg3DLib.worker.jobs import Progress, SliceArrived
+from MemSeg3DLib.worker.jobs import Progress, Queue, SliceArrived
 
 _FAR = 1 << 31
 """Beyond any count of slices or lines."""
@@ -39,7 +39,20 @@ def number(value: object, name: str) -> float:
 def progress_of(run: str, line: dict[str, Any]) -> Progress:
     """A `progress` line."""
     phase = plain_words(line.get("phase"), 40)
-    return Progress(run, phase, whole(line.get("done"), "progress"), whole(line.get("total"), "progress"))
+    done, total = whole(line.get("done"), "progress"), whole(line.get("total"), "progress")
+    return Progress(run, phase, done, total, _queue_of(line))
+
+
+def _queue_of(line: dict[str, Any]) -> Queue | None:
+    if line.get("queue") is None:
+        return None
+    words = _object(line["queue"], "queue")
+    seconds = words.get("seconds")
+    return Queue(
+        ahead=whole(words.get("ahead"), "queue"),
+        rounds=whole(words.get("rounds"), "queue"),
+        seconds=None if seconds is None else max(0.0, number(seconds, "queue")),
+    )
 
 
 def slice_of(run: str, line: dict[str, Any], shape: tuple[int, int, int], objects: Collection[int]) -> SliceArrived:

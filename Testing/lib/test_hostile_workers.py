@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import queue
@@ -14,6 +15,7 @@ import pytest
 from lib.hostile import HostileWorker, a_job, serving, words
 
 from MemSeg3DLib.base.errors import WorkerError
+from MemSeg3DLib.rounds.running.event_reader import queue_words
 from MemSeg3DLib.worker import followed_round, thread
 from MemSeg3DLib.worker.connection import answers, conversation
 from MemSeg3DLib.worker.connection.answers import plain_words
@@ -21,7 +23,8 @@ from MemSeg3DLib.worker.connection.client import WorkerClient
 from MemSeg3DLib.worker.connection.source import RemoteWorker
 from MemSeg3DLib.worker.connection.trial import try_connection
 from MemSeg3DLib.worker.followed_round import FollowedRound
-from MemSeg3DLib.worker.jobs import AlignJob, RoundCancelled, RoundFailed, Told, Waiting
+from MemSeg3DLib.worker.jobs import AlignJob, Progress, Queue, RoundCancelled, RoundFailed, Told, Waiting
+from MemSeg3DLib.worker.patience import Patience
 from MemSeg3DLib.worker.thread import WorkerThread
 from MemSeg3DLib.worker.thread_connection import ThreadConnection
 from MemSeg3DLib.worker.told import lost_of, state_of
@@ -260,6 +263,36 @@ def test_a_busy_worker_is_asked_again_when_it_said(quick: None, a_hostile_worker
     while not link.events.empty():
         told.append(link.events.get())
     assert [one.seconds for one in told if isinstance(one, Waiting)] == [1.0, 1.0]
+    link.cancel(job)
+    link.close(5)
+
+
+def test_a_crowded_worker_is_waited_for_longer_and_not_for_ever() -> None:
+    for code, times in (("busy", 3), ("overloaded", 20), ("too_many", 20)):
+        patience, error = Patience(), WorkerError(code, "Later.", 30.0 if code != "busy" else 2.0)
+        assert [patience.asked(error) for _ in range(times)] == [error.wait] * times
+        assert patience.asked(error) is None
+    assert Patience().asked(WorkerError("overloaded", "Tomorrow.", 86400.0)) is None
+    assert Patience().asked(WorkerError("bad_prompt", "No.")) is None
+
+
+def test_how_the_queue_stands_is_told_and_changes_nothing(quick: None, a_hostile_worker: HostileWorker) -> None:
+    queue = {"ahead": 2, "rounds": 4, "seconds": 7.4}
+    line = {"seq": 0, "type": "progress", "phase": "queued", "done": 0, "total": 0, "queue": queue}
+    a_hostile_worker.line = json.dumps(line).encode() + b"\n"
+    link = WorkerThread(RemoteWorker(a_hostile_worker.url, "x"))
+    job, deadline, told = a_job("first"), time.monotonic() + 10, list[Any]()
+    link.submit(job)
+    while not told and time.monotonic() < deadline:
+        while not link.events.empty():
+            told += [event for event in [link.events.get()] if isinstance(event, Progress) and event.queue]
+        time.sleep(0.02)
+    assert told[0].queue == Queue(2, 4, 7.4)
+    assert queue_words(told[0]) == "Waiting for its turn among 3 other rounds: 2 of them first, about 7 s"
+    going = dataclasses.replace(told[0], phase="propagating", done=3, total=40, queue=Queue(0, 2, None))
+    assert queue_words(going) == "Propagating: 3 of 40 slices, in turn with one other round"
+    time.sleep(0.7)
+    assert link.events.empty(), "the same again is no news"
     link.cancel(job)
     link.close(5)
 

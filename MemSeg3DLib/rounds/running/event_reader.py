@@ -50,7 +50,8 @@ class EventReader:
         elif isinstance(event, Uploading):
             self._show(run, RunState.UPLOADING, event.sent, event.total)
         elif isinstance(event, Progress):
-            self._show(run, _STATES.get(event.phase, RunState.PREPARING), event.done, event.total)
+            state = _STATES.get(event.phase, RunState.PREPARING)
+            self._show(run, state, event.done, event.total, queue_words(event))
         elif isinstance(event, Waiting):
             self._show(run, RunState.PREPARING, 0, 0, waiting_words(event))
         elif isinstance(event, Told):
@@ -61,6 +62,20 @@ class EventReader:
     def _show(self, run: ActiveRun, state: RunState, done: int, total: int, words: str = "") -> None:
         self.enter(state)
         self._progressed.emit(RunProgress(run.id, state, done, total, words))
+
+
+def queue_words(event: Progress) -> str:
+    """What the status line says where others are computed on the same worker; nothing where nobody is."""
+    queue = event.queue
+    if queue is None or queue.rounds < 2:
+        return ""
+    about = "" if queue.seconds is None else f", about {max(1, round(queue.seconds))} s"
+    others = "one other round" if queue.rounds == 2 else f"{queue.rounds - 1} other rounds"
+    if event.phase == "propagating":
+        left = f"{about} left" if about else ""
+        return f"Propagating: {event.done} of {event.total} slices, in turn with {others}{left}"
+    before = f"{queue.ahead} of them first" if queue.ahead else "yours is next"
+    return f"Waiting for its turn among {others}: {before}{about}"
 
 
 def waiting_words(event: Waiting) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -17,7 +18,6 @@ import pytest
 
 from memseg3d.propagation.prompts.checks import FARTHEST, MOST_POINTS
 from memseg3d.propagation.prompts.events import Progress
-from memseg3d.service.compute import ComputeThread
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.limits.bodies import MOST_VALUES, parsed
 from memseg3d.service.limits.disk_room import DiskRoom
@@ -28,6 +28,7 @@ from memseg3d.service.protocol import RoundRequest
 from memseg3d.service.running import INTERACTIVE_STEPS, RunningRound
 from memseg3d.service.settings import Limits
 from memseg3d.service.streams import RoundStream
+from memseg3d.service.turns.compute import ComputeThread
 from memseg3d.service.uploads import FileSink
 
 from .conftest import WorkerHere
@@ -200,14 +201,19 @@ def test_a_round_of_many_slices_is_interactive_at_first_only() -> None:
     assert taken == INTERACTIVE_STEPS
 
 
-def test_of_interactive_jobs_the_one_with_the_fewest_steps_goes_first() -> None:
-    compute, diary, gate = ComputeThread(), list[str](), threading.Event()
+def test_of_interactive_jobs_the_one_that_has_had_least_goes_first() -> None:
+    ticks = itertools.count(0.0)
+    compute, diary, gate = ComputeThread(lambda: next(ticks)), list[str](), threading.Event()
 
     class Job:
-        interactive = True
+        interactive = urgent = True
 
         def __init__(self, name: str, steps: int) -> None:
             self.name, self.left = name, steps
+            self.owner = self.key = name
+
+        def took(self, seconds: float) -> None:
+            """Nobody asks."""
 
         def step(self) -> bool:
             diary.append(self.name)

@@ -89,3 +89,25 @@ def test_listeners_leave_when_the_worker_stops(a_stream: RoundStream) -> None:
 def test_a_stored_stream_gives_the_same_lines(a_stream: RoundStream) -> None:
     content = finished(a_stream).content
     assert b"".join(asyncio.run(collect(RoundStream.stored("r", content)))) == content
+
+
+def test_who_waits_hears_how_the_queue_stands_in_lines_that_are_not_kept(a_stream: RoundStream) -> None:
+    places = iter([2, 2, 1])
+
+    def waits() -> dict[str, Any] | None:
+        ahead = next(places, None)
+        return None if ahead is None else {"type": "progress", "done": 0, "queue": {"ahead": ahead}}
+
+    a_stream.waits = waits
+
+    async def scene() -> list[bytes]:
+        listener = asyncio.create_task(collect(a_stream, heartbeat=0.05))
+        await asyncio.sleep(0.4)
+        finished(a_stream)
+        return await listener
+
+    chunks = asyncio.run(scene())
+    told = [json.loads(chunk) for chunk in chunks[1:-1] if chunk != HEARTBEAT]
+    assert [(line["seq"], line["queue"]["ahead"]) for line in told] == [(3, 2), (3, 1)]
+    assert HEARTBEAT in chunks, "nothing new is only a sign of life"
+    assert numbers(asyncio.run(collect(a_stream))) == [1, 2, 3, 4]

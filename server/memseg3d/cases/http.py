@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import ipaddress
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -21,9 +22,19 @@ if TYPE_CHECKING:
 PROTOCOL = 1
 TRIES = 5
 """A broken stream is re-attached so often."""
+LONGEST_WAIT = 600.0
+"""Seconds that a round waits in all for a worker that asks to come again."""
 TIMEOUT = 120.0
 """Seconds of silence; the worker says something every few."""
 AGENT = "memseg3d-python"
+
+
+class Crowded(CaseError):
+    """The worker has others to serve and says when to come again."""
+
+    def __init__(self, sentence: str, seconds: float) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds
 
 
 class Connection:
@@ -81,8 +92,9 @@ class Connection:
     def round(self, session: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Post a round and give its lines; a stream that breaks is taken up where it was. Raises `CaseError`."""
         path = f"/v1/sessions/{session}/rounds"
-        seen, first = 0, True
-        for attempt in range(TRIES):
+        seen, first, attempt, waited = 0, True, 0, 0.0
+        while attempt < TRIES:
+            attempt += 1
             try:
                 # Posting the same id again never runs it twice, so a lost answer costs nothing.
                 method, where, data = ("POST", path, json.dumps(body).encode())
@@ -100,8 +112,16 @@ class Connection:
                         yield line
                         if line["type"] == "round":
                             return
+            except Crowded as error:
+                waited += error.seconds
+                if waited > LONGEST_WAIT:
+                    raise
+                attempt -= 1
+                note = f"waiting {error.seconds:.0f} s: {error}"
+                yield {"seq": seen, "type": "progress", "phase": "queued", "done": 0, "total": 0, "note": note}
+                time.sleep(error.seconds)
             except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError) as error:
-                if isinstance(error, CaseError) or attempt == TRIES - 1:
+                if isinstance(error, CaseError) or attempt == TRIES:
                     raise
         raise CaseError(f"The connection to {self.url} breaks again and again; the round may have been closed there.")
 
@@ -122,6 +142,9 @@ class Connection:
         try:
             return self._opener.open(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
+            wait = error.headers.get("Retry-After", "")
+            if error.code in (429, 503) and wait.isdecimal() and len(wait) < 4:
+                raise Crowded(_sentence(error), max(1.0, float(wait))) from error
             raise CaseError(_sentence(error)) from error
         except (urllib.error.URLError, TimeoutError) as error:
             reason = getattr(error, "reason", error)

@@ -39,7 +39,7 @@ def followed(job: Callable[[Callable[[Event], None]], object], shown: bool | Non
                 if seconds["first_mask"] is None:
                     seconds["first_mask"] = time.perf_counter() - started
             elif isinstance(event, Progress):
-                bar.update(task, description=event.phase, completed=event.done, total=event.total or None)
+                bar.update(task, description=event.note or event.phase, completed=event.done, total=event.total or None)
             elif isinstance(event, RoundDone):
                 seconds["round"] = event.seconds
 

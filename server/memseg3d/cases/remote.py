@@ -41,6 +41,15 @@ class ArrayClaim:
         return self.mask[places[:, 0], places[:, 1], places[:, 2]], np.full(len(places), 255, np.int16)
 
 
+def _in_queue(line: Mapping[str, Any]) -> str:
+    """What a progress line says of the others; nothing where there are none."""
+    queue = line.get("queue")
+    if not queue:
+        return ""
+    about = "" if queue["seconds"] is None else f", about {max(1, round(queue['seconds']))} s"
+    return f"{line['phase']}, {queue['ahead']} of {queue['rounds'] - 1} others first{about}"
+
+
 @dataclass
 class RemoteCase:
     """Rounds of one session of a worker. state: of the session, as the worker told it last."""
@@ -120,7 +129,7 @@ class RemoteCase:
 
         kind = line["type"]
         if kind == "progress":
-            return Progress(line["phase"], line["done"], line["total"])
+            return Progress(line["phase"], line["done"], line["total"], line.get("note") or _in_queue(line))
         if kind == "round":
             return RoundDone(line["round"], line["status"], {}, {}, line["seconds"])
         number, axis, index = int(line["object"]), int(line["axis"]), int(line["index"])

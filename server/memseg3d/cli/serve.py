@@ -20,6 +20,9 @@ from memseg3d.cli.networks import (
     open_network,
 )
 
+SWITCH_SECONDS = 0.0005
+"""For which one thread of Python keeps the others waiting; Python's own 0.005 adds up while somebody draws."""
+
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -115,6 +118,8 @@ def serve(
         listener = bind(host, port)
     except (ServeError, DataFolderError, typer.BadParameter) as error:
         raise _refused(error) from error
+    # The compute thread lets go of Python at every layer, and waits so long at most for others each time.
+    sys.setswitchinterval(SWITCH_SECONDS)
     limits = Limits(volume_bytes=int(volume_gib * 2**30), disk_bytes=int(disk_gib * 2**30))
     settings = Settings(folder.path, token, limits, retention_hours, tokens=tokens)
     worker = Worker(settings, folder, network, chosen)

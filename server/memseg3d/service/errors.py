@@ -20,6 +20,7 @@ STATUS = {
     "nothing_to_undo": 409,
     "nothing_to_redo": 409,
     "too_large": 413,
+    "too_many": 429,
     "bad_volume": 422,
     "bad_prompt": 422,
     "bad_file": 422,
@@ -30,8 +31,8 @@ STATUS = {
 }
 """HTTP status of each error code of the wire protocol."""
 
-RETRY_SECONDS = {"busy": 2, "stopping": 10, "overloaded": 5, "disk_full": 60}
-"""After so long it makes sense to send a refused request again (`Retry-After`)."""
+RETRY_SECONDS = {"busy": 2, "too_many": 5, "stopping": 10, "overloaded": 5, "disk_full": 60}
+"""After so long it makes sense to send a refused request again (`Retry-After`), where nothing better is known."""
 
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -39,12 +40,13 @@ _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 class ServiceError(Exception):
     """A request that cannot be served. `code` is one of `STATUS`, `message` a sentence that says what to do."""
 
-    def __init__(self, code: str, message: str, closes: bool = False) -> None:
-        """closes: the connection ends with the answer."""
+    def __init__(self, code: str, message: str, closes: bool = False, retry: int | None = None) -> None:
+        """closes: the connection ends with the answer. retry: seconds after which it makes sense to try again."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.closes = closes
+        self.retry = RETRY_SECONDS.get(code) if retry is None else retry
 
     @property
     def status(self) -> int:

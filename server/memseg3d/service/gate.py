@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from memseg3d.service.errors import RETRY_SECONDS, ServiceError
+from memseg3d.service.errors import ServiceError
 from memseg3d.service.limits.guarded_http import KNOWN
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.uploads import too_large
@@ -28,8 +28,8 @@ BODIES = 4
 def error_response(error: ServiceError) -> JSONResponse:
     """The answer to a request that cannot be served."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    if error.code in RETRY_SECONDS:
-        headers["Retry-After"] = str(RETRY_SECONDS[error.code])
+    if error.retry is not None:
+        headers["Retry-After"] = str(error.retry)
     if error.closes:
         headers["Connection"] = "close"
     return JSONResponse({"error": {"code": error.code, "message": error.message}}, error.status, headers)

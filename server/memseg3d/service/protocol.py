@@ -217,8 +217,19 @@ class SliceLine(BaseModel):
     prompted: bool
 
 
+class QueueWords(BaseModel):
+    """How a round stands among the others. ahead: rounds whose step comes before its next; rounds: all of them.
+
+    seconds: an estimate, until the first mask while `phase` is queued or prompted, else until the end.
+    """
+
+    ahead: Annotated[int, Field(ge=0)]
+    rounds: Annotated[int, Field(ge=2)]
+    seconds: Annotated[float, Field(ge=0)] | None
+
+
 class ProgressLine(BaseModel):
-    """How far the round is; `total` may change."""
+    """How far the round is; `total` may change. queue: while others are computed too."""
 
     seq: int
     type: Literal["progress"]
@@ -226,6 +237,7 @@ class ProgressLine(BaseModel):
     phase: Literal["queued", "prompted", "propagating"]
     done: int
     total: int
+    queue: QueueWords | None = None
 
 
 class ConsensusWords(BaseModel):

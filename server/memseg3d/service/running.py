@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from memseg3d.propagation.prompts.events import Event, Progress, RoundDone, SliceDone
@@ -11,7 +12,9 @@ from memseg3d.propagation.rounds.run import Run
 from memseg3d.service.errors import disk_full, is_disk_full
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.streams import RoundStream
-from memseg3d.service.wire import progress_line, slice_line
+from memseg3d.service.turns.order import Job
+from memseg3d.service.turns.places import Place
+from memseg3d.service.wire import Line, progress_line, slice_line
 
 log = logging.getLogger(__name__)
 
@@ -34,20 +37,47 @@ class Owner(Protocol):
 class RunningRound:
     """A job of the compute thread."""
 
-    def __init__(self, run: Run, stream: RoundStream, owner: Owner, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        run: Run,
+        stream: RoundStream,
+        session: Owner,
+        metrics: Metrics,
+        place: Callable[[Job], Place | None] = lambda _: None,
+        owner: str = "",
+        key: str = "",
+    ) -> None:
+        """place: where a job stands among the others. owner: whose part of the worker it is computed with. key: of its
+        session.
+        """
         self.stream = stream
+        self.owner, self.key = owner, key
         self._run = run
-        self._owner = owner
+        self._session = session
         self._metrics = metrics
+        self._place = place
+        self._progress = Progress(run.phase, 0, 0)
+        stream.waits = self._waiting
         self._started = time.perf_counter()
         self._has_mask = False
         self._ended = False
         self._steps = 0
+        self._phase = run.phase
 
     @property
     def interactive(self) -> bool:
         """True until the prompted slices are out, or a round with very many of them has had its share."""
         return self._run.is_interactive and self._steps < INTERACTIVE_STEPS
+
+    @property
+    def urgent(self) -> bool:
+        """True until the first mask is out."""
+        return not self._has_mask and self.interactive
+
+    @property
+    def left(self) -> int | None:
+        """Steps that are left; None while nothing tells."""
+        return self._progress.total - self._progress.done if self._progress.total else None
 
     @property
     def seconds(self) -> float:
@@ -59,17 +89,18 @@ class RunningRound:
         if self._ended:
             return False
         self._steps += 1
-        phase = self._run.phase
-        started = time.perf_counter()
+        self._phase = self._run.phase
         try:
-            event = next(self._run)
-            self._metrics.step_seconds.labels(phase).observe(time.perf_counter() - started)
-            self._take(event)
+            self._take(next(self._run))
         except Exception as error:  # whatever a network throws ends this round and not the worker; nothing is hidden
             log.exception("round %s failed", self.stream.round_id)
             self._ended = True
-            self._owner.round_failed(*_explained(error))
+            self._session.round_failed(*_explained(error))
         return not self._ended
+
+    def took(self, seconds: float) -> None:
+        """The last step has taken so long."""
+        self._metrics.step_seconds.labels(self._phase).observe(seconds)
 
     def cancel(self) -> RoundDone:
         """Compute no further; propagation forgets the round and tells how the labelmaps are."""
@@ -79,9 +110,15 @@ class RunningRound:
         assert isinstance(done, RoundDone)
         return done
 
+    def _waiting(self) -> Line | None:
+        """A line about the others before this round, for who waits; None where there are none. Any thread may ask."""
+        place = None if self._ended else self._place(self)
+        return progress_line(self._progress, place) if place is not None and place.rounds > 1 else None
+
     def _take(self, event: Event) -> None:
         if isinstance(event, Progress):
-            self.stream.publish(progress_line(event))
+            self._progress = event
+            self.stream.publish(progress_line(event, self._place(self)))
         elif isinstance(event, SliceDone):
             self._metrics.slices.inc()
             if not self._has_mask:
@@ -91,7 +128,7 @@ class RunningRound:
         else:
             self._ended = True
             self._metrics.round_seconds.observe(self.seconds)
-            self._owner.round_closed(event)
+            self._session.round_closed(event)
 
 
 def _explained(error: Exception) -> tuple[str, str]:

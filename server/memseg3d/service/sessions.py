@@ -91,6 +91,11 @@ class ServedSession:
         """Whether a round is being computed."""
         return self._running is not None
 
+    @property
+    def owner(self) -> str:
+        """Whose part of the worker its rounds are computed with; behind a token that all share, each session's own."""
+        return self.history.owner or self.history.id
+
     def has_options(self, options: dict[str, Any]) -> bool:
         """Whether the session was opened with these options; those that its worker did not know are left out."""
         return are_same_options(options, self.history.options)
@@ -137,6 +142,7 @@ class ServedSession:
             raise ServiceError(
                 "too_large", f"A session takes {MOST_PROMPTS} prompts in all its rounds: open a new one for the rest."
             )
+        self._tools.admission.check(self.owner)
         run = self._begun(request, prompts)
         try:
             self._log.write({"type": "begun", "round": request["id"], "request": request})
@@ -255,7 +261,8 @@ class ServedSession:
             raise ServiceError("bad_request", error.message) from error
         except PropagationError as error:
             raise ServiceError("bad_prompt", error.message) from error
-        return RunningRound(run, RoundStream(request["id"]), self, self._tools.metrics)
+        compute, stream = self._tools.compute, RoundStream(request["id"])
+        return RunningRound(run, stream, self, self._tools.metrics, compute.place, self.owner, self.history.id)
 
     def _started(self, running: RunningRound) -> RoundStream:
         self._running = running

@@ -22,6 +22,10 @@ class Limits:
     """Voxels of the slices that one round's strokes, lassos and masks lie on, and of the extents of its voxels."""
     disk_bytes: int = 64 * 2**30
     """The whole data folder."""
+    rounds: int = 64
+    """Rounds that are computed at once."""
+    user_rounds: int = 8
+    """Of these, rounds of one user."""
 
 
 @dataclass(frozen=True)

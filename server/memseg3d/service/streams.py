@@ -6,12 +6,14 @@ import asyncio
 import json
 import threading
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from operator import itemgetter
 from typing import Any
 
 MEDIA_TYPE = "application/x-ndjson"
 HEARTBEAT = b"\n"
+POSITION_SECONDS = 0.5
+"""A listener that hears nothing is told so often how many are before it, where that has changed."""
 
 
 class RoundStream:
@@ -23,6 +25,8 @@ class RoundStream:
         self._lines: list[tuple[int, bytes]] = []
         self._finished = False
         self._left = False
+        self.waits: Callable[[], dict[str, Any] | None] = lambda: None
+        """A progress line about the others that are computed first, for listeners that hear nothing else."""
         self._lock = threading.Lock()
         self._listeners: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
@@ -42,8 +46,7 @@ class RoundStream:
 
     def encode(self, line: dict[str, Any]) -> bytes:
         """A line as it travels, numbered as the next one."""
-        numbered = {"seq": self.next_seq, "type": line["type"], "round": self.round_id, **line}
-        return json.dumps(numbered, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+        return self._encoded(self.next_seq, line)
 
     def publish(self, line: dict[str, Any]) -> None:
         """Add a line and wake the listeners."""
@@ -68,8 +71,12 @@ class RoundStream:
             self._wake()
 
     async def follow(self, after: int, heartbeat_seconds: float) -> AsyncIterator[bytes]:
-        """Lines with `seq` above `after` as they come, until the round ends; an empty line where it stays quiet."""
-        news = asyncio.Event()
+        """Lines with `seq` above `after` as they come, until the round ends; an empty line where it stays quiet.
+
+        While others are computed first it tells how many, in lines with the number of the line before them: these
+        belong to the moment and not to the round, and are not sent again.
+        """
+        news, silent, position = asyncio.Event(), 0.0, b""
         with self._lock:
             self._listeners[news] = asyncio.get_running_loop()
         try:
@@ -79,18 +86,33 @@ class RoundStream:
                     pending = self._lines[bisect_right(self._lines, after, key=itemgetter(0)) :]
                     ended = self._finished or self._left
                 if pending:
-                    after = pending[-1][0]
+                    silent, after = 0.0, pending[-1][0]
                     yield b"".join(line for _, line in pending)
                 elif ended:
                     return
                 else:
                     try:
-                        await asyncio.wait_for(news.wait(), heartbeat_seconds)
+                        await asyncio.wait_for(news.wait(), min(heartbeat_seconds, POSITION_SECONDS))
                     except TimeoutError:
-                        yield HEARTBEAT
+                        silent += min(heartbeat_seconds, POSITION_SECONDS)
+                        told = self._position(after)
+                        if told is not None and told != position:
+                            silent, position = 0.0, told
+                            yield told
+                        elif silent >= heartbeat_seconds:
+                            silent = 0.0
+                            yield HEARTBEAT
         finally:
             with self._lock:
                 del self._listeners[news]
+
+    def _position(self, after: int) -> bytes | None:
+        line = self.waits()
+        return None if line is None else self._encoded(after, line)
+
+    def _encoded(self, seq: int, line: dict[str, Any]) -> bytes:
+        numbered = {"seq": seq, "type": line["type"], "round": self.round_id, **line}
+        return json.dumps(numbered, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
 
     def _add(self, line: bytes) -> None:
         self._lines.append((self.next_seq, line))

@@ -9,10 +9,11 @@ from pathlib import Path
 from memseg3d.network.seam import Network
 from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.volume.volume import Volume
-from memseg3d.service.ahead import Ahead
-from memseg3d.service.compute import ComputeThread
 from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.metrics import Metrics
+from memseg3d.service.turns.admission import Admission
+from memseg3d.service.turns.ahead import Ahead
+from memseg3d.service.turns.compute import ComputeThread
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Tools:
     features: FeatureStore
     """One for all: its bound on the memory is the worker's, however many sessions there are."""
     ahead: Ahead
+    admission: Admission
     clock: UseClock
     """When sessions were used last."""
     scratch: Path | None = None

@@ -10,6 +10,7 @@ import numpy as np
 
 from memseg3d.propagation.masks.labelmaps import pack
 from memseg3d.propagation.prompts.events import ObjectSummary, Progress, RoundDone, SliceDone, Suggestion
+from memseg3d.service.turns.places import Place
 
 Line = dict[str, Any]
 
@@ -32,9 +33,13 @@ def slice_line(done: SliceDone) -> Line:
     return {**words, "quality": float(done.quality), "prompted": done.prompted}
 
 
-def progress_line(progress: Progress) -> Line:
-    """How far the round is, without seq and round."""
-    return {"type": "progress", "phase": progress.phase, "done": progress.done, "total": progress.total}
+def progress_line(progress: Progress, place: Place | None = None) -> Line:
+    """How far the round is and, where others are computed too, how it stands among them; without seq and round."""
+    line: Line = {"type": "progress", "phase": progress.phase, "done": progress.done, "total": progress.total}
+    if place is not None and place.rounds > 1:
+        seconds = None if place.seconds is None else round(place.seconds, 1)
+        line["queue"] = {"ahead": place.ahead, "rounds": place.rounds, "seconds": seconds}
+    return line
 
 
 def round_line(done: RoundDone) -> Line:

@@ -7,8 +7,6 @@ import logging
 import SimpleITK as sitk
 
 from memseg3d.network.seam import Network
-from memseg3d.service.ahead import Ahead
-from memseg3d.service.compute import ComputeThread
 from memseg3d.service.devices import describe_device
 from memseg3d.service.feature_room import feature_store
 from memseg3d.service.folders import DataFolder, folder_bytes
@@ -19,6 +17,10 @@ from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
 from memseg3d.service.settings import Settings
 from memseg3d.service.tools import Tools
+from memseg3d.service.turns.admission import Admission
+from memseg3d.service.turns.ahead import Ahead
+from memseg3d.service.turns.breathing import let_breathe
+from memseg3d.service.turns.compute import ComputeThread
 from memseg3d.service.users.callers import Callers
 from memseg3d.service.users.token_file import TokenFile
 from memseg3d.service.volumes import VolumeStore
@@ -42,15 +44,23 @@ class Worker:
         self.metrics = Metrics()
         self.callers = Callers(settings.token, None if settings.tokens is None else TokenFile(settings.tokens))
         self.compute = ComputeThread()
+        let_breathe(network, self.compute.breathe)
         self.drawings = DrawingThreads(settings.limits)
         self.clock = UseClock(folder.path / "clock.json", settings.retention_hours * 1800, folder.used_files())
         self.room = DiskRoom(folder.path, folder.incoming, settings.limits.disk_bytes, self._make_room)
         self.volumes = VolumeStore(folder, settings.limits, self.clock)
         self.volumes.on_replaced = self._renew
         self.features = feature_store(network, self.device_facts, folder, settings.limits)
-        ahead = Ahead(self.compute, self.metrics)
         tools = Tools(
-            network, self.compute, self.metrics, self.volumes.open, self.features, ahead, self.clock, folder.incoming
+            network=network,
+            compute=self.compute,
+            metrics=self.metrics,
+            open_volume=self.volumes.open,
+            features=self.features,
+            ahead=Ahead(self.compute, self.metrics),
+            admission=Admission(self.compute, settings.limits.rounds, settings.limits.user_rounds),
+            clock=self.clock,
+            scratch=folder.incoming,
         )
         self.sessions = SessionRegistry(folder.sessions, tools)
         self.compute.call(self.sessions.start).result()

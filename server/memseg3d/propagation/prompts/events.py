@@ -13,11 +13,15 @@ Phase = Literal["queued", "prompted", "propagating", "closed", "cancelled", "fai
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the round is: `done` of `total` steps; `total` may shrink when an object ends early."""
+    """How far the round is: `done` of `total` steps; `total` may shrink when an object ends early.
+
+    note: what it waits for, in words, where it does.
+    """
 
     phase: Phase
     done: int
     total: int
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,16 +51,19 @@ VolumeKey = Annotated[str, Depends(_volume)]
 """Of the volume in the address."""
 
 
-async def computed(worker: Worker, function: Callable[[], T]) -> T:
-    """Run `function` on the compute thread and wait for it without blocking the event loop."""
-    return await asyncio.wrap_future(worker.compute.call(function))
+async def computed(worker: Worker, function: Callable[[], T], key: str | None = None) -> T:
+    """Run `function` on the compute thread and wait for it without blocking the event loop.
+
+    key: the one session that it is about; a step of another one is interrupted for it.
+    """
+    return await asyncio.wrap_future(worker.compute.call(function, key))
 
 
 async def of_session(worker: Worker, session_id: str, function: Callable[[ServedSession], T]) -> T:
     """Run `function` with the session on the compute thread; one that is not in the memory is read beside it."""
     if not worker.sessions.is_loaded(session_id):
         await worker.drawings.run(lambda: worker.sessions.prepare(session_id))
-    return await computed(worker, lambda: function(worker.sessions.find(session_id)))
+    return await computed(worker, lambda: function(worker.sessions.find(session_id)), session_id)
 
 
 async def shape_of(worker: Worker, session_id: str) -> tuple[int, int, int]:

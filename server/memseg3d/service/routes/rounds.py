@@ -31,7 +31,7 @@ _LINES: dict[int | str, dict[str, Any]] = {200: {"model": StreamLine, "descripti
 @router.post(
     "",
     response_class=NdjsonResponse,
-    responses={**errors("unknown_session", "busy", "bad_prompt", "disk_full"), **_LINES},
+    responses={**errors("unknown_session", "busy", "bad_prompt", "disk_full", "too_many"), **_LINES},
     openapi_extra=json_body(RoundRequest),
 )
 async def post_round(worker: TheWorker, session_id: SessionKey, request: Request) -> NdjsonResponse:

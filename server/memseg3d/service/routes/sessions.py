@@ -56,7 +56,7 @@ async def post_session(worker: TheWorker, caller: TheCaller, request: Request, r
     if not worker.sessions.is_loaded(session_key):
         await worker.drawings.run(lambda: worker.sessions.prepare(session_key))
     state, is_new = await computed(
-        worker, lambda: worker.sessions.create(session_id, words.volume, options, geometry, caller)
+        worker, lambda: worker.sessions.create(session_id, words.volume, options, geometry, caller), session_key
     )
     del volume
     response.status_code = 201 if is_new else 200

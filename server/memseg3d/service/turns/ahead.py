@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memseg3d.service.compute import ComputeThread
 from memseg3d.service.metrics import Metrics
+from memseg3d.service.turns.compute import ComputeThread
 
 
 class AheadJob:
@@ -17,6 +17,7 @@ class AheadJob:
     def __init__(self, steps: Iterator[None], metrics: Metrics) -> None:
         self._steps: Iterator[None] | None = steps
         self._metrics = metrics
+        self._is_dropped = False
 
     @property
     def is_over(self) -> bool:
@@ -33,13 +34,16 @@ class AheadJob:
             next(steps)
         except StopIteration:
             return False
-        self._steps = steps
         self._metrics.slices_ahead.inc()
+        if self._is_dropped:
+            # While it breathed.
+            return False
+        self._steps = steps
         return True
 
     def drop(self) -> None:
         """Compute no further, and let go of the volume."""
-        self._steps = None
+        self._steps, self._is_dropped = None, True
 
 
 class Ahead:

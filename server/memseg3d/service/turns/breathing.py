@@ -1,0 +1,34 @@
+"""Where a network may be interrupted: between its layers, so that a person's click need not wait for a whole slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from memseg3d.experts.companions import expert_of
+from memseg3d.network.seam import Network
+
+
+def let_breathe(network: Network, breathe: Callable[[], None]) -> None:
+    """Have `breathe` called before every layer of a network and its expert, where they compute on a processor.
+
+    A device of its own takes a slice in less time than it would take to ask, and replays layers without their modules.
+    What breathes may itself call the network: it holds no state between two layers.
+    """
+
+    def before(*_: Any) -> None:
+        breathe()
+
+    for module in _modules(network):
+        parameter = next(module.parameters(recurse=False), None)
+        if parameter is not None and parameter.device.type == "cpu":
+            module.register_forward_pre_hook(before)
+
+
+def _modules(network: Network) -> Iterator[torch.nn.Module]:
+    expert = expert_of(network)
+    for each in (network, expert, getattr(expert, "network", None)):
+        if isinstance(each, torch.nn.Module):
+            yield from each.modules()
