@@ -27,7 +27,8 @@ def described(app: FastAPI) -> dict[str, Any]:
         schema["components"]["schemas"] |= bodies["$defs"]
         schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"token": []}]
-        schema["paths"]["/v1/health"]["get"]["security"] = []
+        for path in ("/v1/health", "/v1/ready"):
+            schema["paths"][path]["get"]["security"] = []
         app.openapi_schema = schema
     return app.openapi_schema
 

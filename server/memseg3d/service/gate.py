@@ -14,7 +14,7 @@ from memseg3d.service.uploads import too_large
 from memseg3d.service.users.account import SHARED, Account
 from memseg3d.service.users.callers import Callers, UnknownCaller
 
-OPEN_PATHS = {"/v1/health"}
+OPEN_PATHS = {"/v1/health", "/v1/ready"}
 ADMINISTRATORS_PATHS = {"/v1/metrics"}
 """Counts over all users would tell one what the others do."""
 ACCOUNT = "memseg3d.account"

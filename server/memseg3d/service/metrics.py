@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Mapping
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 
@@ -40,11 +50,38 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.wait_seconds = Histogram(
+            "memseg3d_wait_seconds",
+            "From a round's request to its first step.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.turns = Gauge(
+            "memseg3d_turns_waiting", "Rounds that wait for their next step.", ["kind"], registry=self.registry
+        )
+        self.features = Gauge(
+            "memseg3d_features",
+            "Features of slices that were asked for: found on the device, brought back to it, or encoded.",
+            ["from"],
+            registry=self.registry,
+        )
+        # Memory, open descriptors and processor time of this process, where the system tells them.
+        ProcessCollector(registry=self.registry)
         self.sessions = Gauge("memseg3d_sessions_loaded", "Sessions in memory.", registry=self.registry)
         self.running = Gauge("memseg3d_rounds_running", "Rounds being computed.", registry=self.registry)
         self.disk_bytes = Gauge(
             "memseg3d_disk_bytes", "Bytes in the data folder, when last looked at.", registry=self.registry
         )
+
+    def set_turns(self, waiting: Mapping[str, int]) -> None:
+        """How many rounds wait, by kind."""
+        for kind, count in waiting.items():
+            self.turns.labels(kind).set(count)
+
+    def set_features(self, counts: Mapping[str, int]) -> None:
+        """Where features came from so far."""
+        for place, count in counts.items():
+            self.features.labels(place).set(count)
 
     def text(self) -> bytes:
         """All metrics as Prometheus reads them."""

@@ -106,6 +106,12 @@ class Health(BaseModel):
     protocols: list[int] = PROTOCOLS
 
 
+class Ready(BaseModel):
+    """New work is taken."""
+
+    status: Literal["ready"] = "ready"
+
+
 class ModelWords(BaseModel):
     """The network that the worker has loaded."""
 

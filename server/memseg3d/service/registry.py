@@ -109,6 +109,7 @@ class SessionRegistry:
                     "conflict", "A session with this id exists for another volume or with other options: use a new id."
                 )
             return served.state(), False
+        self._tools.admission.check_open()
         try:
             owner = {"owner": account.key, "name": name} if account.key else None
             served = ServedSession.create(self._folder / session_id, volume_id, options, geometry, self._tools, owner)

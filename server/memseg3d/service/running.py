@@ -88,6 +88,8 @@ class RunningRound:
         """Compute one step; False once the round has ended."""
         if self._ended:
             return False
+        if not self._steps:
+            self._metrics.wait_seconds.observe(self.seconds)
         self._steps += 1
         self._phase = self._run.phase
         try:

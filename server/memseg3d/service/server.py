@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,8 +145,11 @@ class Server(uvicorn.Server):
         before_stop: Callable[[], None],
         certificate: Certificate | None = None,
         patience: Patience | None = None,
+        drain: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """drain: what is waited for before the server ends by a signal."""
         self._patience = patience or Patience()
+        self._drain, self._is_hurried = drain, False
         self.connections = Connections(allowed_connections())
         config = uvicorn.Config(
             app,
@@ -168,7 +171,8 @@ class Server(uvicorn.Server):
         self._scheme = "https" if certificate else "http"
 
     def stop(self) -> None:
-        """Ask the server to end; any thread may."""
+        """Ask the server to end without draining: nobody is there any more. Any thread may."""
+        self._is_hurried = True
         self.should_exit = True
 
     def run_until_stopped(self) -> None:
@@ -189,5 +193,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the listeners of streams go first: uvicorn waits for every answer that is under way."""
+        if self._drain is not None and not self._is_hurried:
+            # Whoever follows a round goes on hearing it meanwhile.
+            await self._drain()
         self._before_stop()
         await super().shutdown(sockets=sockets)

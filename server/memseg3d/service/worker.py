@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 
 import SimpleITK as sitk
 
 from memseg3d.network.seam import Network
 from memseg3d.service.devices import describe_device
+from memseg3d.service.errors import ServiceError
 from memseg3d.service.feature_room import feature_store
 from memseg3d.service.folders import DataFolder, folder_bytes
 from memseg3d.service.limits.disk_room import DiskRoom
@@ -17,7 +20,7 @@ from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
 from memseg3d.service.settings import Settings
 from memseg3d.service.tools import Tools
-from memseg3d.service.turns.admission import Admission
+from memseg3d.service.turns.admission import Admission, draining
 from memseg3d.service.turns.ahead import Ahead
 from memseg3d.service.turns.breathing import let_breathe
 from memseg3d.service.turns.compute import ComputeThread
@@ -28,6 +31,8 @@ from memseg3d.service.volumes import VolumeStore
 log = logging.getLogger(__name__)
 
 _JUST_UPLOADED_SECONDS = 600.0
+STUCK_SECONDS = 120.0
+"""No step of a round takes so long, on whatever device, while all is well."""
 
 
 class Worker:
@@ -51,6 +56,7 @@ class Worker:
         self.volumes = VolumeStore(folder, settings.limits, self.clock)
         self.volumes.on_replaced = self._renew
         self.features = feature_store(network, self.device_facts, folder, settings.limits)
+        self.admission = Admission(self.compute, settings.limits.rounds, settings.limits.user_rounds)
         tools = Tools(
             network=network,
             compute=self.compute,
@@ -58,12 +64,33 @@ class Worker:
             open_volume=self.volumes.open,
             features=self.features,
             ahead=Ahead(self.compute, self.metrics),
-            admission=Admission(self.compute, settings.limits.rounds, settings.limits.user_rounds),
+            admission=self.admission,
             clock=self.clock,
             scratch=folder.incoming,
         )
         self.sessions = SessionRegistry(folder.sessions, tools)
         self.compute.call(self.sessions.start).result()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether new rounds and sessions are refused, so that the worker can end without cutting any short."""
+        return self.admission.is_closed
+
+    def check_ready(self) -> None:
+        """Raise ServiceError where the worker takes no new work: stopping, overloaded."""
+        if self.is_draining:
+            raise draining()
+        if self.compute.stuck_seconds > STUCK_SECONDS:
+            raise ServiceError(
+                "overloaded", f"One step has been computed for {self.compute.stuck_seconds:.0f} s: the device may hang."
+            )
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new rounds and sessions, and let those that run end, for so long at most."""
+        self.admission.close()
+        ends = time.monotonic() + seconds
+        while self.compute.jobs and time.monotonic() < ends:
+            await asyncio.sleep(0.1)
 
     def look_ahead(self, volume_id: str) -> None:
         """A volume has come: compute in idle time what its sessions will need. Nobody waits for it."""

@@ -43,6 +43,8 @@ class FeatureStore:
         """How many slices were encoded so far."""
         self.brought_back = 0
         """How many times features came back from memory or disk instead."""
+        self.found_near = 0
+        """How many times they lay on the device."""
         self._near = Shelf(capacity)
         self._far = Shelf(memory) if self.device.type != "cpu" else None
         self._folder = folder
@@ -52,6 +54,11 @@ class FeatureStore:
         """Bytes that are kept, wherever they lie."""
         far = self._far.capacity if self._far is not None else 0
         return self._near.capacity + far + (self._folder.capacity if self._folder is not None else 0)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Where features that were asked for came from."""
+        return {"device": self.found_near, "kept": self.brought_back, "encoded": self.encoded}
 
     @property
     def bytes(self) -> int:
@@ -112,6 +119,7 @@ class FeatureStore:
         """Features that lie somewhere, brought to the device."""
         features = self._near.get(key)
         if features is not None:
+            self.found_near += 1
             return features
         if self._far is not None:
             features = self._far.take(key)

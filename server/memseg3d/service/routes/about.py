@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from memseg3d import __version__
 from memseg3d.network.precision import precision_of
 from memseg3d.service.metrics import MEDIA_TYPE
-from memseg3d.service.protocol import Health, Info, ModelWords
+from memseg3d.service.protocol import Health, Info, ModelWords, Ready
 from memseg3d.service.routes.common import TheWorker, errors
 
 router = APIRouter(prefix="/v1", tags=["about"])
@@ -19,8 +19,15 @@ _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description
 
 @router.get("/health", responses=errors())
 async def health() -> Health:
-    """The worker is up. The only address that asks for no token."""
+    """The worker is up. Asks for no token."""
     return Health()
+
+
+@router.get("/ready", responses={**errors(), 200: {"description": "New work is taken."}})
+async def ready(worker: TheWorker) -> Ready:
+    """Whether the worker takes new work: not while it drains, nor where its computing hangs. Asks for no token."""
+    worker.check_ready()
+    return Ready()
 
 
 @router.get("/info", responses=errors())
@@ -55,4 +62,6 @@ async def info(worker: TheWorker) -> Info:
 )
 async def metrics(worker: TheWorker) -> Response:
     """Numbers for monitoring, in Prometheus' text format."""
+    worker.metrics.set_turns(worker.compute.waiting)
+    worker.metrics.set_features(worker.features.counts)
     return Response(worker.metrics.text(), media_type=MEDIA_TYPE)

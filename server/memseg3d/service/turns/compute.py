@@ -68,6 +68,7 @@ class ComputeThread:
         self._pace = Pace()
         self._busy: list[_Busy] = []
         self._breathed = self._away = 0.0
+        self._since: float | None = None
         self._ahead: deque[IdleJob] = deque()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="memseg3d-compute", daemon=True)
@@ -129,6 +130,12 @@ class ComputeThread:
         with self._wake:
             interactive = sum(turn.job.interactive for turn in self._order.waiting())
             return {"interactive": interactive, "propagating": len(self._order) - interactive}
+
+    @property
+    def stuck_seconds(self) -> float:
+        """For how long the same call or step has been computed; 0 where there is none. Any thread may ask."""
+        since = self._since
+        return 0.0 if since is None else self._clock() - since
 
     def place(self, job: Job) -> Place | None:
         """Where a job stands among the others; None where it is done. Any thread may ask."""
@@ -210,10 +217,12 @@ class ComputeThread:
     @contextmanager
     def _at(self, what: _Busy) -> Iterator[None]:
         self._busy.append(what)
+        self._since = self._clock()
         try:
             yield
         finally:
             self._busy.pop()
+            self._since = self._clock() if self._busy else None
 
     def _step_next(self) -> None:
         with self._wake:
