@@ -129,6 +129,7 @@ TRAINING = House(
         "cases": ("running",),
         "sam2": ("running", "cases"),
         "mem3d": ("running", "synthetic", "clips", "cases"),
+        "experts": ("running", "synthetic", "clips", "cases"),
     },
 )
 """cases: people's own sets as clips; above it the published methods, none of which needs another."""

@@ -10,6 +10,7 @@ import typer
 
 from memseg3d.cli.folders import make_folder, one_run
 from memseg3d.cli.networks import DeviceOption, choose_device
+from memseg3d.cli.train_experts import global_expert, local_expert
 from memseg3d.cli.train_mem3d import mem3d
 from memseg3d.cli.train_sam2 import finetune, memrefine
 
@@ -17,6 +18,8 @@ app = typer.Typer(help="Train networks.", no_args_is_help=True)
 app.command()(memrefine)
 app.command()(finetune)
 app.command()(mem3d)
+app.command()(global_expert)
+app.command()(local_expert)
 
 
 @app.callback()

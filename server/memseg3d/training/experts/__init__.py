@@ -1,0 +1,1 @@
+"""Training of the volumetric experts: DualClickMed's two recipes, with and without their mistakes."""
