@@ -79,7 +79,7 @@ class CaseTargets:
             )
         self.count = len(self._pairs)
         say(f"{len(cases)} cases, {self.count} classes in all.")
-        self._window = lru_cache(maxsize=1024)(self._window_of)
+        self._windows: dict[str, tuple[float, float]] = {}
 
     def target(self, index: int) -> Target:
         """See `Targets`."""
@@ -90,12 +90,15 @@ class CaseTargets:
         image, labels = self._cache.voxels(case.image), self._cache.labels(case.labels)
         return _target(image, np.asarray(labels == label), self._window(case))
 
-    def _window_of(self, case: Case) -> tuple[float, float]:
-        try:
-            window = automatic_window(Volume(np.asarray(self._cache.voxels(case.image)), (1.0, 1.0, 1.0)))
-        except PropagationError:
-            return 0.0, 255.0
-        return window.low, window.high
+    def _window(self, case: Case) -> tuple[float, float]:
+        """As a session would find it; one that shows 8 bits where the volume is none that it takes."""
+        if case.name not in self._windows:
+            try:
+                window = automatic_window(Volume(np.asarray(self._cache.voxels(case.image)), (1.0, 1.0, 1.0)))
+                self._windows[case.name] = window.low, window.high
+            except PropagationError:
+                self._windows[case.name] = 0.0, 255.0
+        return self._windows[case.name]
 
 
 class SyntheticTargets:
