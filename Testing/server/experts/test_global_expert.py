@@ -113,6 +113,18 @@ def test_a_box_scales_the_region_along_each_axis() -> None:
     assert region.to_grid(box.center) == pytest.approx((15.5, 15.5, 15.5), abs=3.0)
 
 
+def test_a_mask_that_changes_a_little_is_seen_through_the_same_region() -> None:
+    expert = GlobalExpert(a_network(), ExpertInfo("small", frozenset()))
+    found = set()
+    for grown in (0.0, 1.0, 2.0):
+        mask = Extent3((10.0, 21.0, 20.0), (29.0, 60.0 + grown, 59.0 + grown))
+        found.add(expert.region(Sighting((60, 100, 100), (5.0, 1.0, 1.0), None, mask, ())))
+    [region] = found
+    for size, side in zip(region.size, mask.size, strict=True):
+        assert 1.75 * side <= size <= 2.2 * side
+    assert all(region.holds(corner) for corner in (mask.lower, mask.upper))
+
+
 def test_a_click_alone_is_seen_in_millimetres_and_the_region_grows() -> None:
     expert = GlobalExpert(a_network(), ExpertInfo("small", frozenset()))
     sighting = Sighting((60, 200, 200), (5.0, 1.0, 1.0), None, None, ((30.0, 100.0, 100.0),))

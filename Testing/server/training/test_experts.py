@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from memseg3d.training.experts.preparing import prepare
 from memseg3d.training.experts.run import ExpertRun
 from memseg3d.training.experts.samples import global_sample, local_sample, spoiled
 from memseg3d.training.experts.settings import ExpertSettings
+from memseg3d.training.experts.stages import LocalStage
 from memseg3d.training.experts.targets import SyntheticTargets, Target
 from memseg3d.training.running.preflight import CannotTrain
 from Testing.published_sets import a_volume
@@ -108,12 +109,10 @@ def test_synthetic_targets_follow_from_seed_and_index() -> None:
 def test_the_loss_falls_and_a_run_goes_on_to_the_same_state(
     data: Path, tmp_path: Path, settings: ExpertSettings
 ) -> None:
-    from dataclasses import replace
-
-    longer = replace(settings, steps=14)
-    begun(tmp_path / "once", data, longer).run({}, judge_every=14)
+    longer = replace(settings, steps=10)
+    begun(tmp_path / "once", data, longer).run({}, judge_every=10)
     lines = [json.loads(line) for line in (tmp_path / "once" / "log.jsonl").read_text("utf-8").splitlines()]
-    assert np.mean([line["loss"] for line in lines[-4:]]) < 0.97 * np.mean([line["loss"] for line in lines[:4]])
+    assert np.mean([line["loss"] for line in lines[-3:]]) < 0.97 * np.mean([line["loss"] for line in lines[:3]])
     first = begun(tmp_path / "twice", data, longer)
     first.run({}, stop_after=5)
     again = begun(tmp_path / "twice", data, longer)
@@ -127,7 +126,7 @@ def test_the_loss_falls_and_a_run_goes_on_to_the_same_state(
 
 
 def test_models_of_both_runs_are_served_and_trained_further(tmp_path: Path, data: Path) -> None:
-    found = begun(tmp_path / "global", None, GLOBAL).run({"data": "synthetic volumes"})
+    found = begun(tmp_path / "global", data, GLOBAL).run({"data": "three volumes"})
     patched = begun(tmp_path / "local", data, LOCAL).run({})
     network = open_model(f"{found}+{patched}")
     assert answers_alone(network)
@@ -135,7 +134,7 @@ def test_models_of_both_runs_are_served_and_trained_further(tmp_path: Path, data
     assert isinstance(whole, GlobalExpert)
     assert isinstance(patch, LocalExpert)
     assert (patch.sight.side, patch.network.shape.channels) == (16, MAPS)
-    assert json.loads(found.with_suffix(".json").read_text("utf-8"))["training"]["data"] == "synthetic volumes"
+    assert json.loads(found.with_suffix(".json").read_text("utf-8"))["training"]["data"] == "three volumes"
     image, _ = a_volume(0)
     session = Session(Volume(image, (2.0, 1.0, 1.0)), network)
     for _ in session.begin("first", [Box3DPrompt(1, 0, (1, 10, 10), (7, 25, 25))]):
@@ -146,17 +145,20 @@ def test_models_of_both_runs_are_served_and_trained_further(tmp_path: Path, data
         begun(tmp_path / "wrong", data, LOCAL, found)
 
 
-def test_as_published_the_same_click_comes_again(data: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    run = begun(tmp_path, data, replace(LOCAL, mended=False))
-    assert run.stage.steps_each
-    [sample] = run._samples(run._targets, 0, 1, augment=False)
-    losses: Iterator[torch.Tensor] = run.stage.losses([sample], np.random.default_rng(0))
-    before = [float(each) for each in losses]
-    assert len(before) == 2
-    mended = begun(tmp_path / "mended", data, LOCAL)
-    assert not mended.stage.steps_each
+@pytest.mark.parametrize("mended", [False, True], ids=["as-published", "mended"])
+def test_as_published_the_same_click_comes_again(
+    data: Path, tmp_path: Path, mended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(tmp_path, data, replace(LOCAL, rounds=3, mended=mended))
+    stage = run.stage
+    assert isinstance(stage, LocalStage)
+    assert stage.steps_each != mended
+    places: list[object] = []
+    answers = stage._answers
+    monkeypatch.setattr(stage, "_answers", lambda *seen: (places.append(seen[2][0][-1].position), answers(*seen))[1])
+    samples = run._samples(run._targets, 0, 1, augment=False)
+    assert len(list(stage.losses(samples, np.random.default_rng(0)))) == 3
+    assert (len(set(places)) == 1) != mended
 
 
 def test_the_command_and_the_published_scripts_run_to_their_end(

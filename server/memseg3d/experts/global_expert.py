@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Generator
 
@@ -22,6 +23,8 @@ FEWEST_VOXELS = 8
 CLICK_MM = 96.0
 """Side of the region about a click where nothing tells how large the object is."""
 _KEPT = 8
+_SCALE, _PLACES = 0.25, 8
+"""Of regions about a mask: the step of their sizes in doublings, and places of their middle along each side."""
 
 
 class GlobalExpert:
@@ -55,7 +58,12 @@ class GlobalExpert:
         if known is None:
             k, j, i = (min(CLICK_MM / step, size) for step, size in zip(sighting.spacing, sighting.shape, strict=True))
             return Region3.about(center, (k, j, i), grid)
-        k, j, i = (max(FEWEST_VOXELS, round(MARGIN * each)) for each in known.size)
+        sizes = [max(float(FEWEST_VOXELS), MARGIN * each) for each in known.size]
+        if sighting.box is None:
+            # a mask changes with every click: on a lattice the region, and so its embedding, mostly stays
+            sizes = [2 ** (math.ceil(math.log2(each) / _SCALE) * _SCALE) for each in sizes]
+            center = _on_lattice(center, sizes)
+        k, j, i = (round(each) for each in sizes)
         return Region3.about(center, (k, j, i), grid)
 
     def wider(self, region: Region3, sighting: Sighting) -> Region3 | None:
@@ -124,3 +132,9 @@ def clicks_of(prompts: tuple[Drawn, ...], side: int) -> list[Click]:
 
 def _fits(extent: Extent3, size: tuple[float, float, float]) -> bool:
     return all(one <= two for one, two in zip(extent.size, size, strict=True))
+
+
+def _on_lattice(center: tuple[float, float, float], sizes: list[float]) -> tuple[float, float, float]:
+    steps = [max(1.0, size / _PLACES) for size in sizes]
+    k, j, i = (round(at / step) * step for at, step in zip(center, steps, strict=True))
+    return k, j, i

@@ -16,9 +16,7 @@ class TwoWay(nn.Module):
     names: of the two linear layers within a block, which published checkpoints call differently.
     """
 
-    def __init__(
-        self, width: int, depth: int, mlp: int, heads: int, names: tuple[str, str] = ("lin1", "lin2")
-    ) -> None:
+    def __init__(self, width: int, depth: int, mlp: int, heads: int, names: tuple[str, str] = ("lin1", "lin2")) -> None:
         super().__init__()
         self.layers = nn.ModuleList(_Layer(width, mlp, heads, names, is_first=place == 0) for place in range(depth))
         self.final_attn_token_to_image = _Attention(width, width // 2, heads)
