@@ -86,6 +86,7 @@ SLOW = [
     "server/service/test_openapi.py",
     "server/service/test_restart.py",
     "server/service/test_streams.py",
+    "server/training/test_experts.py",
     "server/training/test_mem3d.py",
     "server/video/test_video_predictor.py",
     "server/published/test_train_3d.py",

@@ -23,7 +23,9 @@ SizeOption = Annotated[
     Literal["published", "small", "tiny"],
     typer.Option(help="Widths of fresh weights: as published; for CPUs; or just enough to try a command."),
 ]
-InitialOption = Annotated[Path | None, typer.Option("--model", help="Checkpoint of the same layout to begin from.")]
+InitialOption = Annotated[
+    Path | None, typer.Option("--model", help="Path or name of a checkpoint of the same layout to begin from.")
+]
 StepsOption = Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser, instead of epochs.")]
 MendedOption = Annotated[
     bool,

@@ -20,6 +20,7 @@ from memseg3d.experts.vista3d.network import Vista3D, widened
 from memseg3d.experts.vista3d.shapes import MAPS, PUBLISHED, SMALL, TINY, Vista3DShape, is_vista3d
 from memseg3d.files import UnreadableFile
 from memseg3d.network.checkpoint_files import UnknownCheckpoint, read_checkpoint
+from memseg3d.network.models import ModelNotFound, find_model
 from memseg3d.training.cases.sets import open_training_set
 from memseg3d.training.experts.run import ExpertRun, at_least
 from memseg3d.training.experts.settings import ExpertSettings
@@ -30,7 +31,7 @@ from memseg3d.training.synthetic.hold_out import SEED as HOLD_OUT_SEED
 
 N = TypeVar("N", bound=nn.Module)
 Size = Literal["published", "small", "tiny"]
-REFUSALS = (CannotTrain, DataSetError, UnreadableFile, UnknownCheckpoint)
+REFUSALS = (CannotTrain, DataSetError, UnreadableFile, UnknownCheckpoint, ModelNotFound)
 """What ends a run with a sentence for the user."""
 GLOBAL_SIZES: dict[Size, SamMed3DShape] = {
     "published": DUAL_CLICK,
@@ -42,7 +43,7 @@ LOCAL_SIZES: dict[Size, Vista3DShape] = {"published": PUBLISHED, "small": SMALL,
 
 @dataclass(frozen=True)
 class ExpertRequest:
-    """data: a set in any layout, None for synthetic volumes. initial: a checkpoint to begin from, None: fresh weights
+    """data: a set in any layout, None for synthetic volumes. initial: a checkpoint to begin from or its name, None: fresh weights
     of `size`. epochs: of the data, None: `settings.steps` counts. command: for the card.
     """
 
@@ -121,7 +122,7 @@ def _global(request: ExpertRequest) -> SamMed3D:
         network = SamMed3D(GLOBAL_SIZES[request.size])
         _begin(network)
         return network
-    tensors = read_checkpoint(request.initial).tensors
+    tensors = read_checkpoint(find_model(request.initial)).tensors
     if not is_sam_med3d(tensors):
         raise UnknownCheckpoint(f"{request.initial.name} is no SAM-Med3D: begin from one, or from fresh weights.")
     return _learning(SamMed3D.of, tensors, request.initial.name)
@@ -132,7 +133,7 @@ def _local(request: ExpertRequest) -> Vista3D:
     if request.initial is None:
         shape = LOCAL_SIZES[request.size]
         return Vista3D(replace(shape, channels=MAPS) if mended else shape)
-    tensors = read_checkpoint(request.initial).tensors
+    tensors = read_checkpoint(find_model(request.initial)).tensors
     if not is_vista3d(tensors):
         raise UnknownCheckpoint(f"{request.initial.name} is no VISTA3D: begin from one, or from fresh weights.")
     return _learning(Vista3D.of, widened(tensors) if mended else tensors, request.initial.name)
