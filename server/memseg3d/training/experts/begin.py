@@ -43,8 +43,8 @@ LOCAL_SIZES: dict[Size, Vista3DShape] = {"published": PUBLISHED, "small": SMALL,
 
 @dataclass(frozen=True)
 class ExpertRequest:
-    """data: a set in any layout, None for synthetic volumes. initial: a checkpoint to begin from or its name, None: fresh weights
-    of `size`. epochs: of the data, None: `settings.steps` counts. command: for the card.
+    """data: a set in any layout, None for synthetic volumes. initial: a checkpoint to begin from or its name, None:
+    fresh weights of `size`. epochs: of the data, None: `settings.steps` counts. command: for the card.
     """
 
     folder: Path
