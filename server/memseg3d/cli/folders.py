@@ -28,8 +28,8 @@ def make_folder(folder: Path, option: str = "--out") -> None:
 
 
 @contextmanager
-def one_run(folder: Path, option: str = "--folder") -> Iterator[None]:
-    """Hold a training run's folder: two runs in one would write each other's state. Raises `typer.BadParameter`.
+def one_run(folder: Path, option: str = "--folder", what: str = "training") -> Iterator[None]:
+    """Hold a run's folder: two runs in one would write each other's state. Raises `typer.BadParameter`.
 
     The lock is the system's: it goes when the process ends, however it ends. Of torchrun's the first one holds it.
     """
@@ -43,7 +43,7 @@ def one_run(folder: Path, option: str = "--folder") -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise typer.BadParameter(
-            f"Another training runs in {folder}: wait until it has ended, or name another folder.", param_hint=option
+            f"Another {what} runs in {folder}: wait until it has ended, or name another folder.", param_hint=option
         ) from error
     try:
         yield

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memseg3d import __version__
-from memseg3d.cli import about, data, evaluate, models, plugins, refine, segment, serve, sessions, tokens, train
+from memseg3d.cli import about, batch, data, evaluate, models, plugins, refine, segment, serve, sessions, tokens, train
 
 app = typer.Typer(
     name="memseg3d",
@@ -35,6 +35,7 @@ def memseg3d(
 app.command("serve")(serve.serve)
 app.command("segment")(segment.segment)
 app.command("refine")(refine.refine)
+app.command("batch")(batch.batch)
 # Its own arguments, --help among them, are the plug-in's.
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 app.command("export", context_settings=_PASSED_ON)(plugins.export)

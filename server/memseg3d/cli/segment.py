@@ -143,7 +143,7 @@ def segment(
         raise typer.BadParameter(
             "Nothing to segment: give at least one --box NAME:k0,j0,i0,k1,j1,i1 or --point NAME:+k,j,i."
         )
-    options = _options(window, axis, memory, consensus)
+    options = segment_options(window, axis, memory, consensus)
     # What is mapped from there has been let go of when the folder is deleted.
     with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as folder, told():
         from memseg3d.cases.local import Image
@@ -224,7 +224,8 @@ def _run_again(
     return outcome, document
 
 
-def _options(window: str | None, axis: int | None, memory: str, consensus: bool) -> Options:
+def segment_options(window: str | None, axis: int | None, memory: str, consensus: bool) -> Options:
+    """The session's options as the command line says them. Raises `typer.BadParameter`."""
     from memseg3d.propagation.prompts.options import Options
     from memseg3d.propagation.volume.errors import PropagationError
 

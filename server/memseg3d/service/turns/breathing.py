@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from memseg3d.experts.companions import expert_of
+from memseg3d.experts.companions import experts_of
 from memseg3d.network.seam import Network
 
 
 def let_breathe(network: Network, breathe: Callable[[], None]) -> None:
-    """Have `breathe` called before every layer of a network and its expert, where they compute on a processor.
+    """Have `breathe` called before every layer of a network and its experts, where they compute on a processor.
 
     A device of its own takes a slice in less time than it would take to ask, and replays layers without their modules.
     What breathes may itself call the network: it holds no state between two layers.
@@ -28,7 +28,7 @@ def let_breathe(network: Network, breathe: Callable[[], None]) -> None:
 
 
 def _modules(network: Network) -> Iterator[torch.nn.Module]:
-    expert = expert_of(network)
-    for each in (network, expert, getattr(expert, "network", None)):
+    experts = experts_of(network)
+    for each in (network, *experts, *(getattr(expert, "network", None) for expert in experts)):
         if isinstance(each, torch.nn.Module):
             yield from each.modules()

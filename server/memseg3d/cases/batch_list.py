@@ -1,0 +1,124 @@
+"""The cases of a batch: rows of a CSV file, or the volumes of a folder, each with its prompts and a name of its own."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from memseg3d.cases.errors import CaseError
+
+FILES = ("prompts", "mask")
+"""Columns that name files, and options of which a folder's are made by name."""
+TEXTS = ("box", "point", "scribble", "lasso", "extreme")
+"""Columns as the options of `segment` are written."""
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".npz")
+NAME = "{name}"
+_SEPARATOR = "|"
+_ODD = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+
+
+@dataclass(frozen=True)
+class BatchCase:
+    """One volume with what is prompted on it. texts: by option of `segment`, files as whole paths."""
+
+    name: str
+    image: Path
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def cases_of(source: Path, options: Mapping[str, Iterable[str]]) -> list[BatchCase]:
+    """The cases in order, with what is given for all of them. Raises `CaseError` where the list itself is wrong.
+
+    options: by option of `segment`; `{name}` in those that name files stands for the case's name, and a path that is
+    not whole is taken from the list's own folder.
+    """
+    folder = source if source.is_dir() else source.parent
+    try:
+        found = _of_folder(source) if source.is_dir() else _of_table(source)
+    except OSError as error:
+        raise CaseError(f"{source} cannot be read ({error.strerror}).", "CASES") from error
+    if not found:
+        what = f"no volume ({', '.join(SUFFIXES)}, or a folder of DICOM files)" if source.is_dir() else "no row"
+        raise CaseError(f"{source} holds {what}.", "CASES")
+    names = [case.name.casefold() for case in found]
+    twice = sorted({case.name for case in found if names.count(case.name.casefold()) > 1})
+    if twice:
+        raise CaseError(
+            f"Two cases are called {', '.join(twice[:5])}, and their results would lie in one folder: give them names "
+            "in a column `name` of a CSV file.",
+            "CASES",
+        )
+    return [_with(case, options, folder) for case in found]
+
+
+def _of_folder(folder: Path) -> list[BatchCase]:
+    """Volume files and folders of files that lie in the folder itself."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if any(each.is_file() for each in path.iterdir()):
+                found.append(BatchCase(path.name, path))
+        elif path.name.lower().endswith(SUFFIXES):
+            found.append(BatchCase(_stem(path), path))
+    return found
+
+
+def _of_table(file: Path) -> list[BatchCase]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            rows = list(csv.DictReader(text))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise CaseError(f"{file} is no CSV file ({error}).", "CASES") from error
+    known = {"image", "name", *FILES, *TEXTS}
+    for line, row in enumerate(rows, 2):
+        if None in row:
+            raise CaseError(f'{file}, line {line}: more cells than columns; put what holds commas in "".', "CASES")
+    columns = {str(each) for row in rows[:1] for each in row}
+    if rows and ("image" not in columns or columns - known):
+        raise CaseError(
+            f"{file} has the columns {', '.join(sorted(columns))}: it needs `image`, and may have "
+            f"{', '.join(sorted(known - {'image'}))}.",
+            "CASES",
+        )
+    return [_of_row(row, file, line) for line, row in enumerate(rows, 2) if any(row.values())]
+
+
+def _of_row(row: Mapping[str, str | None], file: Path, line: int) -> BatchCase:
+    image = (row.get("image") or "").strip()
+    if not image:
+        raise CaseError(f"{file}, line {line}: there is no image.", "CASES")
+    path = file.parent / image
+    name = _ODD.sub("_", (row.get("name") or "").strip()) or _stem(path)
+    texts = {}
+    for column in (*FILES, *TEXTS):
+        each = tuple(part.strip() for part in (row.get(column) or "").split(_SEPARATOR) if part.strip())
+        if each:
+            texts[column] = each
+    return BatchCase(name, path, texts)
+
+
+def _with(case: BatchCase, options: Mapping[str, Iterable[str]], folder: Path) -> BatchCase:
+    """The case with what is given for all, and its files as whole paths."""
+    texts: dict[str, tuple[str, ...]] = {}
+    for option in (*FILES, *TEXTS):
+        own = (*case.texts.get(option, ()), *options.get(option, ()))
+        if option in FILES:
+            own = tuple(_placed(text.replace(NAME, case.name), folder) for text in own)
+        if own:
+            texts[option] = own
+    return BatchCase(case.name, case.image, texts)
+
+
+def _placed(text: str, folder: Path) -> str:
+    """FILE or NAME=FILE with the file taken from `folder`."""
+    name, equals, file = text.rpartition("=")
+    return f"{name}{equals}{folder / file}"
+
+
+def _stem(path: Path) -> str:
+    return next((path.name[: -len(end)] for end in SUFFIXES if path.name.lower().endswith(end)), path.name)
