@@ -14,6 +14,9 @@ from pace import FIRST, SLOW
 TESTING = Path(__file__).resolve().parent
 ROOT = TESTING.parent
 
+# Each tiny network would be compiled and measured otherwise; tests of backends say what they want.
+os.environ.setdefault("MEMSEG3D_BACKEND", "torch")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow files and put the slowest first."""

@@ -27,6 +27,7 @@ def open(
     models: str | Path | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
+    backend: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto",
     threads: int | None = None,
     progress: bool | None = None,
     **options: Any,
@@ -35,9 +36,10 @@ def open(
 
     source: NIfTI, NRRD, MHA or .npz file, a DICOM folder (`series` chooses one), or an array (k, j, i) with its
     `spacing` (k, j, i) in mm. coordinates: the order of all places. model: name or path of a checkpoint, None: the
-    embedded model; `models`: folder in which names are looked for. device: cpu, cuda, cuda:1, mps or auto. threads: of
-    the CPU, for this process. progress: a bar while rounds run; None: on a terminal and in a notebook. options: of the
-    session as in docs/wire-protocol.md, such as window=(-160, 240), memory="tree", consensus=True.
+    embedded model; `models`: folder in which names are looked for. device: cpu, cuda, cuda:1, mps or auto.
+    backend: what computes on a CPU, auto: the fastest that is installed. threads: of the CPU, for this process.
+    progress: a bar while rounds run; None: on a terminal and in a notebook. options: of the session as in
+    docs/wire-protocol.md, such as window=(-160, 240), memory="tree", consensus=True.
     Raises `CaseError` with a sentence that says what to do.
     """
     from memseg3d.cases.local import LocalCase
@@ -49,7 +51,8 @@ def open(
     image = image_of(source, spacing, series, Path(folder.name))
     try:
         chosen = Options.from_json(_plain(options))
-        network, where = open_network(model, Path(models) if models else None, device, threads, precision)
+        place = Path(models) if models else None
+        network, where = open_network(model, place, device, threads, precision, backend=backend)
     except (PropagationError, NetworkError) as error:
         raise CaseError(str(error)) from error
     case: LocalCase = LocalCase.begin(image, network, chosen, where, threads)

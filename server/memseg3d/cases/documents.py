@@ -13,7 +13,7 @@ from memseg3d.cases.errors import CaseError
 
 if TYPE_CHECKING:
     from memseg3d.files import VolumeFile
-    from memseg3d.network.seam import NetworkInfo
+    from memseg3d.network.seam import Network
     from memseg3d.propagation.volume.volume import Volume
 
 NAME = "session.json"
@@ -131,15 +131,20 @@ def image_words(source: Path | None, series: str | None, file: VolumeFile, volum
     }
 
 
-def model_words(info: NetworkInfo, device: str, precision: str) -> dict[str, Any]:
+def model_words(network: Network, device: str) -> dict[str, Any]:
     """What session.json says of the network."""
+    from memseg3d.network.backends import backend_of
+    from memseg3d.network.precision import precision_of
+
+    info = network.info
     return {
         "name": info.name,
         "sha256": info.sha256,
         "licence": info.licence,
         "image_size": info.image_size,
         "device": device,
-        "precision": precision,
+        "precision": precision_of(network),
+        "backend": backend_of(network),
     }
 
 

@@ -74,11 +74,10 @@ class LocalCase:
         cls, image: Image, network: Network, options: Options | None, device: str, threads: int | None = None
     ) -> LocalCase:
         """A case without rounds."""
-        from memseg3d.network.precision import precision_of
         from memseg3d.propagation.rounds.session import Session
 
         session = Session(image.volume, network, options, folder=image.scratch)
-        return cls(image, session, model_words(network.info, device, precision_of(network)), threads=threads)
+        return cls(image, session, model_words(network, device), threads=threads)
 
     @classmethod
     def restore(

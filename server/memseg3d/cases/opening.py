@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from memseg3d.network.seam import Network
 
 Precision = Literal["auto", "fp32", "bf16"]
+Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 
 
 class NetworkError(ValueError):
-    """There is no such network here. about: model, device or precision."""
+    """There is no such network here. about: model, device, precision or backend."""
 
     def __init__(self, message: str, about: str) -> None:
         super().__init__(message)
@@ -28,20 +29,31 @@ def open_network(
     threads: int | None = None,
     precision: Precision = "auto",
     image_size: int | None = None,
+    backend: Backend = "torch",
 ) -> tuple[Network, str]:
     """The network, and the torch device that it is on. Raises `NetworkError`.
 
-    image_size: side of the network's input in pixels; None: as it was trained.
+    image_size: side of the network's input in pixels; None: as it was trained. backend: what computes it on a CPU, the
+    same within rounding; one that is named and not torch computes in fp32, where precision is auto.
     """
     from memseg3d.experts.opening import open_model
+    from memseg3d.network.backends import BackendMissing, choose_backend
     from memseg3d.network.checkpoint_files import UnknownCheckpoint
     from memseg3d.network.models import ModelDamaged, ModelNotFound
 
     chosen = choose_device(device, threads)
     try:
-        return open_model(model, models, image_size, chosen, choose_dtype(precision, chosen)), chosen
+        # The libraries for processors are asked for fp32 alone.
+        named = chosen == "cpu" and backend not in ("auto", "torch")
+        dtype = choose_dtype("fp32" if named and precision == "auto" else precision, chosen)
+        network = open_model(model, models, image_size, chosen, dtype)
     except (ModelNotFound, ModelDamaged, UnknownCheckpoint) as error:
         raise NetworkError(str(error), "model") from error
+    try:
+        choose_backend(network, backend)
+    except BackendMissing as error:
+        raise NetworkError(str(error), "backend") from error
+    return network, chosen
 
 
 def choose_device(wanted: str, threads: int | None = None) -> str:

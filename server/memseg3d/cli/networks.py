@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memseg3d.cases.opening import Precision
+from memseg3d.cases.opening import Backend, Precision
 
 if TYPE_CHECKING:
     from memseg3d.network.seam import Network
@@ -28,6 +28,15 @@ PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="Of the network's numbers; auto: what the device is fastest in.")
 ]
 
+BackendOption = Annotated[
+    Backend,
+    typer.Option(
+        "--backend",
+        envvar="MEMSEG3D_BACKEND",
+        help="What computes the network on a CPU: auto: the fastest that is installed, measured once.",
+    ),
+]
+
 
 def open_network(
     model: str | None,
@@ -36,6 +45,7 @@ def open_network(
     threads: int | None = None,
     image_size: int | None = None,
     precision: Precision = "auto",
+    backend: Backend = "torch",
 ) -> Network:
     """Load the network that the options name. Raises `typer.BadParameter` with the sentence of what is wrong.
 
@@ -44,7 +54,7 @@ def open_network(
     from memseg3d.cases import opening
 
     try:
-        return opening.open_network(model, models, device, threads, precision, image_size)[0]
+        return opening.open_network(model, models, device, threads, precision, image_size, backend)[0]
     except opening.NetworkError as error:
         raise typer.BadParameter(str(error), param_hint=f"--{error.about}") from error
 

@@ -39,6 +39,7 @@ from memseg3d.cli.case_options import (
 from memseg3d.cli.case_output import Talk, Watch, leave
 from memseg3d.cli.limit_options import Asked, LimitTexts, rounds_of
 from memseg3d.cli.networks import (
+    BackendOption,
     DeviceOption,
     ModelOption,
     ModelsOption,
@@ -86,6 +87,7 @@ def refine(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
+    backend: BackendOption = "auto",
     report: ReportOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -127,7 +129,7 @@ def refine(
             chosen = choose_device(device, threads)
             was: Any = document.model.get("precision")
             wanted_precision: Precision = was if precision == "auto" and was in ("fp32", "bf16") else precision
-            network = open_network(model, models, chosen, precision=wanted_precision)
+            network = open_network(model, models, chosen, precision=wanted_precision, backend=backend)
             case = LocalCase.restore(document, read, network, chosen, threads)
             watch = Watch(talk)
             _step(case, texts, drafts, bounds, {each: known[each] for each in remove or ()}, undo, redo, yes, watch)

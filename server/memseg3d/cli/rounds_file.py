@@ -200,7 +200,6 @@ class Replay:
     ) -> SessionDocument:
         """session.json of what was run: with what each round changed where all are of one session."""
         from memseg3d.cases.documents import SessionDocument, image_words, model_words, software_words
-        from memseg3d.network.precision import precision_of
 
         rounds = [dict(one) for one in self.stored.words]
         if len(self._sessions) == 1 and not self.stored.mirrored:
@@ -208,7 +207,7 @@ class Replay:
             rounds = session.records()
         return SessionDocument(
             image=image_words(image.source, image.series, image.file, self.stored.volume),
-            model=model_words(self.network.info, device, precision_of(self.network)),
+            model=model_words(self.network, device),
             options=self.stored.rounds[-1].options.to_json(),
             names={number: name for name, number in numbers.items()},
             rounds=rounds,

@@ -38,6 +38,7 @@ from memseg3d.cli.case_output import Talk, Watch, leave
 from memseg3d.cli.folders import check_folder, make_folder
 from memseg3d.cli.limit_options import Asked, LimitTexts, rounds_of
 from memseg3d.cli.networks import (
+    BackendOption,
     DeviceOption,
     ModelOption,
     ModelsOption,
@@ -101,6 +102,7 @@ def segment(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
+    backend: BackendOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
     report: ReportOption = False,
     yes: YesOption = False,
@@ -149,7 +151,7 @@ def segment(
         from memseg3d.cases.local import Image
 
         image = Image.read(source, series, Path(folder))
-        watch, chooser = Watch(talk), partial(_network, model, models, device, threads, precision)
+        watch, chooser = Watch(talk), partial(_network, model, models, device, threads, precision, backend)
         if rounds is not None:
             stored = read_rounds(rounds, image.file, any_volume)
             outcome, document = _run_again(stored, image, chooser, watch, results)
@@ -162,10 +164,15 @@ def segment(
 
 
 def _network(
-    model: str | None, models: Path | None, device: str, threads: int | None, precision: PrecisionOption
+    model: str | None,
+    models: Path | None,
+    device: str,
+    threads: int | None,
+    precision: PrecisionOption,
+    backend: BackendOption,
 ) -> tuple[Network, str]:
     chosen = choose_device(device, threads)
-    return open_network(model, models, chosen, precision=precision), chosen
+    return open_network(model, models, chosen, precision=precision, backend=backend), chosen
 
 
 def _one_round(

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from memseg3d.cli.networks import (
+    BackendOption,
     DeviceOption,
     ModelOption,
     ModelsOption,
@@ -35,6 +36,7 @@ def serve(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
+    backend: BackendOption = "auto",
     data_folder: Annotated[
         Path | None,
         typer.Option(help="Where volumes and sessions are kept; a private folder of this user if left out."),
@@ -113,7 +115,7 @@ def serve(
 
     try:
         chosen = choose_device(device, threads)
-        network = open_network(model, models, chosen, image_size=image_size, precision=precision)
+        network = open_network(model, models, chosen, image_size=image_size, precision=precision, backend=backend)
         folder = DataFolder(data_folder) if data_folder is not None else DataFolder.default()
         listener = bind(host, port)
     except (ServeError, DataFolderError, typer.BadParameter) as error:

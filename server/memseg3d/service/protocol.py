@@ -120,6 +120,7 @@ class ModelWords(BaseModel):
     licence: str
     image_size: int
     precision: Annotated[str, Field(description="Of the network's numbers: fp32 or bf16.")]
+    backend: Annotated[str, Field(description="What computes it: torch, or another library with its version.")]
 
 
 class Info(BaseModel):

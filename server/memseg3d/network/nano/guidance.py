@@ -11,6 +11,9 @@ from memseg3d.network.seam import BOX_END, BOX_START, NEGATIVE, POSITIVE, Prompt
 CLICK_RADIUS, WIDE_RADIUS = 3.0, 14.0
 """Standard deviations of a click's Gaussian in network pixels at S = 128, and of the wide one of a contradiction."""
 
+PREVIOUS = slice(5, 7)
+"""Where the previous slice's mask stands among the maps: after box, clicks of both signs, and the prior's two."""
+
 
 def _clicks(points: Tensor, chosen: Tensor, size: int, radius: float = CLICK_RADIUS) -> Tensor:
     """Maximum of Gaussians at the chosen points: (B, N, 2), (B, N) -> (B, 1, S, S)."""

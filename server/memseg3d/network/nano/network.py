@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memseg3d.network.kernels import attention, plain_attention
-from memseg3d.network.nano.blocks import Down, ResidualBlock, Up, norm, sine_positions
+from memseg3d.network.nano.blocks import Down, ResidualBlock, Up, norm
 from memseg3d.network.nano.config import MAPS, NanoConfig
-from memseg3d.network.nano.guidance import contradiction_maps, mask_map, prompt_maps
+from memseg3d.network.nano.guidance import PREVIOUS, contradiction_maps, mask_map, prompt_maps
+from memseg3d.network.nano.reader import MemoryReader
+from memseg3d.network.parts import CompiledParts, Part
 from memseg3d.network.seam import Conditioned, Decoded, Features, Memory, MemoryRead, NetworkInfo, Prompts
 
 CHANNELS = 2
@@ -44,54 +45,6 @@ class ImageEncoder(nn.Module):
         return level2, level4, self.block8(self.down8(level4))
 
 
-class MemoryReader(nn.Module):
-    """Keys and values of finished slices at stride 8, read by multi-head attention."""
-
-    def __init__(self, config: NanoConfig) -> None:
-        super().__init__()
-        c8 = config.widths[2]
-        self.heads, self.slots = config.heads, config.memory_slots
-        self.key = nn.Conv2d(c8, config.key_width, 1)
-        self.query = nn.Conv2d(c8, config.key_width, 1)
-        self.position_scale = nn.Parameter(torch.tensor(0.5))
-        self.mask_in = nn.Conv2d(64, c8, 1)
-        self.value = nn.Sequential(ResidualBlock(c8), norm(c8), nn.Conv2d(c8, c8, 1))
-        self.slot_key = nn.Parameter(torch.zeros(config.memory_slots, config.key_width))
-        self.slot_value = nn.Parameter(torch.zeros(config.memory_slots, c8))
-
-    def _placed(self, x: Tensor) -> Tensor:
-        return x + self.position_scale * sine_positions(x.shape[2], x.shape[3], x.shape[1], x.device).to(x.dtype)
-
-    def write(self, level8: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
-        """Key (B, K, h, w) and value (B, C, h, w) of a slice with mask probability (B, 1, S, S)."""
-        value = self.value(level8 + self.mask_in(F.pixel_unshuffle(probability - 0.5, 8)))
-        return self._placed(self.key(level8)), value
-
-    def read(self, level8: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], slots: Sequence[int]) -> Tensor:
-        """What (B, C, h, w) features find in the memories: same shape."""
-        batch, channels, rows, columns = level8.shape
-        query = self._heads(self._placed(self.query(level8)))
-        placed = [k + self.slot_key[s].to(k.dtype)[:, None, None] for k, s in zip(keys, slots, strict=True)]
-        told = [v + self.slot_value[s].to(v.dtype)[:, None, None] for v, s in zip(values, slots, strict=True)]
-        key = torch.cat([self._heads(k) for k in placed], 2)
-        value = torch.cat([self._heads(v) for v in told], 2)
-        found = _learning_attention(query, key, value) if torch.is_grad_enabled() else attention(query, key, value)
-        return found.transpose(2, 3).reshape(batch, channels, rows, columns)
-
-    def _heads(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, heads, h*w, C/heads)."""
-        batch, channels, rows, columns = x.shape
-        return x.reshape(batch, self.heads, channels // self.heads, rows * columns).transpose(2, 3)
-
-
-def _learning_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`attention` without choosing by the clock, so that a run is the same every time."""
-    if query.device.type == "cuda":
-        return F.scaled_dot_product_attention(query, key, value)
-    # On processors the fused kernel's way back takes several times longer than these two products.
-    return plain_attention(query, key, value, 0.0, query.shape[2])
-
-
 class GuidedDecoder(nn.Module):
     """A U-Net over the current slice, the adjacent slice, the guidance maps and what memory gave.
 
@@ -116,8 +69,10 @@ class GuidedDecoder(nn.Module):
     def forward(
         self, levels: Sequence[Tensor], adjacent: Sequence[Tensor], found: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B, 1, S, S), presence logit (B, 1) and quality logit (B, 1)."""
-        x2 = self.block2(self.fuse2(torch.cat([levels[0], adjacent[0], F.pixel_unshuffle(maps, 2)], 1)))
+        """Logits (B, 1, S, S), presence logit (B, 1) and quality logit (B, 1). maps: all, or `PREVIOUS` alone where the
+        others are nought.
+        """
+        x2 = self.block2(self._fused2(torch.cat([levels[0], adjacent[0], F.pixel_unshuffle(maps, 2)], 1)))
         x4 = self.block4(self.fuse4(torch.cat([self.down4(x2), levels[1], adjacent[1]], 1)))
         x8 = self.block8(self.fuse8(torch.cat([self.down8(x4), levels[2], found], 1)))
         x16 = self.block16(self.down16(x8))
@@ -137,6 +92,15 @@ class GuidedDecoder(nn.Module):
         quality = self.quality(torch.cat([pooled.detach(), inside, around, shares], 1).to(x16.dtype))
         return logits, presence.float(), quality.float()
 
+    def _fused2(self, x: Tensor) -> Tensor:
+        """The first layer; where it is given fewer maps than it reads, without the weights of those that are nought."""
+        weight = self.fuse2.weight
+        if x.shape[1] == weight.shape[1]:
+            return self.fuse2(x)
+        first = 2 * self.down4.conv.in_channels
+        told = slice(first + 4 * PREVIOUS.start, first + 4 * PREVIOUS.stop)
+        return F.conv2d(x, torch.cat([weight[:, :first], weight[:, told]], 1), self.fuse2.bias, padding=1)
+
 
 class NanoNetwork(nn.Module):
     """The embedded network behind the seam (`memseg3d.network.seam.Network`)."""
@@ -147,6 +111,7 @@ class NanoNetwork(nn.Module):
         self.encoder = ImageEncoder(self.config)
         self.reader = MemoryReader(self.config)
         self.decoder = GuidedDecoder(self.config)
+        self.compiled = CompiledParts()
         self.info = NetworkInfo(
             name=self.config.name,
             image_size=self.config.image_size,
@@ -171,8 +136,10 @@ class NanoNetwork(nn.Module):
         """Features of (B, 2, S, S) images in [0, 1] at strides 2, 4, 8; one channel is repeated."""
         if images.shape[1] == 1:
             images = images.repeat(1, CHANNELS, 1, 1)
-        images = images.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        return Features(tuple(self.encoder(images)))
+        return Features(self.compiled.run("encode", self._encoded, images.to(self._dtype)))
+
+    def _encoded(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.encoder(images.contiguous(memory_format=torch.channels_last)))
 
     def attend(self, features: Features, reads: Sequence[MemoryRead], slice_count: int) -> Conditioned:
         """Read keys and values of the memories; the one with slot 1 is also the adjacent slice of the dense path."""
@@ -180,7 +147,8 @@ class NanoNetwork(nn.Module):
         if not spatial:
             return Conditioned(features, {"found": torch.zeros_like(features.levels[2])}, is_initial=True)
         keys, values = [m["key"] for m, _ in spatial], [m["value"] for m, _ in spatial]
-        found = self.reader.read(features.levels[2], keys, values, [slot for _, slot in spatial])
+        told = self.reader.told(keys, values, [slot for _, slot in spatial])
+        found = self.compiled.run("read", self.reader.read, features.levels[2], *told)[0]
         tensors = {"found": found}
         for memory, slot in spatial:
             if slot == 1:
@@ -220,17 +188,45 @@ class NanoNetwork(nn.Module):
         else:
             previous = torch.zeros(batch, 2, size, size, device=device)
             adjacent = (torch.zeros_like(levels[0]), torch.zeros_like(levels[1]))
-        told = [mask_map(prior, batch, size, device)]
-        if self.config.maps == MAPS:
-            told.append(contradiction_maps(prompts, prior, batch, size, device))
-        if shown is not None:
-            told = [each * shown[:, None, None, None] for each in told]
-        drawn = [prompt_maps(prompts, batch, size, device), told[0], previous, *told[1:]]
-        maps = torch.cat(drawn, dim=1)
-        maps = maps.to(levels[0].dtype).contiguous(memory_format=torch.channels_last)
-        logits, presence, quality = self.decoder(levels, adjacent, tensors["found"], maps)
+        if prior is None and (prompts is None or prompts.count == 0) and not torch.is_grad_enabled():
+            maps = previous
+        else:
+            told = [mask_map(prior, batch, size, device)]
+            if self.config.maps == MAPS:
+                told.append(contradiction_maps(prompts, prior, batch, size, device))
+            if shown is not None:
+                told = [each * shown[:, None, None, None] for each in told]
+            maps = torch.cat([prompt_maps(prompts, batch, size, device), told[0], previous, *told[1:]], dim=1)
+        logits, presence, quality = self.compiled.run(
+            "decode", self._decoded, *levels, *adjacent, tensors["found"], maps.to(levels[0].dtype)
+        )
         chosen = torch.zeros(batch, dtype=torch.long, device=device)
         return Decoded(logits, quality.sigmoid(), presence, chosen, extras={"quality_logit": quality})
+
+    def _decoded(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        *seen, found, maps = tensors
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        return tuple(self.decoder(seen[:3], seen[3:], found, maps))
+
+    def parts(self) -> list[Part]:
+        """What one slice asks of the network: its image, up to `memory_slots` memories, with and without prompts."""
+        size, (c2, c4, c8, _), keys = self.config.image_size, self.config.widths, self.config.key_width
+        random = torch.Generator().manual_seed(0)
+
+        def some(channels: int, stride: int, high: int = 1) -> Tensor:
+            return torch.rand(1, channels, high * size // stride, size // stride, generator=random)
+
+        levels, adjacent = (some(c2, 2), some(c4, 4), some(c8, 8)), (some(c2, 2), some(c4, 4))
+        decoded = [
+            Part("decode", self._decoded, (*levels, *adjacent, some(c8, 8), some(maps, 1)))
+            for maps in (PREVIOUS.stop - PREVIOUS.start, self.config.maps)
+        ]
+        read = [
+            Part("read", self.reader.read, (levels[2], some(keys, 8, count), some(c8, 8, count)))
+            for count in range(1, self.config.memory_slots + 1)
+        ]
+        written = Part("write", self.reader.write, (levels[2], some(1, 1)))
+        return [Part("encode", self._encoded, (some(CHANNELS, 1),)), *decoded, *read, written]
 
     def _taken_over(self, logits: Tensor) -> Decoded:
         present = (logits > 0).flatten(1).any(1, keepdim=True)
@@ -247,7 +243,7 @@ class NanoNetwork(nn.Module):
         if probability.shape[-1] != size:
             probability = F.interpolate(probability, size=(size, size), mode="bilinear", align_corners=False)
         probability = probability.to(features.levels[2].dtype)
-        key, value = self.reader.write(features.levels[2], probability)
+        key, value = self.compiled.run("write", self.reader.write, features.levels[2], probability)
         level2, level4 = features.levels[0], features.levels[1]
         return Memory({"key": key, "value": value, "probability": probability, "level2": level2, "level4": level4})
 

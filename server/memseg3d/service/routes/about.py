@@ -7,6 +7,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Response
 
 from memseg3d import __version__
+from memseg3d.network.backends import backend_of
 from memseg3d.network.precision import precision_of
 from memseg3d.service.metrics import MEDIA_TYPE
 from memseg3d.service.protocol import Health, Info, ModelWords, Ready
@@ -34,7 +35,6 @@ async def ready(worker: TheWorker) -> Ready:
 async def info(worker: TheWorker) -> Info:
     """The worker's version, device, model and limits."""
     model, device = worker.network.info, worker.device_facts
-    precision = precision_of(worker.network)
     return Info(
         version=__version__,
         device=worker.device,
@@ -45,7 +45,8 @@ async def info(worker: TheWorker) -> Info:
             sha256=model.sha256,
             licence=model.licence,
             image_size=model.image_size,
-            precision=precision,
+            precision=precision_of(worker.network),
+            backend=backend_of(worker.network),
         ),
         limits=asdict(worker.settings.limits),
         retention_hours=worker.settings.retention_hours,

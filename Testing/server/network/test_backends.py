@@ -1,0 +1,164 @@
+"""Libraries that compute networks on processors: equal to torch, kept on disk, left alone where they do not serve."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from memseg3d.network.backends import BackendMissing, backend_of, choose_backend, choosing, installed
+from memseg3d.network.loading import load_network
+from memseg3d.network.models import find_model
+from memseg3d.network.nano import NanoConfig, NanoNetwork
+from memseg3d.network.seam import Network
+from memseg3d.propagation.prompts.events import SliceDone
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
+from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.volume.volume import Volume
+
+LIBRARIES = ("onnxruntime", "openvino")
+if not set(LIBRARIES) <= set(installed()):
+    pytest.skip("The worker's extra cpu is not installed here.", allow_module_level=True)
+
+SIZE = 32
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tiny() -> NanoNetwork:
+    """The same weights every time."""
+    torch.manual_seed(0)
+    config = NanoConfig(image_size=SIZE, widths=(8, 8, 16, 16), key_width=16, memory_slots=1)
+    return NanoNetwork(config, sha256="of these weights").eval().requires_grad_(False)
+
+
+@pytest.fixture
+def a_network() -> NanoNetwork:
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the tiny network has been compiled by ONNX Runtime."""
+    folder = tmp_path_factory.mktemp("compiled")
+    torch.set_num_threads(1)
+    choose_backend(tiny(), "onnxruntime", folder)
+    return folder
+
+
+def masks_of(network: Network) -> list[np.ndarray]:
+    """Masks of a box and of a correcting click on a bright ball, slice by slice."""
+    grid = np.ogrid[:8, :64, :64]
+    inside = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, (4, 32, 32), (4, 20, 16), strict=True)) < 1
+    noise = np.random.default_rng(0).normal(0, 10, inside.shape)
+    session = Session(Volume((inside * 100 + noise).astype(np.int16), (2.0, 1.0, 1.0)), network, Options())
+    box = BoxPrompt(1, 0, (4.0, 12.0, 16.0), (4.0, 52.0, 48.0), "box")
+    click = PointPrompt(1, (5.0, 34.0, 34.0), True, 0, "click")
+    masks = []
+    for number, prompt in enumerate((box, click)):
+        masks += [each.mask for each in session.begin(str(number), [prompt]) if isinstance(each, SliceDone)]
+    return masks
+
+
+def test_the_embedded_network_segments_the_same(tmp_path: Path) -> None:
+    network = load_network(find_model("memseg3d-nano"), dtype=torch.float32)
+    by_torch = masks_of(network)
+    choose_backend(network, "onnxruntime", tmp_path)
+    (choice,) = tmp_path.glob("*/choice.json")
+    assert len(json.loads(choice.read_text(encoding="utf-8"))["files"]) == 8
+    found = masks_of(network)
+    assert len(found) == len(by_torch) > 8
+    both, either = (sum(int(op(a, b).sum()) for a, b in zip(found, by_torch, strict=True))
+                    for op in (np.logical_and, np.logical_or))  # fmt: skip
+    assert both / either >= 0.999
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@torch.no_grad()
+def test_each_library_computes_what_torch_does(
+    library: str, a_network: NanoNetwork, tmp_path: Path, compiled: Path
+) -> None:
+    expected = [part.function(*part.inputs) for part in a_network.parts()]
+    choose_backend(a_network, library, compiled if library == "onnxruntime" else tmp_path)
+    assert backend_of(a_network) == f"{library} {choosing.version(library)}"
+    for part, wanted in zip(a_network.parts(), expected, strict=True):
+        found = a_network.compiled.run(part.name, lambda *_: pytest.fail("by torch"), *part.inputs)
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_what_was_compiled_is_taken_from_disk(
+    a_network: NanoNetwork, compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "_prepare", lambda *_: pytest.fail("compiled again"))
+    choose_backend(a_network, "onnxruntime", compiled)
+    assert backend_of(a_network) != "torch"
+    assert backend_of(copy.deepcopy(a_network)) == "torch"
+
+
+def test_damaged_files_are_made_anew(
+    a_network: NanoNetwork, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(compiled, tmp_path / "copy")
+    (file,) = (tmp_path / "copy").glob("*/00-encode")
+    file.write_bytes(b"damaged")
+    made: list[Path] = []
+    monkeypatch.setattr(choosing, "_prepare", lambda *given: made.append(given[-1]))
+    choose_backend(a_network, "onnxruntime", tmp_path / "copy")
+    assert made == [file.parent]
+    assert not file.exists()
+
+
+def test_gradients_and_other_shapes_are_torchs(a_network: NanoNetwork, compiled: Path) -> None:
+    choose_backend(a_network, "onnxruntime", compiled)
+    images = torch.rand(2, 2, SIZE, SIZE)
+    with torch.no_grad():
+        (two,) = a_network.encode(images).levels[:1]
+        (one,) = a_network.encode(images[:1]).levels[:1]
+    torch.testing.assert_close(one, two[:1], atol=1e-4, rtol=1e-4)
+    a_network.requires_grad_(True)
+    assert a_network.encode(images[:1]).levels[0].requires_grad
+
+
+def test_the_fastest_is_chosen(a_network: NanoNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(choosing.ENVIRONMENT)
+    seconds = {"torch": 1.0, "onnxruntime": 0.99, "openvino": 2.0}
+    monkeypatch.setattr(choosing, "measured", lambda *_: seconds)
+    choose_backend(copy.deepcopy(a_network).to(torch.bfloat16), "auto", tmp_path)
+    assert not list(tmp_path.iterdir())
+    choose_backend(a_network, "auto", tmp_path)
+    assert backend_of(a_network) == "torch"
+    (choice,) = tmp_path.glob("*/choice.json")
+    assert json.loads(choice.read_text(encoding="utf-8"))["backend"] == "torch"
+
+
+def test_a_folder_that_cannot_be_written_stops_nothing(a_network: NanoNetwork, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    choose_backend(a_network, "onnxruntime", tmp_path / "file")
+    assert backend_of(a_network) == "torch"
+
+
+def test_a_library_that_is_not_there_is_told(
+    a_network: NanoNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise choosing.PackageNotFoundError(name)
+
+    monkeypatch.setattr(choosing, "version", missing)
+    with pytest.raises(BackendMissing, match="extra cpu"):
+        choose_backend(a_network, "openvino", tmp_path)
+    with pytest.raises(BackendMissing, match="choose auto, torch"):
+        choose_backend(a_network, "tensorrt", tmp_path)

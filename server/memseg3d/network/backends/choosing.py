@@ -1,0 +1,190 @@
+"""Which library computes a network on this processor: measured once, then remembered with the compiled models.
+
+All of them compute the same within rounding. What is remembered lies in the user's folder, one folder a network,
+processor, number of threads and set of versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from memseg3d.network.backends.library import Library
+from memseg3d.network.backends.measuring import measured
+from memseg3d.network.backends.processor import processor
+from memseg3d.network.models import user_state_folder
+from memseg3d.network.parts import HasParts, Part
+from memseg3d.network.seam import Network
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT = "MEMSEG3D_BACKEND"
+LIBRARIES = {"onnxruntime": ("with_onnxruntime", "OnnxRuntime"), "openvino": ("with_openvino", "OpenVino")}
+"""Module and class of each library behind the seam."""
+BACKENDS = ("auto", "torch", *LIBRARIES)
+FORM = 1
+"""Changes with the parts of networks and with what is remembered of them."""
+WORTH = 1.05
+"""A library must be so many times as fast as torch to be taken."""
+MOST_KEPT = 6
+"""Folders of compiled models; those used longest ago are deleted."""
+CHOICE = "choice.json"
+
+
+class BackendMissing(ValueError):
+    """The library that was asked for cannot be used here; the message says why."""
+
+
+def backend_of(network: Network) -> str:
+    """Name and version of the library that computes a network; torch without its version."""
+    return network.compiled.backend if isinstance(network, HasParts) else "torch"
+
+
+def choose_backend(network: Network, wanted: str = "auto", folder: Path | None = None) -> None:
+    """Have a network's parts computed by the fastest library, or by the one that is wanted.
+
+    Does nothing for networks that are not float32 on the CPU, or that have no parts. folder: where compiled models are
+    kept. Raises BackendMissing where the wanted library is not installed, or cannot compute the network.
+    """
+    if wanted == "auto":
+        wanted = os.environ.get(ENVIRONMENT) or "auto"
+    if wanted not in BACKENDS:
+        raise BackendMissing(f"There is no backend {wanted}: choose {', '.join(BACKENDS)}.")
+    versions = {} if wanted == "torch" else installed(wanted)
+    if not versions or not isinstance(network, HasParts) or not _is_fp32_on_cpu(network):
+        return
+    place = (folder or user_state_folder() / "compiled") / _key(network, versions, wanted)
+    try:
+        if not _loaded(network, place):
+            _prepare(network, list(versions), wanted, place)
+            _loaded(network, place)
+    except OSError as error:
+        log.warning("compiled models cannot be kept in %s, so torch computes: %s", place.parent, error.strerror)
+
+
+def installed(wanted: str = "auto") -> dict[str, str]:
+    """Versions of the libraries to choose from; none of them is imported for that."""
+    found = {}
+    for name in LIBRARIES if wanted == "auto" else [wanted]:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError as error:
+            if wanted != "auto":
+                raise BackendMissing(
+                    f"{name} is not installed here: install MemSeg3D's worker with its extra cpu, or leave --backend "
+                    "out."
+                ) from error
+    return found
+
+
+def _library(name: str) -> Library:
+    module, kind = LIBRARIES[name]
+    made: Library = getattr(importlib.import_module(f"memseg3d.network.backends.{module}"), kind)()
+    return made
+
+
+def _is_fp32_on_cpu(network: object) -> bool:
+    if not isinstance(network, torch.nn.Module):
+        return False
+    first = next(network.parameters(), None)
+    return first is not None and first.dtype == torch.float32 and first.device.type == "cpu"
+
+
+def _key(network: Network, versions: Mapping[str, str], wanted: str) -> str:
+    words = [FORM, network.info.sha256, network.info.image_size, torch.get_num_threads(), processor()]
+    text = json.dumps([*words, torch.__version__, sorted(versions.items()), wanted])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _loaded(network: HasParts, place: Path) -> bool:
+    """Whether the choice that lies in a folder is in use now."""
+    try:
+        choice = json.loads((place / CHOICE).read_text(encoding="utf-8"))
+        os.utime(place)
+        if choice["backend"] == "torch":
+            return True
+        library = _library(choice["backend"])
+        files = choice["files"]
+        parts = {_name(at, part): part for at, part in enumerate(network.parts())}
+        runners = [(parts[name], library.load(place / name, torch.get_num_threads())) for name in files]
+        for part, runner in runners[:1]:
+            runner(part.inputs)
+    except FileNotFoundError:
+        return False
+    except Exception:
+        log.warning("the compiled models in %s are of no use and are made anew", place.name, exc_info=True)
+        shutil.rmtree(place, ignore_errors=True)
+        return False
+    network.compiled.use(f"{library.name} {version(library.name)}", runners)
+    return True
+
+
+def _prepare(network: HasParts, names: Sequence[str], wanted: str, place: Path) -> None:
+    """Compile with each library, measure, keep the fastest one's models and the choice in the folder."""
+    log.info("measuring what computes the network fastest on this processor; the choice is kept")
+    parts = {_name(at, part): part for at, part in enumerate(network.parts())}
+    # What is called alike is alike: one of a name says which library is the fastest.
+    probes = {part.name: name for name, part in reversed(parts.items())}.values()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix="new-", ignore_cleanup_errors=True) as made:
+        libraries = [_library(name) for name in names]
+        seconds = {name: measured(parts[name], name, libraries, Path(made)) for name in probes}
+        chosen = _fastest(seconds, names, wanted)
+        if wanted not in ("auto", chosen):
+            raise BackendMissing(f"{wanted} cannot compute this network: leave --backend out.")
+        mine = [each for each in libraries if each.name == chosen]
+        if mine:
+            rest = [name for name in parts if name not in seconds]
+            seconds |= {name: measured(parts[name], name, mine, Path(made)) for name in rest}
+        files = [name for name, each in seconds.items() if chosen in each and (chosen == wanted or _pays(each, chosen))]
+        kept = Path(made) / "kept"
+        kept.mkdir()
+        for name in files:
+            (Path(made) / chosen / name).rename(kept / name)
+        words = {"backend": chosen, "files": files, "seconds": seconds}
+        (kept / CHOICE).write_text(json.dumps(words, indent=1), encoding="utf-8")
+        try:
+            kept.rename(place)
+        except OSError:
+            # Another process was as quick; what it has left there is read next.
+            if not (place / CHOICE).is_file():
+                raise
+    _forget_oldest(place.parent)
+
+
+def _name(place: int, part: Part) -> str:
+    return f"{place:02}-{part.name}"
+
+
+def _pays(seconds: Mapping[str, float], name: str) -> bool:
+    """Never true of torch itself."""
+    return seconds.get(name, float("inf")) * WORTH < seconds["torch"]
+
+
+def _fastest(times: dict[str, dict[str, float]], libraries: Sequence[str], wanted: str) -> str:
+    """The library with the least seconds over all parts, torch computing those that it is slower at."""
+    if wanted != "auto":
+        return wanted if any(wanted in each for each in times.values()) else "torch"
+    sums = {name: sum(each[name] if _pays(each, name) else each["torch"] for each in times.values())
+            for name in libraries}  # fmt: skip
+    best = min(libraries, key=lambda name: sums[name])
+    return best if sums[best] * WORTH < sum(each["torch"] for each in times.values()) else "torch"
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Delete all but the folders that were used last, and what a killed process has left."""
+    kept = sorted((each for each in folder.iterdir() if (each / CHOICE).is_file()), key=lambda at: at.stat().st_mtime)
+    cut_short = [each for each in folder.glob("new-*") if each.stat().st_mtime < time.time() - 86400]
+    for each in [*kept[:-MOST_KEPT], *cut_short]:
+        shutil.rmtree(each, ignore_errors=True)

@@ -1,0 +1,62 @@
+"""Parts of a network that a library may compute instead of torch: tensors in, tensors out, shapes fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+Function = Callable[..., tuple[Tensor, ...]]
+Runner = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
+"""What stands for a function at one set of shapes: float32 tensors on the CPU in and out, the same every time."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function of a network and an example of what it is called with. name and shapes together say which."""
+
+    name: str
+    function: Function
+    inputs: tuple[Tensor, ...]
+
+
+class CompiledParts:
+    """What computes a network's parts instead of torch; empty at first. Deep copies are empty: their weights change."""
+
+    def __init__(self) -> None:
+        self.backend = "torch"
+        """Name of the library that computes; of others than torch with its version."""
+        self._runners: dict[tuple[str, tuple[torch.Size, ...]], Runner] = {}
+
+    def use(self, backend: str, runners: Iterable[tuple[Part, Runner]]) -> None:
+        """From now on have these parts computed so."""
+        self.backend = backend
+        self._runners = {_key(part.name, part.inputs): runner for part, runner in runners}
+
+    def run(self, name: str, function: Function, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """`function(*inputs)`, by torch where gradients are wanted or nothing else knows the part at these shapes."""
+        runner = self._runners.get(_key(name, inputs)) if self._runners else None
+        if runner is None or torch.is_grad_enabled() or any(each.dtype != torch.float32 for each in inputs):
+            return function(*inputs)
+        return runner(inputs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledParts:
+        return CompiledParts()
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """A network whose parts can be compiled."""
+
+    compiled: CompiledParts
+
+    def parts(self) -> list[Part]:
+        """All parts, in the shapes that one slice of one object has."""
+        ...
+
+
+def _key(name: str, inputs: Sequence[Tensor]) -> tuple[str, tuple[torch.Size, ...]]:
+    return name, tuple(each.shape for each in inputs)
