@@ -127,4 +127,3 @@ def test_what_is_shown() -> None:
     assert not np.array_equal(answer(plain, first).logits, answer(plain, boxed).logits)
     wide = LocalExpert(a_network(Vista3DShape(8, (1, 1), 4, 32)), ExpertInfo("wide", frozenset()))
     assert not np.array_equal(answer(wide, first).logits, answer(wide, again).logits)
-

@@ -1,18 +1,81 @@
-"""The command `memseg3d`: a table of its subcommands. What is heavy is imported inside them."""
+"""The command `memseg3d`: a table of its subcommands, each imported and built when it is asked for."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from memseg3d import __version__
-from memseg3d.cli import about, batch, data, evaluate, models, plugins, refine, segment, serve, sessions, tokens, train
+
+PLAIN = None
+"""Help and errors without boxes: drawing these takes longer than all else that `--help` does."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a subcommand lies: a function, or a `Typer` of several, in a module of `memseg3d.cli`."""
+
+    module: str
+    name: str
+    context: dict[str, Any] | None = None
+    """Settings of its context."""
+
+    def built(self, name: str) -> Any:
+        """The command itself, as typer makes it."""
+        found = getattr(import_module(f"memseg3d.cli.{self.module}"), self.name)
+        if isinstance(found, typer.Typer):
+            found.rich_markup_mode = PLAIN
+            command: Any = typer.main.get_group(found)
+        else:
+            alone = typer.Typer(add_completion=False, rich_markup_mode=PLAIN)
+            alone.command(name, context_settings=self.context)(found)
+            command = typer.main.get_command(alone)
+        command.name = name
+        return command
+
+
+# Its own arguments, --help among them, are the plug-in's.
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+ENTRIES = {
+    "serve": Entry("serve", "serve"),
+    "segment": Entry("segment", "segment"),
+    "refine": Entry("refine", "refine"),
+    "batch": Entry("batch", "batch"),
+    "export": Entry("plugins", "export", _PASSED_ON),
+    "about": Entry("about", "about"),
+    "tokens": Entry("tokens", "app"),
+    "sessions": Entry("sessions", "app"),
+    "models": Entry("models", "app"),
+    "evaluate": Entry("evaluate", "app"),
+    "train": Entry("train", "app"),
+    "data": Entry("data", "app"),
+}
+
+
+class Table(TyperGroup):
+    """The subcommands; building them all would take longer than most of them do."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in the order of the help."""
+        return list(ENTRIES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The subcommand of a name; None where there is none."""
+        if cmd_name in ENTRIES and cmd_name not in self.commands:
+            self.commands[cmd_name] = ENTRIES[cmd_name].built(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
 
 app = typer.Typer(
     name="memseg3d",
+    cls=Table,
     help="Interactive 3D segmentation by SAM 2 memory propagation: the worker and its tools.",
     no_args_is_help=True,
+    rich_markup_mode=PLAIN,
     pretty_exceptions_show_locals=False,  # locals would show voxels and names of files
 )
 
@@ -30,22 +93,6 @@ def memseg3d(
     ] = False,
 ) -> None:
     """Interactive 3D segmentation by SAM 2 memory propagation: the worker and its tools."""
-
-
-app.command("serve")(serve.serve)
-app.command("segment")(segment.segment)
-app.command("refine")(refine.refine)
-app.command("batch")(batch.batch)
-# Its own arguments, --help among them, are the plug-in's.
-_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-app.command("export", context_settings=_PASSED_ON)(plugins.export)
-app.command("about")(about.about)
-app.add_typer(tokens.app, name="tokens")
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(models.app, name="models")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(train.app, name="train")
-app.add_typer(data.app, name="data")
 
 
 if __name__ == "__main__":
