@@ -68,9 +68,28 @@ def test_what_the_plug_in_packs_runs_without_slicer_and_vtk(tmp_path: Path) -> N
     assert "nothing.nii" in result.stderr
 
 
-def test_a_run_folder_takes_one_training_at_a_time(memseg3d: Callable[..., Result], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("nano", "--steps", "1"),
+        ("memrefine", "--data", "nowhere", "--model", "none"),
+        ("finetune", "--data", "nowhere", "--model", "none"),
+        ("mem3d", "--stage", "memory", "--synthetic", "--size", "tiny"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_run_folder_takes_one_training_at_a_time(
+    memseg3d: Callable[..., Result], tmp_path: Path, command: tuple[str, ...]
+) -> None:
     with FileLock(tmp_path / ".lock"):
-        refused = memseg3d("train", "nano", "--folder", tmp_path, "--steps", "1")
-    assert refused.exit_code == 2
+        refused = memseg3d("train", *command, "--folder", tmp_path)
+    assert refused.exit_code in (1, 2)
     assert "Another training runs in" in words(refused)
-    assert not (tmp_path / "state.pt").exists()
+    assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"]), "the other run's folder is left alone"
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(memseg3d: Callable[..., Result], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    refused = memseg3d("train", "finetune", "--data", tmp_path, "--model", tmp_path / "none.pt", "--folder", folder)
+    assert refused.exit_code == 1
+    assert not folder.exists()

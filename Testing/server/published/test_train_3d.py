@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from memseg3d.network.loading import load_network
 from memseg3d.network.memrefine import MemRefineNetwork
@@ -61,6 +62,18 @@ def test_one_dash_or_two_mean_the_same() -> None:
     usual = train_3d.parser().parse_args([])
     told = (usual.image_size, usual.prompt_freq, usual.video_length, usual.val_freq, usual.cpgf, usual.use_lgff)
     assert told == (1024, 2, 2, 5, 1, 0)
+
+
+def test_the_same_words_twice_at_a_time_leave_the_first_run_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = words(tmp_path, "btcv", tmp_path / "data")
+    folder = train_3d.run_folder(tmp_path / "logs", "BTCV_MemRefine", given)
+    (folder / "Model" / "run").mkdir(parents=True)
+    with FileLock(folder / "Model" / "run" / ".lock"):
+        assert train_3d.main(given) == 1
+    assert "Another training runs in" in capsys.readouterr().err
+    assert (folder / "command.json").is_file()
 
 
 def test_a_run_that_was_stopped_is_gone_on_with(

@@ -68,6 +68,11 @@ def differing(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> lis
     return [name for name in one if not torch.equal(one[name], two[name])]
 
 
+def test_a_run_shorter_than_its_log_interval_tells_its_first_and_last_step(a_finished_run: Trainer) -> None:
+    lines = [json.loads(line) for line in (a_finished_run.folder / "log.jsonl").read_text("utf-8").splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, SETTINGS.steps]
+
+
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, a_finished_run: Trainer, stop: int) -> None:
     # Stopped by hand in mid-run: the schedule is that of all six steps.

@@ -89,6 +89,8 @@ def test_a_resumed_run_ends_in_the_same_state(
 ) -> None:
     unbroken = run_of(tmp_path / "a", published, cache, method, refine)
     unbroken.run()
+    run_of(tmp_path / "b", published, cache, method, refine).run(until=1)
+    assert len(losses(tmp_path / "b")) == 1, "a run of one step has told it"
     run_of(tmp_path / "b", published, cache, method, refine).run(until=4)
     resumed = run_of(tmp_path / "b", published, cache, method, refine)
     assert resumed.step == 4
@@ -253,6 +255,9 @@ def test_one_command_ends_in_a_model_that_segments(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     assert "Installed" in done.output
+    assert "Step 1 of 3, loss" in done.output
+    assert "Step 3 of 3, loss" in done.output
+    assert losses(tmp_path / "mine")
     card = json.loads((tmp_path / "models" / "mine.json").read_text("utf-8"))
     assert card["training"]["steps"] == 3
     assert card["begun_from"]["name"] == "tiny_sam2"

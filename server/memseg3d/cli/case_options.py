@@ -95,8 +95,8 @@ class PromptTexts:
         """The prompts as far as they can be read without the volume. Raises `CaseError`."""
         from memseg3d.cases.prompt_files import read_prompt_file
 
-        drawn = [each or [] for each in (self.boxes, self.points, self.scribbles, self.lassos, self.extremes)]
-        texts = drafts_of(*drawn, self.order, self.width)
+        boxes, points, scribbles = self.boxes or [], self.points or [], self.scribbles or []
+        texts = drafts_of(boxes, points, scribbles, self.lassos or [], self.extremes or [], self.order, self.width)
         return texts + [draft for each in self.files or [] for draft in read_prompt_file(each, self.order)]
 
     def prompts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,23 +28,11 @@ def make_folder(folder: Path, option: str = "--out") -> None:
 
 @contextmanager
 def one_run(folder: Path, option: str = "--folder", what: str = "training") -> Iterator[None]:
-    """Hold a run's folder: two runs in one would write each other's state. Raises `typer.BadParameter`.
+    """Hold a run's folder (`memseg3d.training.running.one_run`). Raises `typer.BadParameter` where another one does."""
+    from memseg3d.training.running import one_run as held
 
-    The lock is the system's: it goes when the process ends, however it ends. Of torchrun's the first one holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    if os.environ.get("RANK", "0") != "0":
-        yield
-        return
-    lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise typer.BadParameter(
-            f"Another {what} runs in {folder}: wait until it has ended, or name another folder.", param_hint=option
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+        with held.one_run(folder, what):
+            yield
+    except held.FolderHeld as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error

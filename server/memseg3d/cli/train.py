@@ -79,6 +79,7 @@ def nano(
     from memseg3d.network.nano import MAPS, NanoConfig
     from memseg3d.training.clips.clips import ClipSettings
     from memseg3d.training.nano.loop import HOLD_OUT_SEED, Trainer, TrainSettings
+    from memseg3d.training.running.logs import LOG
 
     if seed == HOLD_OUT_SEED:
         raise typer.BadParameter("This seed is the hold-out's: choose another one.", param_hint="--seed")
@@ -115,8 +116,9 @@ def nano(
             raise typer.BadParameter(str(error), param_hint="--weights") from error
         first = trainer.processes.is_first
         if first:
-            typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {folder / 'log.jsonl'}.")
-        trainer.run()
+            log = folder / LOG
+            typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {log}.")
+        trainer.run(typer.echo)
         if first:
             typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")
 

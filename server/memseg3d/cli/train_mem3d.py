@@ -69,6 +69,7 @@ def mem3d(
     from memseg3d.training.mem3d.run import run_stage
     from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings
     from memseg3d.training.mem3d.stages import Stage
+    from memseg3d.training.running.one_run import one_run
 
     if synthetic == (data is not None):
         raise typer.BadParameter("Give a data set, or --synthetic (and not both).", param_hint="--data")
@@ -76,7 +77,7 @@ def mem3d(
     chosen = torch.device(choose_device(device))
     sources = Sources(initial, backbone)
     begun: Stage
-    with sentences():
+    with sentences(), one_run(folder):
         found = open_task(data, task=task) if data is not None else None
         if stage == "interaction":
             told = InteractionSettings(

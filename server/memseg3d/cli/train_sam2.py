@@ -190,11 +190,13 @@ def finetune(
 
 def _run(request: RunRequest) -> None:
     """The whole run; what keeps it from going on is told as a sentence, with exit status 1."""
+    from memseg3d.training.running.one_run import one_run
     from memseg3d.training.sam2.whole_run import REFUSALS, open_run, run_and_install
 
     check_folder(request.folder, "--folder")
     try:
-        run_and_install(open_run(request, typer.echo), request, typer.echo)
+        with one_run(request.folder):
+            run_and_install(open_run(request, typer.echo), request, typer.echo)
     except REFUSALS as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

@@ -27,6 +27,7 @@ from memseg3d.training.mem3d.objects import open_task
 from memseg3d.training.mem3d.run import MODEL, RunError, run_stage
 from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings, Widths
 from memseg3d.training.mem3d.stages import Stage
+from memseg3d.training.running.one_run import one_run
 
 Arguments = argparse.Namespace
 
@@ -134,10 +135,10 @@ def _train(arguments: Arguments, begin: Callable[[Path, torch.device], Stage]) -
         folder = resumed if resumed.is_dir() else resumed.parent
         if not list(folder.glob("state-*.pt")):
             raise RunError(f"There is no state to go on from in {folder}: name a folder with state-*.pt.")
-    folder.mkdir(parents=True, exist_ok=True)
-    stage = begin(folder, _device(arguments))
-    facts = {"command": command_words(), "data": arguments.trainset, "size": arguments.size}
-    model = run_stage(folder, stage, facts, print, arguments.epoch_per_save, arguments.epoch_per_test)
+    with one_run(folder):
+        stage = begin(folder, _device(arguments))
+        facts = {"command": command_words(), "data": arguments.trainset, "size": arguments.size}
+        model = run_stage(folder, stage, facts, print, arguments.epoch_per_save, arguments.epoch_per_test)
     print(f"Model: {model}")
 
 

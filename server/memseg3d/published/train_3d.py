@@ -86,6 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, given: list[str]) -> None:
+    from memseg3d.training.running.one_run import FolderHeld, one_run
     from memseg3d.training.running.preflight import CannotTrain
     from memseg3d.training.sam2.trainer import STATE, write_published
     from memseg3d.training.sam2.whole_run import REFUSALS, run_and_install
@@ -94,15 +95,20 @@ def _train(options: argparse.Namespace, given: list[str]) -> None:
         raise CannotTrain("Name the SAM 2 checkpoint to begin from: -sam_ckpt ./checkpoints/sam2_hiera_small.pt")
     folder = run_folder(Path(options.logs), options.exp_name, given)
     request = _request(options, given, folder / "Model" / "run")
+    is_open = False
     try:
-        trainer = _opened(request, options)
+        with one_run(request.folder):
+            trainer = _opened(request, options)
+            is_open = True
+            if run_and_install(trainer, request) is not None:
+                write_published(trainer, folder / "Model")
+                finish(folder)
+    except FolderHeld:
+        raise
     except REFUSALS:
-        if not (request.folder / STATE).is_file():
+        if not is_open and not (request.folder / STATE).is_file():
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    if run_and_install(trainer, request) is not None:
-        write_published(trainer, folder / "Model")
-        finish(folder)
 
 
 def _opened(request: RunRequest, options: argparse.Namespace) -> Sam2Trainer:

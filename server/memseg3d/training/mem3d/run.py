@@ -21,7 +21,7 @@ from memseg3d.network.mem3d.memory_network import MemoryNetwork
 from memseg3d.network.mem3d.shapes import KINDS
 from memseg3d.training.mem3d.settings import differing, words_of
 from memseg3d.training.mem3d.stages import Stage, optimiser_state
-from memseg3d.training.running.logs import RunLog
+from memseg3d.training.running.logs import LOG, RunLog, Told
 from memseg3d.training.running.provenance import made_by
 from memseg3d.training.running.states import load_state, save_state
 
@@ -61,9 +61,11 @@ def run_stage(
     done = _resumed(folder, stage)
     total = settings.epochs * stage.steps
     log = RunLog(folder, curves=False)
-    began, taken = time.perf_counter(), 0
-    if done:
-        say(f"{stage.name}: going on after step {done} of {total}.")
+    began, taken, told_last = time.perf_counter(), 0, Told()
+    if done >= total:
+        say(f"{stage.name}: has come to its end ({total} steps): nothing is left to train.")
+    else:
+        say(f"{stage.name}: steps {done + 1} to {total}; the log is {folder / LOG}.")
     try:
         for at in range(done, total):
             epoch, number = divmod(at, stage.steps)
@@ -77,11 +79,13 @@ def run_stage(
             log.write({"stage": stage.name, "step": at + 1, "epoch": epoch, **told})
             ends = number + 1 == stage.steps
             is_last = at + 1 == total or taken == stop_after
+            left = (time.perf_counter() - began) / taken * (total - at - 1)
+            if not ends and told_last.is_due(is_last):
+                say(f"{stage.name}: step {at + 1} of {total}: loss {told['loss']:.4g}; {_minutes(left)} left.")
             if ends and ((epoch + 1) % validate_every == 0 or is_last):
                 judged = stage.validate()
                 if judged:
                     log.write({"stage": stage.name, "step": at + 1, "held_out": judged})
-                left = (time.perf_counter() - began) / taken * (total - at - 1)
                 shown = {**told, **{f"held-out {name}": value for name, value in judged.items()}}
                 words = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
                 say(f"{stage.name}: epoch {epoch + 1} of {settings.epochs}: {words}; {_minutes(left)} left.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +26,7 @@ from memseg3d.training.clips.takes import Takes
 from memseg3d.training.nano.rollout import ClipRun, Outcome
 from memseg3d.training.nano.settings import TrainSettings
 from memseg3d.training.nano.weights import save_weights, state_of_weights
-from memseg3d.training.running.logs import RunLog
+from memseg3d.training.running.logs import RunLog, Told
 from memseg3d.training.running.parallel import Processes
 from memseg3d.training.running.provenance import made_by
 from memseg3d.training.running.states import Average, halved, load_state, save_state, widened
@@ -243,9 +243,9 @@ class Trainer:
         self.average.update(self.network, self.step)
         return total, waited
 
-    def run(self) -> None:
-        """Train to `settings.steps`, saving as it goes."""
-        s = self.settings
+    def run(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Train to `settings.steps`, saving as it goes. say: told how far it is, in a sentence."""
+        s, begun_at, told_last = self.settings, self.step, Told()
         log = RunLog(self.folder, self.processes.is_first, s.tensorboard)
         stream = self._stream()
         batches = iter(stream)
@@ -259,7 +259,11 @@ class Trainer:
             now = time.monotonic()
             self.seconds, since, waited = self.seconds + now - started, since + now - started, waited + idle
             started = now
-            if self.step % LOG_EVERY == 0:
+            at_end = self.step == s.steps
+            if self.processes.is_first and told_last.is_due(at_end):
+                say(f"Step {self.step} of {s.steps}, loss {loss:.4f}, {self.seconds / 3600:.2f} h.")
+            # The first step of a run too: one that is stopped early has told something.
+            if self.step % LOG_EVERY == 0 or self.step == begun_at + 1 or at_end:
                 line = {"hours": self.seconds / 3600, "rate": self._rate(), "loss": float(np.mean(losses))}
                 line |= {"seconds a step": since / len(losses), "share waited for clips": waited / max(since, 1e-9)}
                 line |= {kind: float(np.mean(values)) for kind, values in sorted(dice.items()) if values}

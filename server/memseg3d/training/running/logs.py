@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 LOG = "log.jsonl"
+SAY_SECONDS = 30.0
+
+
+class Told:
+    """When a run speaks: after its first step, so that nobody wonders, then twice a minute, and at its end."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def is_due(self, is_end: bool = False) -> bool:
+        """True where it should speak now; it is taken to do so."""
+        now = time.monotonic()
+        due = is_end or self._last is None or now - self._last >= SAY_SECONDS
+        if due:
+            self._last = now
+        return due
 
 
 class RunLog:

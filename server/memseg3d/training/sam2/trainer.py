@@ -18,7 +18,7 @@ from memseg3d.network.sam2 import Sam2Network
 from memseg3d.training.cases.clips import CaseClips, Clip
 from memseg3d.training.cases.sets import TrainingSet
 from memseg3d.training.running.checkpointing import checkpoint_parts
-from memseg3d.training.running.logs import RunLog
+from memseg3d.training.running.logs import RunLog, Told
 from memseg3d.training.running.parallel import Processes
 from memseg3d.training.running.preflight import CannotTrain, not_written, require_room, try_step
 from memseg3d.training.running.provenance import made_by
@@ -87,21 +87,20 @@ class Sam2Trainer:
         log = RunLog(self.folder, self.processes.is_first, self.settings.tensorboard)
         last = self.steps if until is None else min(until, self.steps)
         saved = began = time.monotonic()
-        begun_at = self.step
+        begun_at, told_last = self.step, Told()
         try:
             while self.step < last:
                 started = time.monotonic()
                 told = self._learn()
                 self.seconds += time.monotonic() - started
                 at_end = self.step == last
-                if self.step % LOG_EVERY == 0 or at_end or self.step % self.steps_of_epoch == 0:
-                    pace = (time.monotonic() - began) / (self.step - begun_at)
-                    left = pace * (self.steps - self.step)
+                left = (time.monotonic() - began) / (self.step - begun_at) * (self.steps - self.step)
+                # The first step of a run too: one that is stopped early has told something.
+                marked = self.step == begun_at + 1 or at_end or self.step % self.steps_of_epoch == 0
+                if marked or self.step % LOG_EVERY == 0:
                     log.write({"step": self.step, "epoch": self.epoch, "hours_left": round(left / 3600, 3), **told})
-                    if self.processes.is_first and (self.step % (50 * LOG_EVERY) == 0 or at_end):
-                        self._say(
-                            f"Step {self.step} of {self.steps}, loss {told.get('loss', 0):.4f}, {_span(left)} left."
-                        )
+                if self.processes.is_first and told_last.is_due(at_end):
+                    self._say(f"Step {self.step} of {self.steps}, loss {told.get('loss', 0):.4f}, {_span(left)} left.")
                 self._validate(log)
                 due = time.monotonic() - saved > 60 * self.settings.save_minutes
                 if self.processes.decided(due) or at_end:

@@ -15,12 +15,14 @@ from memseg3d.network.memrefine import MemRefineConfig, MemRefineNetwork
 from memseg3d.network.models import ModelDamaged, ModelNotFound, find_model
 from memseg3d.network.sam2 import Sam2Network
 from memseg3d.training.cases.sets import open_training_set
+from memseg3d.training.running.logs import LOG
+from memseg3d.training.running.one_run import FolderHeld
 from memseg3d.training.running.preflight import CannotTrain
 from memseg3d.training.sam2.install import install, models_folder
 from memseg3d.training.sam2.settings import Sam2Settings
 from memseg3d.training.sam2.trainer import BEST, LATEST, Sam2Trainer
 
-REFUSALS = (CannotTrain, DataSetError, UnreadableFile, UnknownCheckpoint, ModelNotFound, ModelDamaged)
+REFUSALS = (CannotTrain, FolderHeld, DataSetError, UnreadableFile, UnknownCheckpoint, ModelNotFound, ModelDamaged)
 """What ends a run with a sentence for the user."""
 
 
@@ -69,8 +71,11 @@ def run_and_install(trainer: Sam2Trainer, request: RunRequest, say: Callable[[st
     Returns the model's file, None in a process that is not the first. Raises `REFUSALS`.
     """
     first = trainer.processes.is_first
-    if first:
-        say(f"Training in {trainer.folder} from step {trainer.step} to {trainer.steps}.")
+    if first and trainer.step >= trainer.steps:
+        say(f"The run in {trainer.folder} has come to its end ({trainer.steps} steps): nothing is left to train.")
+    elif first:
+        log = trainer.folder / LOG
+        say(f"Training in {trainer.folder} from step {trainer.step} to {trainer.steps}; the log is {log}.")
     trainer.run()
     if first and not (trainer.folder / LATEST).is_file():
         trainer.save()
