@@ -142,23 +142,24 @@ class ExpertRun:
         start, stop = part[axis].start, part[axis].stop
         if start >= stop:
             return
-        old = block(before, part)
         rest = tuple(each for other, each in enumerate(part) if other != axis)
         logits = look.region.back(look.answer.logits, shape)
         weighing = look.expert.info.weighing
         if self._walk is not None and not weighing.is_alone:
             known = [self._sureness(before, index)[rest] for index in range(start, stop)]
             logits = weighing.joined(logits, np.stack(known, axis))
-        sure = 1.0 / (1.0 + np.exp(-logits))
-        new = _edited(old, sure > 0.5, part, clicked) if clicked else sure > 0.5
+        found = logits > 0
+        if clicked:
+            found = _edited(block(before, part), found, part, clicked)
+        found, logits = np.moveaxis(found, axis, 0), np.moveaxis(logits, axis, 0)
         for index in range(start, stop):
-            was, found = old.take(index - start, axis), new.take(index - start, axis)
-            if np.array_equal(was, found) or index in drawn:
+            mask = before.slice(axis, index)
+            if index in drawn or np.array_equal(mask[rest], found[index - start]):
                 continue
-            mask = before.slice(axis, index).copy()
-            mask[rest] = found
+            mask = mask.copy()
+            mask[rest] = found[index - start]
             probability = self._sureness(before, index)
-            probability[rest] = sure.take(index - start, axis)
+            probability[rest] = 1.0 / (1.0 + np.exp(-logits[index - start]))
             yield [self._run.replace(index, mask, look.answer.quality, probability)]
 
     def _sureness(self, before: LabelVolume, index: int) -> np.ndarray:
