@@ -54,7 +54,7 @@ def theirs() -> dict[str, Any]:
 
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        parameters = _random_model(Path(folder))
+        parameters = random_model(Path(folder))
         session = nnInteractiveInferenceSession(
             device=torch.device("cpu"), use_torch_compile=False, verbose=False, torch_n_threads=1, do_autozoom=False
         )
@@ -72,21 +72,23 @@ def theirs() -> dict[str, Any]:
     }
 
 
-def _random_model(folder: Path) -> int:
+def random_model(
+    folder: Path, features: tuple[int, ...] = FEATURES, blocks: tuple[int, ...] = BLOCKS, patch: int = 192
+) -> int:
     """A folder as the package loads it, with random weights; how many parameters they are."""
     import torch
     from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
     from torch import nn
 
-    stages = len(FEATURES)
+    stages = len(features)
     kernels = [[3, 3, 3]] * stages
     strides = [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1)
     plain: dict[str, Any] = {
         "n_stages": stages,
-        "features_per_stage": list(FEATURES),
+        "features_per_stage": list(features),
         "kernel_sizes": kernels,
         "strides": strides,
-        "n_blocks_per_stage": list(BLOCKS),
+        "n_blocks_per_stage": list(blocks),
         "n_conv_per_stage_decoder": [1] * (stages - 1),
         "conv_bias": True,
         "norm_op_kwargs": {"eps": 1e-05, "affine": True},
@@ -112,7 +114,7 @@ def _random_model(folder: Path) -> int:
         "data_identifier": "nnUNetPlans_3d_fullres",
         "preprocessor_name": "DefaultPreprocessor",
         "batch_size": 1,
-        "patch_size": [192, 192, 192],
+        "patch_size": [patch] * 3,
         "spacing": [1.0, 1.0, 1.0],
         "normalization_schemes": ["ZScoreNormalization"],
         "use_mask_for_norm": [False],

@@ -69,6 +69,8 @@ class Held:
             verbose=False,
             torch_n_threads=words["threads"],
             do_autozoom=words["zooms"],
+            # rounds are taken back here; its own way copies all maps of prompts with each prompt
+            enable_undo=False,
         )
         self._session.initialize_from_trained_model_folder(words["folder"])
 

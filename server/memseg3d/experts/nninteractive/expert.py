@@ -74,9 +74,9 @@ class NnInteractiveExpert:
         goes_on = self._mask is not None and known == keys[: len(known)] and np.array_equal(mask, self._mask)
         if not goes_on:
             known = []
-            yield from child.ask({"do": "reset"})
-            if mask.any():
-                yield from child.ask({"do": "initial"}, np.packbits(mask).tobytes())
+            # a mask to begin with lets go of all prompts by itself
+            words, content = ({"do": "initial"}, np.packbits(mask).tobytes()) if mask.any() else ({"do": "reset"}, b"")
+            yield from child.ask(words, content)
         new = request.prompts[len(known) :]
         for place, prompt in enumerate(new):
             words, content = _message(prompt, shape)

@@ -34,14 +34,14 @@ class SoftSlice:
         """probability: float (rows, columns) in [0, 1]; mask: bool of the same shape, which has the last word: its
         pixels are stored as more than 1/2, no others are. None for an empty mask.
         """
-        exact = np.clip(np.rint(probability * 255.0), HALF, 255).astype(np.uint8)
-        values = np.where(mask, exact - exact % _STEP + _STEP // 2, 0).astype(np.uint8)
-        rows, columns = np.flatnonzero(values.any(axis=1)), np.flatnonzero(values.any(axis=0))
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if rows.size == 0:
             return None
         top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-        part = values[top:bottom, left:right].tobytes()
-        return cls(top, left, bottom - top, right - left, zlib.compress(part, level=1))
+        inner = np.s_[top:bottom, left:right]
+        exact = np.clip(np.rint(probability[inner] * 255.0), HALF, 255).astype(np.uint8)
+        values = np.where(mask[inner], exact - exact % _STEP + _STEP // 2, 0).astype(np.uint8)
+        return cls(top, left, bottom - top, right - left, zlib.compress(values.tobytes(), level=1))
 
     def values(self) -> np.ndarray:
         """uint8 (height, width)."""

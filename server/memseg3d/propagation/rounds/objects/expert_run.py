@@ -152,7 +152,10 @@ class ExpertRun:
         if clicked:
             found = _edited(block(before, part), found, part, clicked)
         found, logits = np.moveaxis(found, axis, 0), np.moveaxis(logits, axis, 0)
+        held = set(before.slices_with_content(axis).tolist())
         for index in range(start, stop):
+            if index not in held and not found[index - start].any():
+                continue
             mask = before.slice(axis, index)
             if index in drawn or np.array_equal(mask[rest], found[index - start]):
                 continue
