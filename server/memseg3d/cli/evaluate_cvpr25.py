@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.folders import make_folder
-from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
+from memseg3d.cli.networks import DeviceOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
 if TYPE_CHECKING:
     from memseg3d.evaluation.cvpr25.players import Player
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 
 
 def cvpr25(
-    cases: Annotated[Path, typer.Option("--cases", help="Folder of the challenge's npz files (3D_val_npz).")],
     out: Annotated[Path, typer.Option(help="Folder of the results; cases found there are not played again.")],
+    cases: Annotated[
+        Path | None, typer.Option("--cases", help="Folder of the challenge's npz files (3D_val_npz).")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A data folder (MANIFEST.json) instead, turned into cases in OUT/cases first.")
+    ] = None,
+    development: Annotated[
+        bool, typer.Option("--development", help="Of --data, which is the training data, the development set.")
+    ] = False,
     truths: Annotated[
         Path | None, typer.Option(help="Folder of npz files with gts; left out: the cases hold their truth.")
     ] = None,
@@ -37,7 +46,14 @@ def cvpr25(
     turn_spacing: Annotated[
         bool, typer.Option("--turn-spacing", help="Spacing as (z, y, x); officially (x, y, z) is used as it stands.")
     ] = False,
-    model: ModelOption = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Name or path of a model, or NETWORK+EXPERT; may be repeated: a row each."),
+    ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option("--baselines", help="Rows for grow-cut (a checkout and Slicer's libraries) and random walker."),
+    ] = False,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -45,44 +61,83 @@ def cvpr25(
 ) -> None:
     """Play cases as the official evaluator does: a box, then five clicks into the largest error of every class.
 
-    Writes <name>_metrics.csv with its columns, and all answers of each case. A model of this engine plays in this
-    process, anything else by --command or --docker.
+    Writes <name>_metrics.csv with its columns, and all answers of each case, for every player in a folder of its own
+    where there are several; table.md has a row each. A model of this engine plays in this process, anything else by
+    --command or --docker.
     """
     require_extra(False)
     from memseg3d.evaluation.cvpr25.players import CommandPlayer, DockerPlayer, EnginePlayer
-    from memseg3d.evaluation.cvpr25.running import play_all
+    from memseg3d.evaluation.cvpr25.running import play_all, table
     from memseg3d.evaluation.cvpr25.scoring import Quirks
     from memseg3d.files import UnreadableFile
 
+    if (cases is None) == (data is None):
+        raise typer.BadParameter("Give --cases, or --data (and not both).", param_hint="--cases")
+    if development and data is None:
+        raise typer.BadParameter("Name the training data by --data.", param_hint="--development")
+    make_folder(out)
+    names = case or []
+    if data is not None:
+        cases, names = _cases_of(data, development, names, out / "cases"), []
+    assert cases is not None
     if not list(cases.glob("*.npz")):
         raise typer.BadParameter(f"{cases} holds no npz files.", param_hint="--cases")
-    player: Player
-    if docker is not None:
-        player = DockerPlayer(docker, gpu)
-    elif command is not None:
-        player = CommandPlayer(command)
-    else:
-        player = EnginePlayer(open_network(model, models, device, threads, precision=precision))
-    make_folder(out)
+    is_foreign = docker is not None or command is not None
+    wanted: list[str | None] = [*(model or [])] or ([] if is_foreign or baselines else [None])
+    several = len(wanted) + is_foreign + 2 * baselines > 1
     quirks = Quirks(-1.0 if nsd_always else 0.2, not forget_answers, not turn_spacing)
-    try:
-        scores = play_all(cases, truths, player, out, quirks, case or (), _tell)
-    except UnreadableFile as error:
-        raise typer.BadParameter(str(error), param_hint="--cases") from error
-    if not scores:
-        raise typer.BadParameter("None of these cases is there.", param_hint="--case")
-    count = len(scores)
-    means = {
-        "DSC AUC": sum(score.dsc_auc for score in scores) / count,
-        "NSD AUC": sum(score.nsd_auc for score in scores) / count,
-        "DSC final": sum(score.rounds[-1].dsc for score in scores) / count,
-        "NSD final": sum(score.rounds[-1].nsd for score in scores) / count,
-        "seconds": sum(score.seconds for score in scores) / count,
-    }
-    typer.echo(f"{player.name}, {count} cases: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
-    late = [score.name for score in scores if score.is_late]
+    rows: dict[str, list[CaseScore]] = {}
+
+    def play(player: Player) -> None:
+        folder = out / player.name if several else out
+        make_folder(folder)
+        typer.echo(player.name)
+        try:
+            scores = play_all(cases, truths, player, folder, quirks, names, _tell)
+        except UnreadableFile as error:
+            raise typer.BadParameter(str(error), param_hint="--cases") from error
+        if not scores:
+            raise typer.BadParameter("None of these cases is there.", param_hint="--case")
+        rows[player.name] = scores
+        (out / "table.md").write_text(table(rows), encoding="utf-8")
+
+    if docker is not None:
+        play(DockerPlayer(docker, gpu))
+    elif command is not None:
+        play(CommandPlayer(command))
+    for each in wanted:
+        play(EnginePlayer(open_network(each, models, device, threads, precision=precision)))
+    if baselines:
+        _play_baselines(play)
+    typer.echo(table(rows))
+    late = [f"{score.name} ({name})" for name, scores in rows.items() for score in scores if score.is_late]
     if late:
         typer.echo(f"Longer than 90 s a class, which the challenge scores as 0: {', '.join(late)}")
+
+
+def _cases_of(data: Path, development: bool, names: list[str], destination: Path) -> Path:
+    """A data folder as cases."""
+    from memseg3d.evaluation.cvpr25.from_targets import data_cases, development_set, write_cases
+    from memseg3d.files import UnreadableFile
+
+    try:
+        found = development_set(data, names) if development else data_cases(data, names)
+        return write_cases(found, destination, say=typer.echo)
+    except UnreadableFile as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from error
+
+
+def _play_baselines(play: Callable[[Player], None]) -> None:
+    from memseg3d.evaluation.classical import GROW_CUT_SHELL, WALKER_SHELL, random_walker
+    from memseg3d.evaluation.cvpr25.classical import ClassicalPlayer
+    from memseg3d.evaluation.grow_cut import GrowCutProgram, ProgramFailed
+
+    try:
+        with GrowCutProgram() as program:
+            play(ClassicalPlayer("grow-cut", program.segment, GROW_CUT_SHELL))
+    except ProgramFailed as error:
+        typer.echo(str(error), err=True)
+    play(ClassicalPlayer("random-walker", random_walker, WALKER_SHELL))
 
 
 def cvpr25_npz(

@@ -57,6 +57,10 @@ class ClassicalSegmenter:
         self._box: Box | None = None
         self._clicks: list[Click] = []
 
+    def remember(self, box: Box, clicks: Sequence[Click]) -> None:
+        """Prompts that were given before, of which no answer is wanted any more."""
+        self._box, self._clicks = box, list(clicks)
+
     def answer(self, prompt: Box | Click) -> Answer:
         """The method's mask with this prompt and all earlier ones."""
         if isinstance(prompt, Box):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,22 @@ def play_all(
         write_scores(table, scores)
         told(scores[-1])
     return scores
+
+
+def table(rows: Mapping[str, Sequence[CaseScore]]) -> str:
+    """Markdown: the official means of each player, in a row."""
+    names = ("player", "cases", "DSC AUC", "NSD AUC", "DSC final", "NSD final", "seconds a case")
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for name, scores in rows.items():
+        columns = [
+            [score.dsc_auc for score in scores],
+            [score.nsd_auc for score in scores],
+            [score.rounds[-1].dsc for score in scores],
+            [score.rounds[-1].nsd for score in scores],
+        ]
+        means = " | ".join(f"{np.mean(values):.4f}" for values in columns)
+        lines.append(f"| {name} | {len(scores)} | {means} | {np.mean([score.seconds for score in scores]):.1f} |")
+    return "\n".join(lines) + "\n"
 
 
 def write_scores(path: Path, scores: Sequence[CaseScore]) -> None:

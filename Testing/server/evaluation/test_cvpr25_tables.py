@@ -1,0 +1,74 @@
+"""Data folders as cases of the challenge in one command, methods without a network as players, and the table of all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from typer.testing import CliRunner
+
+from memseg3d.cli.main import app
+from memseg3d.evaluation.classical import WALKER_SHELL, Question, random_walker
+from memseg3d.evaluation.cvpr25.cases import read_case, write_case
+from memseg3d.evaluation.cvpr25.classical import ClassicalPlayer
+from memseg3d.evaluation.cvpr25.from_targets import data_cases, write_cases
+from memseg3d.evaluation.cvpr25.running import play_case
+from memseg3d.evaluation.cvpr25.scoring import Quirks
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of one case with the labels 4 and 7, and one that is too small to be scored."""
+    folder = tmp_path_factory.mktemp("data")
+    truth = np.zeros((12, 40, 40), np.uint8)
+    truth[3:9, 6:18, 6:18], truth[4:8, 22:34, 24:34], truth[0, 0, :3] = 4, 7, 9
+    voxels = np.random.default_rng(0).normal(-100, 15, truth.shape) + 150 * (truth > 0)
+    (folder / "one").mkdir()
+    for name, array in (("image", voxels.astype(np.int16)), ("label", truth)):
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing((0.8, 0.9, 2.5))
+        sitk.WriteImage(image, str(folder / "one" / f"{name}.nii.gz"))
+    (folder / "MANIFEST.json").write_text(json.dumps({"one": {"modality": "CT"}}), encoding="utf-8")
+    return folder
+
+
+def test_scored_labels_become_classes_with_boxes(data: Path, tmp_path: Path) -> None:
+    write_cases(data_cases(data), tmp_path)
+    case = read_case(tmp_path / "one.npz")
+    assert case.imgs.dtype == np.uint8
+    assert case.gts is not None
+    assert set(np.unique(case.gts)) == {0, 1, 2}
+    assert case.spacing == pytest.approx((0.8, 0.9, 2.5))
+    assert case.boxes is not None
+    assert [(box.z_min, box.z_max) for box in case.boxes] == [(3, 8), (4, 7)]
+
+
+def test_a_method_without_a_network_plays(data: Path, tmp_path: Path) -> None:
+    asked: list[Question] = []
+
+    def method(question: Question) -> np.ndarray:
+        asked.append(question)
+        return random_walker(question)
+
+    write_cases(data_cases(data), tmp_path)
+    score = play_case(tmp_path / "one.npz", None, ClassicalPlayer("walker", method, WALKER_SHELL), Quirks())
+    assert len(asked) == 12, "each class in each round"
+    assert score.rounds[0].dsc > 0.8
+    assert score.rounds[-1].dsc >= score.rounds[0].dsc - 0.02
+    boxless = read_case(tmp_path / "one.npz")
+    write_case(tmp_path / "none.npz", type(boxless)("none.npz", boxless.imgs, boxless.spacing, gts=boxless.gts))
+    assert play_case(tmp_path / "none.npz", None, ClassicalPlayer("walker", method, 1), Quirks()).dsc_auc == 0
+
+
+def test_one_command_turns_a_folder_into_a_table(data: Path, tmp_path: Path) -> None:
+    words = ["evaluate", "cvpr25", "--data", str(data), "--out", str(tmp_path), "--baselines", "--device", "cpu"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "table.md").read_text("utf-8").splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| grow-cut", "| random-walker"]
+    assert (tmp_path / "random-walker" / "random-walker_metrics.csv").is_file()
+    both = ["evaluate", "cvpr25", "--data", str(data), "--cases", str(tmp_path / "cases"), "--out", str(tmp_path)]
+    assert CliRunner().invoke(app, both).exit_code == 2
