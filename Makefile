@@ -101,6 +101,11 @@ audit-experts: $(VENV)/test.stamp
 	$(RUN) -m pip install -q --no-deps --target .venv-experts monai==1.6.1 einops==0.8.2
 	PYTHONPATH=.venv-experts $(RUN) -m pytest -q Testing/server/experts/test_vista3d.py
 
+# A hundred kills of a worker in the middle of rounds, and a hundred damaged data folders.
+audit-kills: $(VENV)/test.stamp
+	$(RUN) -m Testing.audits.damage
+	$(RUN) Testing/benchmarks/kills.py
+
 clean:
 	rm -rf $(VENV) out .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -54,6 +54,7 @@ def test_every_address_of_the_protocol_is_described(the_operations: dict[str, An
     session = "/v1/sessions/{session_id}"
     assert set(the_operations) == {
         "GET /v1/health",
+        "GET /v1/ready",
         "GET /v1/info",
         "GET /v1/metrics",
         "PUT /v1/volumes/{volume_id}",

@@ -20,6 +20,7 @@ STATUS = {
     "nothing_to_undo": 409,
     "nothing_to_redo": 409,
     "too_large": 413,
+    "elsewhere": 421,
     "too_many": 429,
     "bad_volume": 422,
     "bad_prompt": 422,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,25 +21,31 @@ class DataFolderError(Exception):
 class DataFolder:
     """An opened data folder with its parts `volumes`, `sessions` and `incoming`; locked until `close`."""
 
-    def __init__(self, path: Path) -> None:
-        """Create or open `path`. Raises DataFolderError where it is in use or cannot be made private."""
+    def __init__(self, path: Path, replica: str | None = None) -> None:
+        """Create or open `path`. Raises DataFolderError where it is in use or cannot be made private.
+
+        replica: the name of one of several workers that share the folder; None: it is one worker's alone.
+        """
         self.path = path
+        self.replica = replica
         self.volumes = path / "volumes"
         self.sessions = path / "sessions"
-        self.incoming = path / "incoming"
-        self.features = path / "features"
+        own = path if replica is None else path / "own" / replica
+        self.incoming = own / "incoming"
+        self.features = own / "features"
+        self.clock = own / "clock.json"
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             # A folder that was there before may be open to others.
             path.chmod(0o700)
             for part in (self.volumes, self.sessions, self.incoming):
-                part.mkdir(mode=0o700, exist_ok=True)
+                part.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise DataFolderError(
                 f"The data folder {path} cannot be used ({error.strerror}): choose another one with --data-folder."
             ) from error
         # Not bound to a thread: the folder is freed by another one than the one that opened it.
-        self._lock = FileLock(path / "worker.lock", thread_local=False)
+        self._lock = FileLock(path / "worker.lock" if replica is None else own / "worker.lock", thread_local=False)
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
@@ -69,6 +76,8 @@ class DataFolder:
     def close(self) -> None:
         """Let another worker use the folder."""
         self._lock.release()
+        if self.replica is not None:
+            shutil.rmtree(self.incoming.parent, ignore_errors=True)
 
 
 def folder_bytes(path: Path) -> int:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.limits.guarded_http import KNOWN
 from memseg3d.service.metrics import Metrics
+from memseg3d.service.spread.leases import REPLICA_HEADER, Elsewhere
 from memseg3d.service.uploads import too_large
 from memseg3d.service.users.account import SHARED, Account
 from memseg3d.service.users.callers import Callers, UnknownCaller
@@ -30,6 +31,8 @@ def error_response(error: ServiceError) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.retry is not None:
         headers["Retry-After"] = str(error.retry)
+    if isinstance(error, Elsewhere):
+        headers[REPLICA_HEADER] = error.replica
     if error.closes:
         headers["Connection"] = "close"
     return JSONResponse({"error": {"code": error.code, "message": error.message}}, error.status, headers)

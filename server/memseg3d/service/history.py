@@ -22,6 +22,8 @@ class Round:
     request: dict[str, Any]
     record: dict[str, Any] | None = None
     restarts: int = 0
+    lines: str | None = None
+    """SHA-256 of its lines as they were stored."""
 
     @property
     def prompt_count(self) -> int:
@@ -123,13 +125,17 @@ class History:
             item.status = "dropped"
             item.record = None
         closed = self._open(record)
-        closed.status, closed.record = "closed", record["record"]
+        closed.status, closed.record, closed.lines = "closed", record["record"], record.get("lines")
 
     def _cancelled(self, record: Record) -> None:
-        self._open(record).status = "cancelled"
+        self._end(record, "cancelled")
 
     def _failed(self, record: Record) -> None:
-        self._open(record).status = "failed"
+        self._end(record, "failed")
+
+    def _end(self, record: Record, status: str) -> None:
+        ended = self._open(record)
+        ended.status, ended.lines = status, record.get("lines")
 
     def _undone(self, record: Record) -> None:
         self.applied[-1].status = "undone"

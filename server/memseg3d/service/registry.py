@@ -18,8 +18,9 @@ from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
 from memseg3d.service.history import History
 from memseg3d.service.journal import JournalError
-from memseg3d.service.session_log import JOURNAL, SessionLog
+from memseg3d.service.session_log import JOURNAL, SessionLog, volume_of
 from memseg3d.service.sessions import ServedSession
+from memseg3d.service.spread.leases import Elsewhere
 from memseg3d.service.tools import Tools
 from memseg3d.service.users.account import SHARED, Account, is_scoped
 
@@ -67,21 +68,32 @@ class SessionRegistry:
                 self._volumes[folder.name], self._damaged[folder.name] = "", f"Its files are damaged ({error!r})."
 
     def _take(self, folder: Path) -> None:
+        if self._tools.leases.is_shared and _is_canonical(folder.name):
+            try:
+                self._tools.leases.take(folder.name)
+            except Elsewhere:
+                return
         if not (folder / JOURNAL).is_file() or folder.suffix == ".deleted":
             shutil.rmtree(folder, ignore_errors=True)
-            return
-        if not _is_canonical(folder.name):
+        elif not _is_canonical(folder.name):
             log.warning("a folder that no session has made is left alone")
-            return
+        else:
+            history = self._note(folder)
+            if history is not None and history.open is not None:
+                self._go_on(folder.name)
+        if folder.name not in self._loaded:
+            self._tools.leases.give_back(folder.name)
+
+    def _note(self, folder: Path) -> History | None:
+        """Know of the session in a folder; its history, where that can be read."""
         try:
             history = SessionLog.open(folder, self._tools.clock).history
         except JournalError as error:
             log.error("a session is not available: %s", error)
             self._volumes[folder.name], self._damaged[folder.name] = "", str(error)
-            return
+            return None
         self._volumes[folder.name], self._owned[folder.name] = history.volume_key, Owned.of(history)
-        if history.open is not None:
-            self._go_on(folder.name)
+        return history
 
     def _go_on(self, session_id: str) -> None:
         try:
@@ -102,6 +114,7 @@ class SessionRegistry:
         name, volume_id: as the account knows them. Raises ServiceError.
         """
         session_id = account.session(name)
+        self._look_for(session_id)
         if session_id in self._volumes:
             served = self.find(session_id)
             if served.history.volume != volume_id or not served.has_options(options):
@@ -110,6 +123,7 @@ class SessionRegistry:
                 )
             return served.state(), False
         self._tools.admission.check_open()
+        self._tools.leases.take(session_id)
         try:
             owner = {"owner": account.key, "name": name} if account.key else None
             served = ServedSession.create(self._folder / session_id, volume_id, options, geometry, self._tools, owner)
@@ -122,6 +136,7 @@ class SessionRegistry:
     def find(self, session_id: str) -> ServedSession:
         """The session, from memory or from its journal. Raises ServiceError `unknown_session`, `unknown_volume`."""
         session_id = _canonical(session_id)
+        self._look_for(session_id)
         served = self._loaded.get(session_id)
         if served is None:
             if session_id not in self._volumes:
@@ -129,7 +144,7 @@ class SessionRegistry:
             if session_id in self._damaged:
                 raise _not_restorable(self._damaged[session_id])
             with self._reading:
-                served = self._read_ahead.pop(session_id, None) or self._read(session_id)
+                served = self._read_ahead.pop(session_id, None) or self._taken(session_id)
                 self._loaded[session_id] = served
             self._keep(served)
         if served.is_cut_short:
@@ -166,7 +181,32 @@ class SessionRegistry:
         session_id = _canonical(session_id)
         with self._reading, contextlib.suppress(ServiceError):
             if session_id not in self._loaded and session_id not in self._read_ahead:
-                self._read_ahead[session_id] = self._read(session_id)
+                self._read_ahead[session_id] = self._taken(session_id)
+
+    def _look_for(self, session_id: str) -> None:
+        """Know of a session that another worker on the same folder has made, or has deleted. Raises `Elsewhere`."""
+        if not self._tools.leases.is_shared or not _is_canonical(session_id):
+            return
+        is_there = (self._folder / session_id / JOURNAL).is_file()
+        if is_there and session_id not in self._volumes:
+            # Before it is read: who reads puts right what a crash has torn, and the other one may be writing.
+            self._tools.leases.take(session_id)
+            self._note(self._folder / session_id)
+        elif not is_there and session_id in self._volumes:
+            self.unload(session_id)
+            self._forget(session_id)
+
+    def _forget(self, session_id: str) -> None:
+        self._volumes.pop(session_id, None)
+        self._owned.pop(session_id, None)
+        self._damaged.pop(session_id, None)
+        with self._reading:
+            self._read_ahead.pop(session_id, None)
+
+    def _taken(self, session_id: str) -> ServedSession:
+        """Read a session that is this worker's from now on. Raises `Elsewhere` where it is another one's."""
+        self._tools.leases.take(session_id)
+        return self._read(session_id)
 
     def _read(self, session_id: str) -> ServedSession:
         try:
@@ -181,22 +221,23 @@ class SessionRegistry:
     def delete(self, session_id: str) -> None:
         """Forget a session. Raises ServiceError `unknown_session`."""
         session_id = _canonical(session_id)
+        self._look_for(session_id)
         if session_id not in self._volumes:
             raise _unknown()
         self.unload(session_id)
-        del self._volumes[session_id]
-        self._owned.pop(session_id, None)
-        with self._reading:
-            self._read_ahead.pop(session_id, None)
-        self._damaged.pop(session_id, None)
+        self._forget(session_id)
         gone = (self._folder / session_id).with_suffix(".deleted")
-        (self._folder / session_id).rename(gone)
+        with contextlib.suppress(FileNotFoundError):
+            # Of several workers another one may have deleted it.
+            (self._folder / session_id).rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
     def delete_of_volume(self, volume_id: str) -> None:
         """Forget every session on a volume, and what was computed from it."""
         for session_id in self.on_volume(volume_id):
-            self.delete(session_id)
+            # What another worker has that one deletes; the door asks all of them.
+            with contextlib.suppress(Elsewhere):
+                self.delete(session_id)
         self._tools.ahead.drop(volume_id)
         self._tools.features.forget(volume_id)
 
@@ -212,7 +253,11 @@ class SessionRegistry:
 
     def on_volume(self, volume_id: str) -> list[str]:
         """Ids of the sessions on a volume."""
-        return [session_id for session_id, volume in self._volumes.items() if volume == volume_id]
+        found = [session_id for session_id, volume in self._volumes.items() if volume == volume_id]
+        if self._tools.leases.is_shared:
+            others = (each for each in self._folder.iterdir() if each.name not in self._volumes)
+            found += [each.name for each in others if volume_of(each) == volume_id]
+        return found
 
     def look_ahead(self, volume_id: str) -> None:
         """Compute in idle time what a session on this volume will need. Raises ServiceError `unknown_volume`."""
@@ -227,6 +272,7 @@ class SessionRegistry:
         if served is None:
             return
         served.close()
+        self._tools.leases.give_back(session_id)
         self._tools.metrics.sessions.dec()
         volume_id = served.history.volume_key
         if all(other.history.volume_key != volume_id for other in self._loaded.values()):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ from memseg3d.service.history import History
 from memseg3d.service.journal import Journal, JournalError, Lost, Record
 from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.streams import RoundStream
+from memseg3d.service.users.account import volume_key
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ class SessionLog:
         self._journal = journal
         self._clock = clock
         self._unwritten: list[Record] = []
+        self._stored: dict[str, str] = {}
+        """Checksums of lines whose round's end is not in the journal yet."""
 
     @classmethod
     def create(cls, folder: Path, first: Record, clock: UseClock) -> SessionLog:
@@ -63,6 +68,8 @@ class SessionLog:
     def write(self, record: Record) -> None:
         """Put a record into journal and history. Raises ServiceError `disk_full`; a round's end holds all the same."""
         record = {**record, "time": time.time()}
+        if record.get("round") in self._stored and record["type"] in ("closed", "cancelled", "failed"):
+            record["lines"] = self._stored.pop(record["round"])
         is_end = record["type"] in ("cancelled", "failed")
         self._unwritten.append(record)
         try:
@@ -83,6 +90,7 @@ class SessionLog:
     def store_lines(self, round_id: str, content: bytes) -> None:
         """Keep the lines of an ended round as they were sent. Raises ServiceError `disk_full`."""
         file = self._lines_file(round_id)
+        self._stored[round_id] = _checksum(content)
         try:
             file.write_bytes(content)
         except OSError as error:
@@ -94,7 +102,12 @@ class SessionLog:
     def stream(self, round_id: str) -> RoundStream:
         """The lines of an ended round. Raises ServiceError `unknown_round` where the disk does not have them."""
         try:
-            return RoundStream.stored(round_id, self._lines_file(round_id).read_bytes())
+            content = self._lines_file(round_id).read_bytes()
+            found = self.history.find(round_id)
+            # Journals of older workers hold no checksum of lines.
+            if found is not None and found.lines not in (None, _checksum(content)):
+                raise ValueError("their checksum is another one")
+            return RoundStream.stored(round_id, content)
         except FileNotFoundError as error:
             raise ServiceError(
                 "unknown_round",
@@ -109,6 +122,20 @@ class SessionLog:
 
     def _lines_file(self, round_id: str) -> Path:
         return self.folder / f"{round_id}.ndjson"
+
+
+def volume_of(folder: Path) -> str | None:
+    """The key of the volume of a session that another worker may be writing: read, and nothing is put right."""
+    try:
+        with (folder / JOURNAL).open("rb") as file:
+            first = json.loads(file.readline().partition(b" ")[2])
+        return volume_key(str(first.get("owner", "")), str(first["volume"]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _checksum(lines: bytes) -> str:
+    return hashlib.sha256(lines).hexdigest()
 
 
 def _refused(error: OSError) -> ServiceError:

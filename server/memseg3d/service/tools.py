@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from memseg3d.network.seam import Network
@@ -11,6 +11,7 @@ from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.metrics import Metrics
+from memseg3d.service.spread.leases import Alone, Leases
 from memseg3d.service.turns.admission import Admission
 from memseg3d.service.turns.ahead import Ahead
 from memseg3d.service.turns.compute import ComputeThread
@@ -30,5 +31,7 @@ class Tools:
     admission: Admission
     clock: UseClock
     """When sessions were used last."""
+    leases: Leases = field(default_factory=Alone)
+    """Which sessions are this worker's, where several share the data folder."""
     scratch: Path | None = None
     """Where large labelmaps are mapped from; None: in the memory."""

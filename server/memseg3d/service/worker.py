@@ -19,6 +19,7 @@ from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
 from memseg3d.service.settings import Settings
+from memseg3d.service.spread.leases import Alone, SharedLeases
 from memseg3d.service.tools import Tools
 from memseg3d.service.turns.admission import Admission, draining
 from memseg3d.service.turns.ahead import Ahead
@@ -51,11 +52,12 @@ class Worker:
         self.compute = ComputeThread()
         let_breathe(network, self.compute.breathe)
         self.drawings = DrawingThreads(settings.limits)
-        self.clock = UseClock(folder.path / "clock.json", settings.retention_hours * 1800, folder.used_files())
+        self.clock = UseClock(folder.clock, settings.retention_hours * 1800, folder.used_files())
         self.room = DiskRoom(folder.path, folder.incoming, settings.limits.disk_bytes, self._make_room)
         self.volumes = VolumeStore(folder, settings.limits, self.clock)
         self.volumes.on_replaced = self._renew
         self.features = feature_store(network, self.device_facts, folder, settings.limits)
+        self.leases = Alone() if folder.replica is None else SharedLeases(folder.path, folder.replica)
         self.admission = Admission(self.compute, settings.limits.rounds, settings.limits.user_rounds)
         tools = Tools(
             network=network,
@@ -66,10 +68,16 @@ class Worker:
             ahead=Ahead(self.compute, self.metrics),
             admission=self.admission,
             clock=self.clock,
+            leases=self.leases,
             scratch=folder.incoming,
         )
         self.sessions = SessionRegistry(folder.sessions, tools)
         self.compute.call(self.sessions.start).result()
+
+    def announce(self, url: str) -> None:
+        """Tell the door of several workers where this one listens."""
+        if isinstance(self.leases, SharedLeases):
+            self.leases.announce(url)
 
     @property
     def is_draining(self) -> bool:
@@ -106,6 +114,8 @@ class Worker:
         self.compute.stop()
         self.features.close()
         self.clock.keep()
+        if isinstance(self.leases, SharedLeases):
+            self.leases.close()
         self.folder.close()
 
     def sweep(self) -> None:

@@ -118,10 +118,15 @@ async def get_volume(worker: TheWorker, key: VolumeKey) -> VolumeWords:
 @router.delete("/{volume_id}", responses=errors("unknown_volume"))
 async def delete_volume(worker: TheWorker, key: VolumeKey) -> Deleted:
     """Forget a volume and every session on it, also one that runs."""
-    if not worker.volumes.is_there(key):
+    is_there = worker.volumes.is_there(key)
+    # Of several workers another one may have been asked first; its sessions here go all the same.
+    if not is_there and not (
+        worker.leases.is_shared and await computed(worker, lambda: worker.sessions.on_volume(key))
+    ):
         worker.volumes.find(key)
     await computed(worker, lambda: worker.sessions.delete_of_volume(key))
-    await run_in_threadpool(worker.volumes.delete, key)
+    if is_there:
+        await run_in_threadpool(worker.volumes.delete, key)
     return Deleted()
 
 
