@@ -29,6 +29,8 @@ class CompiledParts:
     def __init__(self) -> None:
         self.backend = "torch"
         """Name of the library that computes; of others than torch with its version."""
+        self.before: Callable[[], None] = _nothing
+        """Called before each part: where something else may be done first."""
         self._runners: dict[tuple[str, tuple[torch.Size, ...]], Runner] = {}
 
     def use(self, backend: str, runners: Iterable[tuple[Part, Runner]]) -> None:
@@ -38,6 +40,7 @@ class CompiledParts:
 
     def run(self, name: str, function: Function, *inputs: Tensor) -> tuple[Tensor, ...]:
         """`function(*inputs)`, by torch where gradients are wanted or nothing else knows the part at these shapes."""
+        self.before()
         runner = self._runners.get(_key(name, inputs)) if self._runners else None
         if runner is None or torch.is_grad_enabled() or any(each.dtype != torch.float32 for each in inputs):
             return function(*inputs)
@@ -56,6 +59,10 @@ class HasParts(Protocol):
     def parts(self) -> list[Part]:
         """All parts, in the shapes that one slice of one object has."""
         ...
+
+
+def _nothing() -> None:
+    """Nothing waits."""
 
 
 def _key(name: str, inputs: Sequence[Tensor]) -> tuple[str, tuple[torch.Size, ...]]:

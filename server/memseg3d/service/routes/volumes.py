@@ -13,6 +13,7 @@ from memseg3d.service.routes.common import TheCaller, TheWorker, VolumeKey, comp
 from memseg3d.service.uploads import drain
 from memseg3d.service.volume_entry import VolumeEntry
 from memseg3d.service.volume_files import FILE_SUFFIXES
+from memseg3d.service.worker import Worker
 
 router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
 
@@ -128,6 +129,10 @@ async def delete_volume(worker: TheWorker, key: VolumeKey) -> Deleted:
     if is_there:
         await run_in_threadpool(worker.volumes.delete, key)
     return Deleted()
+
+
+async def _has_sessions(worker: Worker, key: str) -> bool:
+    return await computed(worker, lambda: bool(worker.sessions.on_volume(key)))
 
 
 def _announced(request: Request) -> int:

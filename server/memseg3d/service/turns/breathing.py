@@ -1,4 +1,4 @@
-"""Where a network may be interrupted: between its layers, so that a person's click need not wait for a whole slice."""
+"""Where a network may be interrupted: between its layers or parts, so that a click need not wait for a whole slice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from memseg3d.experts.companions import experts_of
+from memseg3d.network.parts import HasParts
 from memseg3d.network.seam import Network
 
 
@@ -25,6 +26,9 @@ def let_breathe(network: Network, breathe: Callable[[], None]) -> None:
         parameter = next(module.parameters(recurse=False), None)
         if parameter is not None and parameter.device.type == "cpu":
             module.register_forward_pre_hook(before)
+    if isinstance(network, HasParts):
+        # Of a part that a library computes torch's layers know nothing.
+        network.compiled.before = breathe
 
 
 def _modules(network: Network) -> Iterator[torch.nn.Module]:
