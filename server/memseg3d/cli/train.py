@@ -39,7 +39,9 @@ def nano(
     length: Annotated[int, typer.Option(min=2, max=40, help="Slices of a clip: memory is tracked through them.")] = 5,
     single_batch: Annotated[int, typer.Option(min=1, help="Slices of a batch where single slices are trained.")] = 16,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one step.")] = 1,
-    precision: Annotated[Literal["bf16", "fp32"], typer.Option(help="What is multiplied in.")] = "bf16",
+    precision: Annotated[
+        Literal["auto", "bf16", "fp32"], typer.Option(help="What is multiplied in; auto: what the device is faster in.")
+    ] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the network.")] = 2,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make synthetic volumes.")] = 1,
     cache_volumes: Annotated[
@@ -77,6 +79,7 @@ def nano(
     """
     from memseg3d.files import UnreadableFile
     from memseg3d.network.nano import MAPS, NanoConfig
+    from memseg3d.network.precision import fastest_name
     from memseg3d.training.clips.clips import ClipSettings
     from memseg3d.training.nano.loop import HOLD_OUT_SEED, Trainer, TrainSettings
     from memseg3d.training.running.logs import LOG
@@ -84,6 +87,7 @@ def nano(
     if seed == HOLD_OUT_SEED:
         raise typer.BadParameter("This seed is the hold-out's: choose another one.", param_hint="--seed")
     make_folder(folder, "--folder")
+    chosen = choose_device(device)
     settings = TrainSettings(
         steps=steps,
         single_steps=single_steps,
@@ -92,7 +96,7 @@ def nano(
         accumulate=accumulate,
         single_batch=single_batch,
         learning_rate=learning_rate,
-        precision=precision,
+        precision=fastest_name(chosen) if precision == "auto" else precision,
         seed=seed,
         threads=threads,
         workers=workers,
@@ -109,7 +113,7 @@ def nano(
         raise typer.BadParameter(f"{folder} holds a run already: name a new folder.", param_hint="--weights")
     with one_run(folder):
         try:
-            trainer = Trainer(folder, NanoConfig(maps=MAPS), settings, choose_device(device), weights, data)
+            trainer = Trainer(folder, NanoConfig(maps=MAPS), settings, chosen, weights, data)
         except UnreadableFile as error:
             raise typer.BadParameter(str(error), param_hint="--data") from error
         except ValueError as error:
@@ -117,7 +121,9 @@ def nano(
         first = trainer.processes.is_first
         if first:
             log = folder / LOG
-            typer.echo(f"Training in {folder} from step {trainer.step} to {steps}; the log is {log}.")
+            typer.echo(
+                f"Training in {folder} from step {trainer.step} to {steps} in {settings.precision}; the log is {log}."
+            )
         trainer.run(typer.echo)
         if first:
             typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")

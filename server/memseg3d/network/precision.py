@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from typing import Literal
 
 import torch
 from torch.nn import functional as F
@@ -34,6 +35,11 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
         return torch.float32
     is_worth = _seconds(torch.bfloat16, device) * WORTH < _seconds(torch.float32, device)
     return torch.bfloat16 if is_worth else torch.float32
+
+
+def fastest_name(device: torch.device) -> Literal["bf16", "fp32"]:
+    """The same as a word."""
+    return "bf16" if fastest_dtype(device) == torch.bfloat16 else "fp32"
 
 
 @torch.no_grad()
