@@ -68,7 +68,7 @@ ALL_RULES = "nothing"
 """The variant that goes without nothing."""
 RULES: dict[str, Variant] = {
     ALL_RULES: Variant(),
-    "tissue_of_clicks": Variant([(slice_rules, "tissue_of_clicks", lambda *_: TissueOfClicks())]),
+    "tissue_of_clicks": Variant([(slice_rules, "tissue_of_clicks", lambda *_, **__: TissueOfClicks())]),
     "negative_clicks": Variant([(slice_rules, "removed_by_clicks", lambda before, *_: np.zeros_like(before))]),
     "one_sign": Variant([(slice_rules, "within_edit", lambda _edit, _before, mask: mask)]),
     "ends_of_corrections": Variant([(object_plan, "plan_within_ends", lambda plan, *_: plan)]),
@@ -147,7 +147,7 @@ def play(
                     if variant.clicks_alone and not begun and name != ALL_RULES:
                         Player(volume, network, protocol.options, store, begun).answer(kept_box(results, target))
                     own = begun if variant.clicks_alone else []
-                    with variant.in_force(), mock.patch.object(rounds, "surface_dice", return_value=0.0):
+                    with variant.in_force(), mock.patch.object(rounds, "surface_scores", return_value=(0.0, 0.0)):
                         player = Player(volume, network, protocol.options, store, own)
                         result = run_target(case, target, player, protocol)
                     keep(file, protocol, result)
