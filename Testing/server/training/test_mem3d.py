@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +30,11 @@ from memseg3d.training.mem3d.objects import Objects, open_task
 from memseg3d.training.mem3d.run import RunError, run_stage
 from memseg3d.training.mem3d.samples import parts, prompt, sample
 from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings
+from memseg3d.training.running.parallel import Processes
 from Testing.tiny_mem3d import SIDE, mem3d_set
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
-CPU = torch.device("cpu")
+ALONE = Processes(torch.device("cpu"))
 TINY = SIZES["tiny"]
 QUICK = MemorySettings(input_size=SIDE, epochs=2, learning_rate=1e-3, train_batch=1, samples_per_video=1)
 
@@ -116,11 +119,11 @@ def test_a_stage_learns_and_goes_on_to_the_same_state(data: Path, tmp_path: Path
         for stop in stops:
             if stage == "interaction":
                 settings = InteractionSettings("inter", SIDE, epochs=2, batch=3, learning_rate=1e-6)
-                begun = interaction_stage(folder, found, settings, TINY, Sources(), CPU)
+                begun = interaction_stage(folder, found, settings, TINY, Sources(), ALONE)
                 run_stage(folder, begun, {}, stop_after=stop)
             else:
-                settled = replace(QUICK, epochs=6)
-                begun_memory = memory_stage(stage, folder, found, settled, TINY, Sources(), CPU)
+                settled = replace(QUICK, epochs=6, average_decay=0.5)
+                begun_memory = memory_stage(stage, folder, found, settled, TINY, Sources(), ALONE)
                 run_stage(folder, begun_memory, {}, stop_after=stop)
         lines.append([json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()])
     name = "interaction-inter" if stage == "interaction" else stage
@@ -131,21 +134,59 @@ def test_a_stage_learns_and_goes_on_to_the_same_state(data: Path, tmp_path: Path
     assert np.mean(losses[0][-2:]) < 0.8 * np.mean(losses[0][:2])
 
 
+def test_what_is_written_is_the_average_where_one_is_kept(data: Path, tmp_path: Path) -> None:
+    found, settled = open_task(data), replace(QUICK, average_decay=0.5)
+    stage = memory_stage("memory", tmp_path, found, settled, TINY, Sources(), ALONE)
+    run_stage(tmp_path, stage, {}, stop_after=2)
+    state = torch.load(tmp_path / "state-memory.pt", weights_only=True)
+    written, key = load_file(tmp_path / "memory.safetensors"), "KV_Q_r4.Key.weight"
+    assert torch.equal(written[key], state["average"][key].half())
+    assert not torch.equal(state["average"][key], state["module"][key])
+
+
+def test_a_step_in_bf16_comes_to_the_loss_of_one_in_fp32(data: Path, tmp_path: Path) -> None:
+    losses = []
+    for precision in ("fp32", "bf16"):
+        settled = replace(QUICK, precision=precision)
+        stage = memory_stage("quality", tmp_path, open_task(data), settled, TINY, Sources(), ALONE)
+        losses.append(stage.step(0, 0)["loss"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="This torch was built without torch.distributed.")
+def test_torchrun_shares_an_epoch_between_processes(data: Path, tmp_path: Path) -> None:
+    words = ["train", "mem3d", "--stage", "memory", "--data", str(data), "--folder", str(tmp_path), "--size", "tiny"]
+    words += ["--image-size", str(SIDE), "--epochs", "1", "--batch", "1", "--device", "cpu"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [*start, "-m", "memseg3d.cli.main", *words], check=True, timeout=300, env=environment, capture_output=True
+    )
+    assert told.stdout.decode().count("Model: ") == 1
+    clips = memory_stage(
+        "memory", tmp_path / "one", open_task(data), replace(QUICK, samples_per_video=3), TINY, Sources(), ALONE
+    )
+    state = torch.load(tmp_path / "state-memory.pt", weights_only=True)
+    assert state["step"] == -(-clips.steps // 2)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) >= state["step"]
+
+
 def test_a_quality_stage_goes_on_from_the_folder_s_memory_network(data: Path, tmp_path: Path) -> None:
     found = open_task(data)
-    run_stage(tmp_path, memory_stage("memory", tmp_path, found, QUICK, TINY, Sources(), CPU), {}, stop_after=1)
+    run_stage(tmp_path, memory_stage("memory", tmp_path, found, QUICK, TINY, Sources(), ALONE), {}, stop_after=1)
     before = load_file(tmp_path / "memory.safetensors")
     said: list[str] = []
-    stage = memory_stage("quality", tmp_path, found, QUICK, TINY, Sources(), CPU, say=said.append)
+    stage = memory_stage("quality", tmp_path, found, QUICK, TINY, Sources(), ALONE, say=said.append)
     assert torch.equal(stage.module.KV_Q_r4.Key.weight.half(), before["KV_Q_r4.Key.weight"])
     assert "taken over" in said[0]
-    other = memory_stage("memory", tmp_path, found, replace(QUICK, learning_rate=1e-4), TINY, Sources(), CPU)
+    other = memory_stage("memory", tmp_path, found, replace(QUICK, learning_rate=1e-4), TINY, Sources(), ALONE)
     with pytest.raises(RunError, match="made with another learning_rate"):
         run_stage(tmp_path, other, {})
 
 
 def test_a_disk_that_cannot_be_written_is_told_and_leaves_nothing_half_written(data: Path, tmp_path: Path) -> None:
-    stage = memory_stage("memory", tmp_path, open_task(data), QUICK, TINY, Sources(), CPU)
+    stage = memory_stage("memory", tmp_path, open_task(data), QUICK, TINY, Sources(), ALONE)
     (tmp_path / "state-memory.partial").mkdir()
     with pytest.raises(RunError, match=r"cannot be written .* goes on from the last state"):
         run_stage(tmp_path, stage, {}, stop_after=1)

@@ -52,6 +52,14 @@ def mem3d(
         Literal["auto", "frozen", "batch"],
         typer.Option(help="Statistics of batch norms: kept (as the release), or learnt; auto: kept with --initial."),
     ] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="What is multiplied in; auto: what the device is faster in. Published: fp32."),
+    ] = "fp32",
+    average_decay: Annotated[
+        float, typer.Option(min=0.0, max=0.9999, help="Write a moving average of the weights (0.998, say); 0: none.")
+    ] = 0.0,
+    tensorboard: Annotated[bool, typer.Option(help="Curves in FOLDER/tensorboard, where it is installed.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, clips and prompts.")] = 1,
     stop_after: Annotated[
         int | None, typer.Option(min=1, help="End after so many steps; go on by the same words.")
@@ -61,20 +69,24 @@ def mem3d(
     """Train a part of Mem3D: an interaction network, the memory network, or memory and quality head together.
 
     FOLDER/mem3d.safetensors holds every part that the folder has; `memseg3d segment --model` and the worker take it.
+    Start it by torchrun for several devices: every process takes batches of its own.
     """
     import torch
 
+    from memseg3d.network.precision import fastest_name
     from memseg3d.training.mem3d.begin import SIZES, Sources, interaction_stage, memory_stage
     from memseg3d.training.mem3d.objects import open_task
     from memseg3d.training.mem3d.run import run_stage
     from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings
     from memseg3d.training.mem3d.stages import Stage
     from memseg3d.training.running.one_run import one_run
+    from memseg3d.training.running.parallel import Processes
 
     if synthetic == (data is not None):
         raise typer.BadParameter("Give a data set, or --synthetic (and not both).", param_hint="--data")
     make_folder(folder, "--folder")
-    chosen = torch.device(choose_device(device))
+    processes = Processes(torch.device(choose_device(device)))
+    computed_in = fastest_name(processes.device) if precision == "auto" else precision
     sources = Sources(initial, backbone)
     begun: Stage
     with sentences(), one_run(folder):
@@ -90,8 +102,10 @@ def mem3d(
                 label=label,
                 seed=seed,
                 crop=synthetic,
+                precision=computed_in,
+                average_decay=average_decay,
             )
-            begun = interaction_stage(folder, found, told, SIZES[size], sources, chosen, typer.echo)
+            begun = interaction_stage(folder, found, told, SIZES[size], sources, processes, typer.echo)
         else:
             settings = MemorySettings(
                 input_size=image_size,
@@ -102,14 +116,18 @@ def mem3d(
                 label=label,
                 seed=seed,
                 crop=synthetic,
+                precision=computed_in,
+                average_decay=average_decay,
             )
             aspp = decoder == "aspp"
             begun = memory_stage(
-                stage, folder, found, settings, SIZES[size], sources, chosen, quality_head, aspp, typer.echo
+                stage, folder, found, settings, SIZES[size], sources, processes, quality_head, aspp, typer.echo
             )
         facts = {"size": size, "data": "synthetic" if found is None else found.layout}
-        model = run_stage(folder, begun, facts, typer.echo, stop_after=stop_after)
-    typer.echo(f"Model: {model}")
+        model = run_stage(folder, begun, facts, typer.echo, stop_after=stop_after, curves=tensorboard)
+    if processes.is_first:
+        typer.echo(f"Model: {model}")
+    processes.leave()
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from memseg3d.training.mem3d.run import MODEL, RunError, run_stage
 from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings, Widths
 from memseg3d.training.mem3d.stages import Stage
 from memseg3d.training.running.one_run import one_run
+from memseg3d.training.running.parallel import Processes
 
 Arguments = argparse.Namespace
 
@@ -128,18 +129,21 @@ def test_thresholds(script: str) -> None:
     _ended(judge)
 
 
-def _train(arguments: Arguments, begin: Callable[[Path, torch.device], Stage]) -> None:
+def _train(arguments: Arguments, begin: Callable[[Path, Processes], Stage]) -> None:
     folder: Path = arguments.checkpoint
     if arguments.resume:
         resumed = Path(arguments.resume)
         folder = resumed if resumed.is_dir() else resumed.parent
         if not list(folder.glob("state-*.pt")):
             raise RunError(f"There is no state to go on from in {folder}: name a folder with state-*.pt.")
+    processes = Processes(_device(arguments))
     with one_run(folder):
-        stage = begin(folder, _device(arguments))
+        stage = begin(folder, processes)
         facts = {"command": command_words(), "data": arguments.trainset, "size": arguments.size}
         model = run_stage(folder, stage, facts, print, arguments.epoch_per_save, arguments.epoch_per_test)
-    print(f"Model: {model}")
+    if processes.is_first:
+        print(f"Model: {model}")
+    processes.leave()
 
 
 def _sources(arguments: Arguments) -> Sources:
@@ -163,7 +167,7 @@ def _side(arguments: Arguments) -> int:
     return int(height)
 
 
-def _memory(arguments: Arguments, stage: str, folder: Path, device: torch.device) -> Stage:
+def _memory(arguments: Arguments, stage: str, folder: Path, processes: Processes) -> Stage:
     settings = MemorySettings(
         input_size=_side(arguments),
         sampled_frames=arguments.sampled_frames,
@@ -187,10 +191,10 @@ def _memory(arguments: Arguments, stage: str, folder: Path, device: torch.device
         seed=arguments.seed,
     )
     found = open_task(arguments.data, arguments.trainset, arguments.task)
-    return memory_stage(stage, folder, found, settings, _widths(arguments), _sources(arguments), device, say=print)
+    return memory_stage(stage, folder, found, settings, _widths(arguments), _sources(arguments), processes, say=print)
 
 
-def _interaction(arguments: Arguments, kind: Kind, folder: Path, device: torch.device) -> Stage:
+def _interaction(arguments: Arguments, kind: Kind, folder: Path, processes: Processes) -> Stage:
     settings = InteractionSettings(
         kind=kind,
         input_size=_side(arguments),
@@ -203,7 +207,7 @@ def _interaction(arguments: Arguments, kind: Kind, folder: Path, device: torch.d
         seed=arguments.seed,
     )
     found = open_task(arguments.data, arguments.trainset, arguments.task)
-    return interaction_stage(folder, found, settings, _widths(arguments), _sources(arguments), device, print)
+    return interaction_stage(folder, found, settings, _widths(arguments), _sources(arguments), processes, print)
 
 
 def _output(arguments: Arguments) -> Path:

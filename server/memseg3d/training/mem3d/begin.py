@@ -19,6 +19,7 @@ from memseg3d.training.mem3d.objects import Objects
 from memseg3d.training.mem3d.run import part_file, state_file
 from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings, Norms, Widths
 from memseg3d.training.mem3d.stages import CaseSlices, InteractionStage, MemoryStage, SyntheticSlices
+from memseg3d.training.running.parallel import Processes
 
 Say = Callable[[str], None]
 SIZES: dict[str, Widths] = {
@@ -44,7 +45,7 @@ def memory_stage(
     settings: MemorySettings,
     widths: Widths,
     sources: Sources,
-    device: torch.device,
+    processes: Processes,
     quality: QualityName = "release",
     aspp: bool = True,
     say: Say = lambda _: None,
@@ -80,7 +81,7 @@ def memory_stage(
         if objects.validation:
             held_out = CaseClips(objects, objects.validation, settings.sampled_frames, 1, settings.train_batch, 0)
     frozen = _frozen(settings.norms, taken or (state_file(folder, name).is_file() and sources != Sources()))
-    return MemoryStage(name, module, clips, held_out, settings, frozen, device)
+    return MemoryStage(name, module, clips, held_out, settings, frozen, processes)
 
 
 def interaction_stage(
@@ -89,7 +90,7 @@ def interaction_stage(
     settings: InteractionSettings,
     widths: Widths,
     sources: Sources,
-    device: torch.device,
+    processes: Processes,
     say: Say = lambda _: None,
 ) -> InteractionStage:
     """The stage of one interaction network. data: None for synthetic volumes. Raises as `memory_stage` does."""
@@ -106,13 +107,13 @@ def interaction_stage(
     frozen = _frozen(settings.norms, taken)
     if data is None:
         clips = SyntheticClips(2, settings.batch, settings.input_size, settings.seed)
-        return InteractionStage(module, SyntheticSlices(clips), None, settings, frozen, device)
+        return InteractionStage(module, SyntheticSlices(clips), None, settings, frozen, processes)
     objects = Objects(data, folder / "cache", settings.label, settings.input_size, say)
     if settings.kind in ("scribble", "hybrid") and not objects.has_scribbles:
         say(f"{data.root} has no drawn scribbles (TaskNN_mask2) for every case: strokes within the label stand in.")
     slices = CaseSlices(objects, objects.training, settings.batch, settings.seed)
     held_out = CaseSlices(objects, objects.validation, settings.batch, None) if objects.validation else None
-    return InteractionStage(module, slices, held_out, settings, frozen, device)
+    return InteractionStage(module, slices, held_out, settings, frozen, processes)
 
 
 def _frozen(norms: Norms, taken: int | bool) -> bool:

@@ -23,7 +23,7 @@ from memseg3d.training.mem3d.settings import differing, words_of
 from memseg3d.training.mem3d.stages import Stage, optimiser_state
 from memseg3d.training.running.logs import LOG, RunLog, Told
 from memseg3d.training.running.provenance import made_by
-from memseg3d.training.running.states import load_state, save_state
+from memseg3d.training.running.states import Average, load_state, save_state
 
 MODEL = "mem3d.safetensors"
 """All parts that a folder holds, as one file for the worker."""
@@ -51,16 +51,21 @@ def run_stage(
     save_every: int = 1,
     validate_every: int = 1,
     stop_after: int | None = None,
+    curves: bool = False,
 ) -> Path:
     """Train a stage to its last epoch; returns the model. A state that lies in `folder` is gone on from, to the step.
 
-    save_every, validate_every: epochs. stop_after: end, with a state, after so many steps of this call.
+    save_every, validate_every: epochs. stop_after: end, with a state, after so many steps of this call. curves: also
+    for TensorBoard, where it is installed. Of several processes the first speaks and writes.
     Raises RunError where the state is of other settings or networks, or where the loss is no number any more.
     """
-    settings = stage.settings
-    done = _resumed(folder, stage)
+    settings, first = stage.settings, stage.processes.is_first
+    average = Average(stage.module, settings.average_decay) if settings.average_decay else None
+    done = _resumed(folder, stage, average)
     total = settings.epochs * stage.steps
-    log = RunLog(folder, curves=False)
+    log = RunLog(folder, first, curves)
+    if not first:
+        say = _silent
     began, taken, told_last = time.perf_counter(), 0, Told()
     if done >= total:
         say(f"{stage.name}: has come to its end ({total} steps): nothing is left to train.")
@@ -71,6 +76,8 @@ def run_stage(
             epoch, number = divmod(at, stage.steps)
             told = stage.step(epoch, number)
             taken += 1
+            if average is not None:
+                average.update(stage.module, at + 1)
             if not math.isfinite(told["loss"]):
                 raise RunError(
                     f"The loss of {stage.name} is {told['loss']} at step {at + 1}; lower the learning rate and begin "
@@ -79,6 +86,9 @@ def run_stage(
             log.write({"stage": stage.name, "step": at + 1, "epoch": epoch, **told})
             ends = number + 1 == stage.steps
             is_last = at + 1 == total or taken == stop_after
+            saves = is_last or (ends and (epoch + 1) % save_every == 0)
+            if saves:
+                stage.processes.average_buffers(stage.module)
             left = (time.perf_counter() - began) / taken * (total - at - 1)
             if not ends and told_last.is_due(is_last):
                 say(f"{stage.name}: step {at + 1} of {total}: loss {told['loss']:.4g}; {_minutes(left)} left.")
@@ -89,14 +99,21 @@ def run_stage(
                 shown = {**told, **{f"held-out {name}": value for name, value in judged.items()}}
                 words = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
                 say(f"{stage.name}: epoch {epoch + 1} of {settings.epochs}: {words}; {_minutes(left)} left.")
-            if is_last or (ends and (epoch + 1) % save_every == 0):
-                _save(folder, stage, at + 1)
+            if saves and first:
+                _save(folder, stage, at + 1, average)
             if taken == stop_after:
                 break
     finally:
         log.close()
     facts = {**facts, "stage": stage.name, "steps": min(total, done + taken), "settings": words_of(settings)}
-    return _written(folder, stage, facts | {"epochs": settings.epochs, "made_by": made_by()})
+    facts |= {"epochs": settings.epochs, "processes": stage.processes.world, "made_by": made_by()}
+    if average is not None:
+        stage.module.load_state_dict(average.weights)
+    return _written(folder, stage, facts) if first else folder / MODEL
+
+
+def _silent(_words: str) -> None:
+    """The other processes of a run say nothing."""
 
 
 def assemble(folder: Path, sight: Sight, facts: dict[str, Any]) -> Path:
@@ -130,8 +147,8 @@ def assemble(folder: Path, sight: Sight, facts: dict[str, Any]) -> Path:
     return model
 
 
-def _resumed(folder: Path, stage: Stage) -> int:
-    """Steps that were done already; module and optimiser are as they were then."""
+def _resumed(folder: Path, stage: Stage, average: Average | None) -> int:
+    """Steps that were done already; module, optimiser and average are as they were then."""
     path = state_file(folder, stage.name)
     if not path.is_file():
         return 0
@@ -144,6 +161,8 @@ def _resumed(folder: Path, stage: Stage) -> int:
             )
         stage.module.load_state_dict(kept["module"])
         stage.optimiser.load_state_dict(kept["optimiser"])
+        if average is not None:
+            average.weights = {name: each.to(stage.processes.device) for name, each in kept["average"].items()}
         return int(kept["step"])
     except RunError:
         raise
@@ -154,12 +173,13 @@ def _resumed(folder: Path, stage: Stage) -> int:
         ) from error
 
 
-def _save(folder: Path, stage: Stage, step: int) -> None:
+def _save(folder: Path, stage: Stage, step: int, average: Average | None) -> None:
     state = {
         "step": step,
         "settings": words_of(stage.settings),
         "module": stage.module.state_dict(),
         "optimiser": optimiser_state(stage),
+        "average": {} if average is None else average.weights,
     }
     with _on_disk(folder):
         save_state(state_file(folder, stage.name), state)

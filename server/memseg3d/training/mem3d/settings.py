@@ -11,6 +11,7 @@ from memseg3d.network.mem3d.shapes import Kind
 Mode = Literal["recurrent", "mask", "threshold"]
 """What is remembered of a slice: its prediction; the truth; the prediction where its IoU is high, else the truth."""
 Loss = Literal["both", "ce", "iou"]
+Precision = Literal["fp32", "bf16"]
 Norms = Literal["auto", "frozen", "batch"]
 """auto: frozen as in the release where weights were taken over, else by batches: fresh norms know no statistics."""
 
@@ -41,6 +42,9 @@ class MemorySettings:
     label: int = 1
     seed: int = 1
     crop: bool = False
+    precision: Precision = "fp32"
+    average_decay: float = 0.0
+    """Of a moving average of the weights, which then is what is written; 0: the weights themselves, as published."""
 
     def __post_init__(self) -> None:
         if self.sampled_frames < 2:
@@ -78,6 +82,9 @@ class InteractionSettings:
     label: int = 1
     seed: int = 1
     crop: bool = False
+    precision: Precision = "fp32"
+    average_decay: float = 0.0
+    """Of a moving average of the weights, which then is what is written; 0: the weights themselves, as published."""
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch) < 1:
@@ -108,4 +115,9 @@ def words_of(settings: MemorySettings | InteractionSettings) -> dict[str, Any]:
 def differing(settings: MemorySettings | InteractionSettings, kept: dict[str, Any]) -> list[str]:
     """Names of the settings that a kept run was made with otherwise."""
     now = words_of(settings)
-    return sorted(each.name for each in fields(settings) if each.name in now and now[each.name] != kept.get(each.name))
+    # A state that does not tell of a setting is older than it and was made with its default.
+    return sorted(
+        each.name
+        for each in fields(settings)
+        if each.name in now and now[each.name] != kept.get(each.name, each.default)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from memseg3d.training.mem3d.losses import interaction_loss, mask_loss, quality_
 from memseg3d.training.mem3d.objects import Objects, Shown
 from memseg3d.training.mem3d.samples import sample
 from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings
+from memseg3d.training.running.parallel import Processes
 
 Slice = tuple[Tensor, Tensor, Tensor | None]
 """Image, mask and drawn strokes, (1, S, S) each; None where nothing was drawn."""
@@ -26,6 +28,7 @@ class Stage(Protocol):
 
     name: str
     optimiser: torch.optim.Optimizer
+    processes: Processes
 
     @property
     def module(self) -> nn.Module:
@@ -39,7 +42,7 @@ class Stage(Protocol):
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of an epoch."""
+        """Optimiser steps of an epoch, which all processes take together."""
         ...
 
     def step(self, epoch: int, number: int) -> dict[str, float]:
@@ -62,11 +65,12 @@ class MemoryStage:
         held_out: CaseClips | None,
         settings: MemorySettings,
         frozen: bool,
-        device: torch.device,
+        processes: Processes,
     ) -> None:
         """frozen: norms keep the statistics that they came with."""
-        self.name, self.module, self.settings = name, module.to(device), settings
-        self._clips, self._held_out, self._frozen, self._device = clips, held_out, frozen, device
+        self.name, self.module, self.settings = name, module.to(processes.device), settings
+        self.processes, self._device = processes, processes.device
+        self._clips, self._held_out, self._frozen = clips, held_out, frozen
         parameters = list(module.parameters())
         if settings.solver == "adam":
             self.optimiser: torch.optim.Optimizer = torch.optim.Adam(
@@ -80,7 +84,7 @@ class MemoryStage:
     @property
     def steps(self) -> int:
         """Optimiser steps of an epoch."""
-        return -(-self._clips.batches // self.settings.iter_size)
+        return -(-self._clips.batches // (self.settings.iter_size * self.processes.world))
 
     def step(self, epoch: int, number: int) -> dict[str, float]:
         """`iter_size` batches make a step."""
@@ -91,12 +95,15 @@ class MemoryStage:
             group["lr"] = self.settings.rate_of(epoch)
         self.optimiser.zero_grad(set_to_none=True)
         told: dict[str, float] = {}
-        size = self.settings.iter_size
+        size, processes = self.settings.iter_size, self.processes
         for part in range(size):
-            images, masks = self._clips.batch(epoch, number * size + part, self.settings.skip_of(epoch))
-            losses = self._losses(images.to(self._device), masks.to(self._device))
+            place = (number * processes.world + processes.rank) * size + part
+            images, masks = self._clips.batch(epoch, place, self.settings.skip_of(epoch))
+            with _computing(self.settings, self._device):
+                losses = self._losses(images.to(self._device), masks.to(self._device))
             (losses["loss"] / size).backward()
             told = {name: told.get(name, 0.0) + float(each.detach()) / size for name, each in losses.items()}
+        processes.average_gradients(self.module.parameters())
         self.optimiser.step()
         return told
 
@@ -122,12 +129,13 @@ class MemoryStage:
             seen = network.see(images[:, at])
             keys, values = zip(*known, strict=True)
             logits, found = network.segment(seen, keys, values)
+            logits = logits.float()
             losses.append(mask_loss(logits, masks[:, at], settings.loss))
             reached = soft_iou(logits.detach().sigmoid(), masks[:, at])
             ious.append(reached.mean())
             quality = network.judged(seen, found, logits)
             if quality is not None:
-                judged.append(quality_loss(quality.sigmoid(), reached))
+                judged.append(quality_loss(quality.float().sigmoid(), reached))
             if at + 1 < images.shape[1]:
                 known.append(network.memorise(images[:, at], self._remembered(logits, masks[:, at], reached)))
         loss = torch.stack(losses).mean()
@@ -197,11 +205,12 @@ class InteractionStage:
         held_out: CaseSlices | None,
         settings: InteractionSettings,
         frozen: bool,
-        device: torch.device,
+        processes: Processes,
     ) -> None:
         self.name = f"interaction-{settings.kind}"
-        self.module, self.settings = module.to(device), settings
-        self._slices, self._held_out, self._frozen, self._device = slices, held_out, frozen, device
+        self.module, self.settings = module.to(processes.device), settings
+        self.processes, self._device = processes, processes.device
+        self._slices, self._held_out, self._frozen = slices, held_out, frozen
         backbone = list(module.backbone.parameters())
         own = {id(each) for each in backbone}
         heads = [each for each in module.parameters() if id(each) not in own]
@@ -216,7 +225,7 @@ class InteractionStage:
     @property
     def steps(self) -> int:
         """Every slice that shows the object once an epoch."""
-        return self._slices.batches
+        return -(-self._slices.batches // self.processes.world)
 
     def step(self, epoch: int, number: int) -> dict[str, float]:
         """One batch."""
@@ -224,9 +233,12 @@ class InteractionStage:
         if self._frozen:
             freeze_norms(self.module)
         self.optimiser.zero_grad(set_to_none=True)
-        rng = np.random.default_rng([self.settings.seed, epoch, number])
-        told = self._losses(self._slices.batch(epoch, number), rng)
+        place = number * self.processes.world + self.processes.rank
+        rng = np.random.default_rng([self.settings.seed, epoch, place])
+        with _computing(self.settings, self._device):
+            told = self._losses(self._slices.batch(epoch, place), rng)
         told["loss"].backward()
+        self.processes.average_gradients(self.module.parameters())
         self.optimiser.step()
         return {name: float(each.detach()) for name, each in told.items()}
 
@@ -244,9 +256,13 @@ class InteractionStage:
         kind, size = self.settings.kind, self.settings.input_size
         samples = [sample(rng, kind, image, mask, drawn, size) for image, mask, drawn in slices]
         truth = torch.stack([each for _, each in samples]).to(self._device)
-        outputs = self.module(torch.stack([shown for shown, _ in samples]).to(self._device))
+        outputs = [each.float() for each in self.module(torch.stack([shown for shown, _ in samples]).to(self._device))]
         iou = soft_iou(outputs[-1].detach().sigmoid(), truth).mean()
         return {"loss": interaction_loss(outputs, truth), "iou": iou}
+
+
+def _computing(settings: MemorySettings | InteractionSettings, device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 
 
 def optimiser_state(stage: Stage) -> dict[str, Any]:

@@ -53,6 +53,16 @@ class Processes:
             p.grad = flat[start : start + p.numel()].reshape(p.shape).clone(memory_format=torch.preserve_format)
             start += p.numel()
 
+    @torch.no_grad()
+    def average_buffers(self, module: nn.Module) -> None:
+        """Replace statistics that each process gathered of its own batches by their mean over the processes."""
+        if self.world == 1:
+            return
+        for buffer in module.buffers():
+            if buffer.is_floating_point():
+                distributed.all_reduce(buffer)
+                buffer /= self.world
+
     def decided(self, choice: bool) -> bool:
         """The first process's choice, for all: clocks differ."""
         if self.world == 1:
