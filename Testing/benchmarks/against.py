@@ -1,7 +1,7 @@
 """This checkout beside another commit's, in one run: to the first mask, per slice, per click; one thread, fp32.
 
     git worktree add ../before 250c3ad
-    python Testing/benchmarks/against.py ../before [--pairs 5] [--bar 1.2]
+    python Testing/benchmarks/against.py ../before [--pairs 5] [--bar 1.2] [--backend onnxruntime]
 
 Programs of the two checkouts take turns, so that what else the machine does meets both; each pair gives a ratio, and
 the table shows the median of the ratios with the smallest and the largest. Processor seconds count, of the embedded
@@ -54,7 +54,7 @@ def found(name: str) -> Any:
     raise SystemExit(f"This checkout has no {name} where it is looked for: {MODULES[name]}.")
 
 
-def story(checkout: Path) -> dict[str, float]:
+def story(checkout: Path, backend: str) -> dict[str, float]:
     """Seconds of each row, told by the package under `checkout`."""
     import numpy as np
     import torch
@@ -66,6 +66,10 @@ def story(checkout: Path) -> dict[str, float]:
         raise SystemExit(f"{memseg3d.__file__} is not the package of {checkout}: run with its own PYTHONPATH.")
     torch.set_num_threads(1)
     network = load_network(checkout / "Resources" / "Models" / "memseg3d-nano.safetensors").float()
+    if backend != "torch":
+        from memseg3d.network.backends import choose_backend
+
+        choose_backend(network, backend)
     grid = np.ogrid[tuple(slice(0, size) for size in SHAPE)]
     inside = sum(((g - size / 2) / r) ** 2 for g, size, r in zip(grid, SHAPE, RADII, strict=True)) <= 1.0
     noise = np.random.default_rng(0).normal(0, 15, SHAPE)
@@ -101,10 +105,10 @@ def timed(run: Any) -> tuple[float, float, int]:
     return first, time.process_time() - begun - first, slices - 1
 
 
-def told(checkout: Path) -> dict[str, float]:
+def told(checkout: Path, backend: str = "torch") -> dict[str, float]:
     """A story in a program of its own."""
     environment = {**os.environ, "PYTHONPATH": str(checkout / "server"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(__file__).resolve()), str(checkout), "--story"]
+    command = [sys.executable, str(Path(__file__).resolve()), str(checkout), "--story", "--backend", backend]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
     if result.returncode:
         raise SystemExit(f"{checkout}: {result.stderr.strip()[-2000:]}")
@@ -118,16 +122,17 @@ def main() -> int:
     parser.add_argument("before", type=Path, help="a checkout of the commit to compare with")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--bar", type=float, default=1.2)
+    parser.add_argument("--backend", default="torch", choices=("auto", "torch", "openvino", "onnxruntime"))
     parser.add_argument("--story", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     before = asked.before.resolve()
     if asked.story:
-        print(json.dumps(story(before)))
+        print(json.dumps(story(before, asked.backend)))
         return 0
     pairs = []
     for place in range(asked.pairs):
         order = (before, HERE) if place % 2 == 0 else (HERE, before)
-        times = {checkout: told(checkout) for checkout in order}
+        times = {checkout: told(checkout, asked.backend if checkout == HERE else "torch") for checkout in order}
         pairs.append((times[before], times[HERE]))
         print(f"pair {place + 1} of {asked.pairs}", file=sys.stderr, flush=True)
     print("| one thread, fp32, processor ms | before | now | ratio (median, least to largest of the pairs) | bar |")

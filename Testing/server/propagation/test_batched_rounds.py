@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -138,6 +140,70 @@ def test_without_learning_not_a_voxel_differs(three_balls: Volume, monkeypatch: 
         session = played(three_balls, Watched(prefers_crop=True), rounds, Options(window=WINDOW))
         checksums.append(session.objects)
     assert checksums[0] == checksums[1]
+
+
+class OnCores(Watched):
+    """May be called by several threads, and remembers which did."""
+
+    calls_at_once = True
+
+    def __init__(self) -> None:
+        super().__init__(prefers_crop=True)
+        self.threads: set[str] = set()
+
+    def decode(self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None = None) -> Decoded:
+        if prompts is None:
+            self.threads.add(threading.current_thread().name)
+        return super().decode(conditioned, prompts, prior)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("mode", ["independent", "shared"])
+def test_fronts_on_several_cores_find_what_they_find_in_turn(
+    three_balls: Volume, two_threads: None, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    rounds: list[list[Prompt]] = [list(BOXES.values()), *CORRECTIONS]
+    options, network = Options(window=WINDOW, bidirectional=mode), OnCores()  # type: ignore[arg-type]
+    objects = []
+    for setting in ("never", "auto"):
+        monkeypatch.setenv(SETTING, setting)
+        network.threads.clear()
+        objects.append(played(three_balls, network, rounds, options).objects)
+    assert objects[0] == objects[1]
+    assert len(network.threads) == 2
+    assert torch.get_num_threads() == 2
+
+
+def test_the_embedded_network_on_several_cores_segments_the_same(
+    three_balls: Volume, a_small_nano: NanoNetwork, two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = []
+    for setting in ("never", "auto"):
+        monkeypatch.setenv(SETTING, setting)
+        sessions.append(played(three_balls, a_small_nano, [list(BOXES.values())], Options(window=WINDOW)))
+    assert_same(*sessions)
+
+
+def test_an_error_on_another_core_is_the_rounds_own(
+    three_balls: Volume, two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SETTING, "auto")
+    network = OnCores()
+    session = played(three_balls, network, [[BOXES[1]]], Options(window=WINDOW))
+    monkeypatch.setattr(network, "remember", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        finish(session.begin("second", [BOXES[3]]))
+    monkeypatch.undo()
+    monkeypatch.setenv(SETTING, "auto")
+    finish(session.begin("third", [BOXES[3]]))
+    assert set(session.objects) == {1, 3}
 
 
 def test_objects_and_directions_share_a_batch_until_they_end(three_balls: Volume, batched: None) -> None:

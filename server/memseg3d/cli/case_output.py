@@ -96,6 +96,7 @@ def leave(
             "files": [path.name for path in written.paths],
             "segments": written.segments,
             "seconds": dict(outcome.seconds),
+            "backend": outcome.model.get("backend"),
         }
     )
     if is_elsewhere:

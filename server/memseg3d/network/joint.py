@@ -23,6 +23,13 @@ class ReadsRows(Protocol):
         ...
 
 
+@runtime_checkable
+class CallsAtOnce(Protocol):
+    """A network that several threads may call at once, one slice of which does not fill the cores of a computer."""
+
+    calls_at_once: bool
+
+
 def joined_features(features: Sequence[Features]) -> Features:
     """Features of a batch from those of its rows (batch 1 each)."""
     if len(features) == 1:

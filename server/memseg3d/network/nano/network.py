@@ -105,6 +105,9 @@ class GuidedDecoder(nn.Module):
 class NanoNetwork(nn.Module):
     """The embedded network behind the seam (`memseg3d.network.seam.Network`)."""
 
+    calls_at_once = True
+    """As `joint.CallsAtOnce` has it: nothing is kept between calls."""
+
     def __init__(self, config: NanoConfig | None = None, sha256: str = "") -> None:
         super().__init__()
         self.config = config or NanoConfig()

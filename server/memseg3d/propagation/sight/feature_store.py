@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -26,7 +27,7 @@ class FeatureStore:
     From the network's device they go into memory (where the device is not the CPU), from there to disk (where there is
     a folder), and they come back when they are asked for. One store serves one network in one dtype, and no store
     outlives its process, so that neither is part of a key. Objects and sessions share it: volumes with the same `key`
-    are the same volume. Only one thread may use it.
+    are the same volume. Several threads may ask for features; all else is for one of them.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class FeatureStore:
         self._near = Shelf(capacity)
         self._far = Shelf(memory) if self.device.type != "cpu" else None
         self._folder = folder
+        self._lock = threading.Lock()
 
     @property
     def capacity(self) -> int:
@@ -87,16 +89,18 @@ class FeatureStore:
     def together(self, sights: Sequence[SeenSlice]) -> list[Features]:
         """Features (batch 1 each) of whatever is looked at; what is not there is computed in one batch."""
         keys = [FeatureKey(each.volume.key, each.axis, each.index, each.region, each.windows) for each in sights]
-        found = {key: features for key in keys if (features := self._found(key)) is not None}
+        with self._lock:
+            found = {key: features for key in keys if (features := self._found(key)) is not None}
         missing = {key: sight for key, sight in zip(keys, sights, strict=True) if key not in found}
         if missing:
             images = slice_images(list(missing.values()), self.device)
             with torch.no_grad():
                 encoded = self.network.encode(images)
-            self.encoded += len(missing)
-            for place, key in enumerate(missing):
-                found[key] = _part(encoded, place, len(missing))
-                self._keep(key, found[key])
+            with self._lock:
+                self.encoded += len(missing)
+                for place, key in enumerate(missing):
+                    found[key] = _part(encoded, place, len(missing))
+                    self._keep(key, found[key])
         return [found[key] for key in keys]
 
     def forget(self, volume: str) -> None:

@@ -15,31 +15,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memseg3d.network.joint import ReadsRows, joined_features, joined_reads, memory_of_row, row_of
+from memseg3d.network.joint import CallsAtOnce, ReadsRows, joined_features, joined_reads, memory_of_row, row_of
 from memseg3d.network.seam import Conditioned, Features, Network
 from memseg3d.propagation.memory.region_tracker import TrackRequest
 from memseg3d.propagation.memory.tracker import TrackStep
 from memseg3d.propagation.rounds.walks.fronts import Front
+from memseg3d.propagation.rounds.walks.parallel import ParallelFronts
 from memseg3d.propagation.sight.slice_images import SeenSlice
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.volume.errors import PropagationError
 
 SETTING = "MEMSEG3D_BATCHING"
-"""Environment variable: always, never, or auto (the default: on accelerators)."""
+"""Environment variable: always, never, or auto (the default: on accelerators in one batch, on the cores of a CPU at the
+same time).
+"""
 AHEAD = 8
 """Whole slices that a front has encoded at a time on an accelerator; a crop may be another on the next slice."""
 
 
-def front_batch(network: Network, device: torch.device) -> BatchedFronts | None:
-    """What steps the fronts of a round together; None where each steps on its own, as pays on a CPU.
+def front_batch(network: Network, device: torch.device) -> BatchedFronts | ParallelFronts | None:
+    """What steps the fronts of a round together; None where each steps on its own, as on one thread of a CPU.
 
     Raises PropagationError (bad_setting) for an unknown value of MEMSEG3D_BATCHING.
     """
     setting = os.environ.get(SETTING, "auto")
     if setting not in ("always", "never", "auto"):
         raise PropagationError("bad_setting", f"{SETTING} must be always, never or auto; it is {setting!r}.")
-    wanted = device.type != "cpu" if setting == "auto" else setting == "always"
-    return BatchedFronts(network) if wanted else None
+    if setting == "always" or (setting == "auto" and device.type != "cpu"):
+        return BatchedFronts(network)
+    threads = torch.get_num_threads()
+    # A network that fills the cores with one slice gains nothing, and is not made for two callers.
+    at_once = setting == "auto" and threads > 1 and isinstance(network, CallsAtOnce)
+    return ParallelFronts(threads) if at_once else None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""Fronts of several objects and both directions stepped at the same time, each on a core of its own.
+
+One slice of a small network does not fill the cores. While what one front has found is written down, the others' next
+slices are computed. Each front sees what it would see alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+from memseg3d.propagation.memory.region_tracker import TrackRequest
+from memseg3d.propagation.rounds.walks.fronts import Front
+from memseg3d.propagation.sight.slice_logits import SliceLogits
+
+
+class ParallelFronts:
+    """Tracks the next slices of the fronts that it follows on several threads (`fronts.FrontBatch`)."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = pool_of(threads)
+        self._fronts: list[Front] = []
+        self._asked: dict[Front, Future[SliceLogits]] = {}
+
+    def follow(self, front: Front) -> None:
+        """From now on have the front's next slice computed along with those of the others. Twice is as good as once."""
+        if front not in self._fronts:
+            self._fronts.append(front)
+
+    def result(self, front: Front) -> SliceLogits:
+        """The slice that the front requests. Whoever else has none under way has its next one begun."""
+        self._fronts = [each for each in self._fronts if each.remaining]
+        for each in [front, *self._fronts]:
+            request = None if each in self._asked else each.request()
+            if request is not None:
+                self._asked[each] = self._pool.submit(_tracked, each, request)
+        try:
+            return self._asked[front].result()
+        finally:
+            del self._asked[front]
+
+
+def _tracked(front: Front, request: TrackRequest) -> SliceLogits:
+    return front.tracker.track(request.index, request.region, request.direction, request.prior)
+
+
+@functools.lru_cache(maxsize=1)
+def pool_of(threads: int) -> ThreadPoolExecutor:
+    """So many threads that compute with one of torch's each; the same ones every time."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="memseg3d-front", initializer=_alone)
+    # torch takes the last number that any thread has set for those that come later: it is put back once all have come.
+    before, all_there = torch.get_num_threads(), threading.Barrier(threads)
+    wait: Callable[[], int] = all_there.wait
+    for each in [pool.submit(wait) for _ in range(threads)]:
+        each.result()
+    torch.set_num_threads(before)
+    return pool
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
