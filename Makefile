@@ -33,7 +33,7 @@ DEMO_OPTIONS = $(if $(VOLUME),--volume "$(VOLUME)") $(if $(TRUTH),--truth "$(TRU
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture house test test-quick coverage lint audit-readers audit-fuzz audit-experts clean debian
+.PHONY: help demo picture house test test-quick coverage lint audit-readers audit-fuzz audit-napari audit-experts clean debian
 
 help:
 	@echo "make demo    segment two organs of a CT phantom and look at out/demo/overview.png"
@@ -41,7 +41,7 @@ help:
 	@echo "make test    lint, types and all tests, on all cores (TESTERS=1: on one)"
 	@echo "make test-quick    ruff and the quick tests of every room (Testing/pace.py): for the daily round"
 	@echo "make coverage    all tests, and which lines they run: out/coverage/index.html"
-	@echo "make house   draw and list the house anew from its imports;  make audit-readers, audit-fuzz, audit-experts    long checks"
+	@echo "make house   draw and list the house anew from its imports;  make audit-readers, audit-fuzz, audit-napari, audit-experts    long checks"
 	@echo "make lint    lint and types alone;  make clean    remove .venv, out and caches"
 
 demo: $(VENV)/runtime.stamp
@@ -87,6 +87,12 @@ audit-readers: $(VENV)/test.stamp
 	$(RUN) -m venv .venv-readers && .venv-readers/bin/python -m pip install -q -r Testing/audits/readers/requirements.txt
 	-cd Testing/audits/readers && npm install --silent
 	$(RUN) -m Testing.audits.readers --programs .venv-readers/bin
+
+audit-napari: $(VENV)/venv.stamp
+	test -x .venv-napari/bin/python || $(PYTHON) -m venv .venv-napari
+	.venv-napari/bin/python -m pip install -q torch==$(WORKER_TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	.venv-napari/bin/python -m pip install -q -e "server[napari]" torch==$(WORKER_TORCH)
+	.venv-napari/bin/python -m Testing.audits.napari out/napari.png
 
 audit-fuzz: $(VENV)/test.stamp
 	test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz

@@ -156,6 +156,7 @@ WORKER = House(
         "published": (*_LOW, "video", "training", "evaluation"),
         "cases": (*_LOW, "pages"),
         "": (*_LOW, "video", "service", "training", "evaluation", "cases"),
+        "napari_plugin": ("", "files"),
         "cli": (
             "",
             *_LOW,
