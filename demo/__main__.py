@@ -108,13 +108,17 @@ def _table(desk: Desk, results: list[TargetResult], seconds: list[float]) -> Tab
     if known:
         for number in range(rounds):
             table.add_column("Dice, box" if number == 0 else f"Dice, + {number} click", justify="right")
+        if rounds > 1:
+            table.add_column("gained", justify="right")
     table.add_column("first mask, s", justify="right")
     table.add_column("all rounds, s", justify="right")
     for result, segment_id in zip(results, desk.segment_ids, strict=True):
         volume = measure(desk.segmentation, segment_id, desk.volume).millilitres
         row = [result.target.segment.name, f"{volume:.1f}"]
         if known:
-            row += [f"{result.dice(number):.3f}" for number in range(len(result.rounds))]
+            scores = [result.dice(number) or 0.0 for number in range(len(result.rounds))]
+            row += [f"{score:.3f}" for score in scores]
+            row += [f"{scores[-1] - scores[0]:+.3f}"] if rounds > 1 else []
         first = result.rounds[0].first_seconds
         row += ["-" if first is None else f"{first:.2f}", f"{sum(seconds):.1f}"]
         table.add_row(*row)
