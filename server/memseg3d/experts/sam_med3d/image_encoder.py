@@ -87,14 +87,24 @@ class _Attention(nn.Module):
             self.qkv(tokens.reshape(batch, count, -1)).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         )
         ways = self._ways(query.view(batch, self.heads, side, side, side, -1))
-        near = [way[..., :side] for way in ways]
-        bias = near[0][..., :, None, None] + near[1][..., None, :, None] + near[2][..., None, None, :]
-        bias = bias.reshape(batch, self.heads, count, count)
+        near = torch.cat([way[..., :side] for way in ways], -1).reshape(batch, self.heads, count, -1)
+        # what distances add is a product of its own: of the three ways of a query, and of a key's place along each axis
+        query = torch.cat([query * query.shape[-1] ** -0.5, near], -1)
+        key = torch.cat([key, self._places(key).expand(batch, self.heads, -1, -1)], -1)
         if self.window > side:
-            key, value, bias = self._with_padding(query, key, value, bias, ways)
-        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+            query, key, value = self._with_padding(query, key, value, ways)
+        width = value.shape[-1]
+        value = functional.pad(value, (0, query.shape[-1] - width))
+        found = functional.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :width]
         joined: Tensor = self.proj(found.transpose(1, 2).reshape(batch, side, side, side, -1))
         return joined
+
+    def _places(self, like: Tensor) -> Tensor:
+        """(tokens, 3 x grid): 1 where a token lies along each axis."""
+        side = self.grid
+        along = torch.eye(side, dtype=like.dtype, device=like.device)
+        sides = [along[:, None, None], along[None, :, None], along[None, None, :]]
+        return torch.cat([each.expand(side, side, side, side) for each in sides], -1).reshape(side**3, 3 * side)
 
     def _ways(self, query: Tensor) -> list[Tensor]:
         """For each axis (B, heads, d, h, w, window): what the distance to each place along it adds to a logit."""
@@ -107,16 +117,18 @@ class _Attention(nn.Module):
         ]
 
     def _with_padding(
-        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor, ways: list[Tensor]
+        self, query: Tensor, key: Tensor, value: Tensor, ways: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One key more for all padding together: its weight is that of the window less that of the grid."""
         batch, count = query.shape[0], query.shape[2]
         whole = torch.stack([way.float().logsumexp(-1) for way in ways]).sum(0)
         inner = torch.stack([way[..., : self.grid].float().logsumexp(-1) for way in ways]).sum(0)
         rest = whole + torch.log1p(-torch.exp(inner - whole).clamp(max=1 - 1e-7))
-        rest = rest.reshape(batch, self.heads, count, 1).to(bias.dtype)
+        rest = rest.reshape(batch, self.heads, count, 1).to(query.dtype)
         # padding is zero behind the norm, so that its key and value are the biases alone
         _, pad_key, pad_value = self.qkv.bias.view(3, self.heads, 1, -1)
-        key = torch.cat([key, pad_key.expand(batch, -1, -1, -1)], dim=2)
+        pad_key = functional.pad(pad_key, (0, 3 * self.grid)).expand(batch, -1, -1, -1)
+        # the rest is the query's part of a place that padding alone has
+        key = torch.cat([functional.pad(key, (0, 1)), functional.pad(pad_key, (0, 1), value=1.0)], dim=2)
         value = torch.cat([value, pad_value.expand(batch, -1, -1, -1)], dim=2)
-        return key, value, torch.cat([bias, rest], dim=3)
+        return torch.cat([query, rest], dim=-1), key, value
