@@ -3,9 +3,9 @@
     python Testing/benchmarks/fit_opinions.py EXPERT out/opinions [--network NETWORK] [--into]
 
 The volumes are made where they are not there, from a seed of their own. Each target is boxed on its largest slice and
-propagated; the expert is asked about the result as a session asks it, and every voxel of its region tells both log odds
-and the truth. Of a few weighings, which pick one or blend both, the one with the best mean Dice is taken. Printed is mean
-Dice in the region of propagation, of the expert, and of both, by what was chosen on the other folds of the cases.
+propagated; the expert is asked about the result as a session asks it; every voxel of its region tells both log odds
+and the truth. Of a few weighings, which pick one or blend both, the one with the best mean Dice is taken. Printed is
+mean Dice in the region of propagation, of the expert, and of both, by what was chosen on the other folds of the cases.
 `--into` writes the weights into the card beside the expert's file.
 """
 
