@@ -18,6 +18,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -193,7 +194,9 @@ def _looked_at(made: Original, worker: Worker, session: str, concerned: set[str]
     """What is wrong with how one session is served."""
     known, is_damaged = made.states[session], session in concerned
     try:
-        state = state_of(worker, session)
+        # A round whose end was lost is computed anew at the start.
+        while (state := state_of(worker, session))["running"] is not None:
+            time.sleep(0.02)
     except ServiceError as error:
         may_fail = is_damaged or made.volumes[session] in concerned
         return [] if may_fail and error.message.endswith(".") else [f"a sound session is not served: {error.message}"]

@@ -154,9 +154,7 @@ def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def serve_command(*options: str | Path) -> list[str]:
-    """`MEMSEG3D_SERVE_OPTIONS` adds some, such as `--ray --replicas 2` (`make audit-ray`)."""
-    more = os.environ.get("MEMSEG3D_SERVE_OPTIONS", "").split()
-    return [sys.executable, "-m", "memseg3d.cli.serve", "--threads", "1", *more, *map(str, options)]
+    return [sys.executable, "-m", "memseg3d.cli.serve", "--threads", "1", *map(str, options)]
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -16,6 +17,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
+from memseg3d.service.protocol import RoundRequest
 
 from .conftest import TOKEN, WorkerProcess
 
@@ -96,3 +99,10 @@ def test_nor_does_any_request_to_a_real_session(
         operation = next(operation for name, operation in the_operations.items() if name.endswith(path))
         probe(a_worker, operation, GenerationMode.NEGATIVE, {"session_id": session})
     assert a_worker.run(session, [{**a_box, "object": 9}])[-1]["status"] == "closed"
+
+
+def test_bounds_of_whole_numbers_are_described() -> None:
+    words = RoundRequest.model_json_schema()
+    numbers = words["properties"]["full"]["items"]
+    assert (numbers["minimum"], numbers["maximum"]) == (1, 65535)
+    assert '"ge"' not in json.dumps(words)

@@ -113,7 +113,7 @@ def test_a_replica_that_has_not_the_session_says_who_has(spread: Spread, a_volum
 
 
 def test_what_a_replica_had_another_takes_up(spread: Spread, a_long_volume: np.ndarray, a_box: Words) -> None:
-    """Stopped in mid-round; a kill of the process gives its locks back as a stop does (`make audit-ray` kills)."""
+    """Stopped in mid-round; a kill of the process gives its locks back as a stop does."""
     session = spread.open_session(spread.upload(a_long_volume))
     name = str(uuid.uuid4())
     with spread.begin(session, [a_box], name) as running:

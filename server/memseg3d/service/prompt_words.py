@@ -16,21 +16,22 @@ def _whole(value: Any) -> Any:
 
 
 Axis = Annotated[Literal[0, 1, 2], BeforeValidator(_whole)]
+# The validator comes last: bounds behind it are lost to the schema.
 ObjectId = Annotated[
     int,
-    BeforeValidator(_whole),
     Field(ge=1, le=65535, strict=True, description="Chosen by the client; no name ever travels."),
+    BeforeValidator(_whole),
 ]
 Position = Annotated[
     tuple[FiniteFloat, FiniteFloat, FiniteFloat], Field(description="(k, j, i), voxel centres at integers.")
 ]
 Line = Annotated[list[Position], Field(min_length=1, max_length=4000)]
-Voxel = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=-(2**31), le=2**31)]
+Voxel = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31), BeforeValidator(_whole)]
 Range = Annotated[tuple[Voxel, Voxel], Field(description="Half-open: first voxel, voxel after the last.")]
 Extent = tuple[Range, Range, Range]
 Bits = Annotated[str, Field(description="numpy.packbits of the extent, zlib, base64.")]
 PromptId = Annotated[str, Field(min_length=1, max_length=200)]
-SliceIndex = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=2**31, strict=True)]
+SliceIndex = Annotated[int, Field(ge=0, le=2**31, strict=True), BeforeValidator(_whole)]
 
 
 class Request(BaseModel):

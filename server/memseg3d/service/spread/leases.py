@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -74,7 +73,7 @@ class SharedLeases:
     def announce(self, url: str) -> None:
         """Tell where this worker listens."""
         fresh = self._replicas / f"{self.replica}.new"
-        fresh.write_text(json.dumps({"url": url, "pid": os.getpid()}), "utf-8")
+        fresh.write_text(json.dumps({"url": url}), "utf-8")
         fresh.replace(self._replicas / f"{self.replica}.json")
 
     def take(self, session: str) -> None:
