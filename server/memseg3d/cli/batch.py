@@ -30,6 +30,7 @@ from memseg3d.cli.case_options import (
 from memseg3d.cli.case_output import Talk
 from memseg3d.cli.folders import make_folder, one_run
 from memseg3d.cli.networks import (
+    BackendOption,
     DeviceOption,
     ModelOption,
     ModelsOption,
@@ -74,6 +75,7 @@ def batch(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
+    backend: BackendOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Compute also what is there already.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -96,7 +98,7 @@ def batch(
     make_folder(out)
     with one_run(out, "--out", "batch"):
         chosen = choose_device(device, threads)
-        network = open_network(model, models, chosen, precision=precision)
+        network = open_network(model, models, chosen, precision=precision, backend=backend)
         settings = {
             "model": network.info.sha256,
             "options": options.to_json(),
