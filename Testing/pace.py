@@ -54,6 +54,7 @@ SLOW = [
     "lib/test_two_slicers.py",
     "lib/test_workbench_scene.py",
     "lib/test_worker_choice.py",
+    "server/network/test_backends.py",
     "server/cli/test_commands.py",
     "server/cli/test_docs.py",
     "server/cli/test_refine.py",
