@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from memseg3d.cases.local import LocalCase
+    from memseg3d.network.seam import Network
 
 __all__ = ["Case", "CaseError", "Worker", "connect", "open"]
 
@@ -23,7 +24,7 @@ def open(
     *,
     series: str | None = None,
     coordinates: Literal["kji", "ijk", "itksnap", "lps", "ras"] = "kji",
-    model: str | None = None,
+    model: str | Network | None = None,
     models: str | Path | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -35,15 +36,15 @@ def open(
     """Open a volume to segment it in this process.
 
     source: NIfTI, NRRD, MHA or .npz file, a DICOM folder (`series` chooses one), or an array (k, j, i) with its
-    `spacing` (k, j, i) in mm. coordinates: the order of all places. model: name or path of a checkpoint, None: the
-    embedded model; `models`: folder in which names are looked for. device: cpu, cuda, cuda:1, mps or auto.
-    backend: what computes on a CPU, auto: the fastest that is installed. threads: of the CPU, for this process.
-    progress: a bar while rounds run; None: on a terminal and in a notebook. options: of the session as in
-    docs/wire-protocol.md, such as window=(-160, 240), memory="tree", consensus=True.
+    `spacing` (k, j, i) in mm. coordinates: the order of all places. model: name or path of a checkpoint, or a network
+    of one's own (docs/researchers.md), None: the embedded model; `models`: folder in which names are looked for.
+    device: cpu, cuda, cuda:1, mps or auto. backend: what computes on a CPU, auto: the fastest that is installed.
+    threads: of the CPU, for this process. progress: a bar while rounds run; None: on a terminal and in a notebook.
+    options: of the session as in docs/wire-protocol.md, such as window=(-160, 240), memory="tree", consensus=True.
     Raises `CaseError` with a sentence that says what to do.
     """
     from memseg3d.cases.local import LocalCase
-    from memseg3d.cases.opening import NetworkError, open_network
+    from memseg3d.cases.opening import NetworkError, choose_device, open_network
     from memseg3d.propagation.prompts.options import Options
     from memseg3d.propagation.volume.errors import PropagationError
 
@@ -51,8 +52,11 @@ def open(
     image = image_of(source, spacing, series, Path(folder.name))
     try:
         chosen = Options.from_json(_plain(options))
-        place = Path(models) if models else None
-        network, where = open_network(model, place, device, threads, precision, backend=backend)
+        if model is None or isinstance(model, str):
+            place = Path(models) if models else None
+            network, where = open_network(model, place, device, threads, precision, backend=backend)
+        else:
+            network, where = model, choose_device(device, threads)
     except (PropagationError, NetworkError) as error:
         raise CaseError(str(error)) from error
     case: LocalCase = LocalCase.begin(image, network, chosen, where, threads)
