@@ -121,9 +121,7 @@ async def delete_volume(worker: TheWorker, key: VolumeKey) -> Deleted:
     """Forget a volume and every session on it, also one that runs."""
     is_there = worker.volumes.is_there(key)
     # Of several workers another one may have been asked first; its sessions here go all the same.
-    if not is_there and not (
-        worker.leases.is_shared and await computed(worker, lambda: worker.sessions.on_volume(key))
-    ):
+    if not is_there and not (worker.leases.is_shared and await _has_sessions(worker, key)):
         worker.volumes.find(key)
     await computed(worker, lambda: worker.sessions.delete_of_volume(key))
     if is_there:
