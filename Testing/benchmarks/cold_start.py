@@ -82,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         home, volume, out = Path(place) / "home", Path(place) / "ct.nii.gz", Path(place) / "out"
         write_ct(volume)
-        segment = ["segment", str(volume), "--out", str(out), "--overwrite", "--quiet", "--box", BOX]
+        segment = ["segment", str(volume), "--out", str(out), "--overwrite", "--box", BOX]
         backend = ["--backend", asked.backend]
         first = spent(HERE, home, [*segment, *backend], 0)
         rows: dict[str, list[tuple[float, float]]] = {}
