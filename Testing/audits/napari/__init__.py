@@ -1,0 +1,1 @@
+"""napari with MemSeg3D's plug-in: `python -m Testing.audits.napari`."""
