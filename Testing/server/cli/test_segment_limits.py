@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from typer.testing import Result
+
+from memseg3d.cli.case_output import _weak
+from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 
 from .conftest import an_oblique_image, words
 
@@ -138,3 +142,13 @@ def test_what_cannot_be_meant_is_refused(
     assert result.exit_code != 0
     assert sentence in words(result)
     assert not (tmp_path / "out" / "segmentation.nii.gz").exists()
+
+
+def test_a_result_that_the_network_does_not_trust_is_told_with_what_to_draw() -> None:
+    slices = [{"quality": 0.3}, {"quality": 0.38}]
+    segment = {"name": "lesion", "label": 1, "mL": 40.0, "slices": slices, "look_next": None}
+    click, box = PointPrompt(1, (5, 12, 9), True), BoxPrompt(1, 0, (5, 8, 6), (5, 15, 13))
+    told = _weak(segment, SimpleNamespace(prompts=[click]))
+    assert told == "lesion: One click found 40.0 mL with quality 0.34: draw a box or a stroke."
+    assert "correct the slice to look at next" in _weak(segment, SimpleNamespace(prompts=[box]))
+    assert _weak({**segment, "slices": [{"quality": 0.8}]}, SimpleNamespace(prompts=[click])) == ""
