@@ -15,7 +15,6 @@ FIRST = [
 
 SLOW = [
     *FIRST,
-    "server/service/test_users.py",
     "demo/test_demo.py",
     "desktop/test_effect_runs.py",
     "desktop/test_pains_full_disk.py",
@@ -88,6 +87,8 @@ SLOW = [
     "server/service/test_openapi.py",
     "server/service/test_restart.py",
     "server/service/test_streams.py",
+    "server/service/test_user_limits.py",
+    "server/service/test_users.py",
     "server/training/test_experts.py",
     "server/training/test_mem3d.py",
     "server/video/test_video_predictor.py",

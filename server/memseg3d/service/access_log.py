@@ -11,8 +11,9 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memseg3d.service.errors import ServiceError
-from memseg3d.service.gate import error_response
+from memseg3d.service.gate import ACCOUNT, OPEN_PATHS, error_response
 from memseg3d.service.metrics import Metrics
+from memseg3d.service.users.audit import AuditLog
 
 log = logging.getLogger("memseg3d.access")
 errors = logging.getLogger(__name__)
@@ -25,8 +26,9 @@ _NOBODY_LISTENS = 499
 class AccessLog:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, audit: AuditLog | None = None) -> None:
         self._app = app
+        self._audit = audit
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,6 +60,9 @@ class AccessLog:
             route = getattr(scope.get("route"), "path", "-")
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._metrics.requests.labels(method if route != "-" else "-", route, str(status)).inc()
+            if self._audit is not None and scope["path"] not in OPEN_PATHS:
+                address = (scope.get("client") or ("-",))[0]
+                self._audit.write(scope.get(ACCOUNT), address, f"{method} {route}", status)
             log.info("%s %s %d %.3f s", method, route, status, time.perf_counter() - started)
 
 

@@ -19,7 +19,7 @@ from memseg3d.service.access_log import AccessLog
 from memseg3d.service.description import described
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
 from memseg3d.service.gate import Gate, error_response
-from memseg3d.service.routes import about, labelmaps, rounds, sessions, volumes
+from memseg3d.service.routes import about, labelmaps, rounds, sessions, usage, volumes
 from memseg3d.service.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def create_app(worker: Worker) -> FastAPI:
     )
     app.state.worker = worker
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
-    for part in (about, volumes, sessions, rounds, labelmaps):
+    for part in (about, usage, volumes, sessions, rounds, labelmaps):
         app.include_router(part.router)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
@@ -56,7 +56,7 @@ def create_app(worker: Worker) -> FastAPI:
     # The last one added is the outermost: every request is logged, also one that the gate turns away.
     settings, metrics = worker.settings, worker.metrics
     app.add_middleware(Gate, callers=worker.callers, request_bytes=settings.limits.request_bytes, metrics=metrics)
-    app.add_middleware(AccessLog, metrics=worker.metrics)
+    app.add_middleware(AccessLog, metrics=worker.metrics, audit=worker.audit)
     return app
 
 

@@ -20,6 +20,7 @@ STATUS = {
     "nothing_to_undo": 409,
     "nothing_to_redo": 409,
     "too_large": 413,
+    "over_quota": 413,
     "elsewhere": 421,
     "too_many": 429,
     "bad_volume": 422,
@@ -32,7 +33,7 @@ STATUS = {
 }
 """HTTP status of each error code of the wire protocol."""
 
-RETRY_SECONDS = {"busy": 2, "too_many": 5, "stopping": 10, "overloaded": 5, "disk_full": 60}
+RETRY_SECONDS = {"busy": 2, "too_many": 5, "stopping": 10, "overloaded": 5, "disk_full": 60, "over_quota": 3600}
 """After so long it makes sense to send a refused request again (`Retry-After`), where nothing better is known."""
 
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}

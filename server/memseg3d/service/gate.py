@@ -14,6 +14,7 @@ from memseg3d.service.spread.leases import REPLICA_HEADER, Elsewhere
 from memseg3d.service.uploads import too_large
 from memseg3d.service.users.account import SHARED, Account
 from memseg3d.service.users.callers import Callers, UnknownCaller
+from memseg3d.service.users.issuer import KeysUnreachable
 
 OPEN_PATHS = {"/v1/health", "/v1/ready"}
 ADMINISTRATORS_PATHS = {"/v1/metrics"}
@@ -87,6 +88,11 @@ class Gate:
             self._metrics.refused_callers.labels(error.reason).inc()
             code = "token_ended" if error.is_over else "unauthorised"
             raise ServiceError(code, error.message, closes=True) from error
+        except KeysUnreachable as error:
+            raise ServiceError(
+                "overloaded",
+                "The sign-in service does not answer, so it lets nobody in: try again in a moment.",
+            ) from error
 
     def _check_room(self, scope: Scope) -> None:
         """Tell the connection that its caller is known; refuse one more than the worker can have."""

@@ -50,6 +50,8 @@ class History:
     """The key of the account that opened the session."""
     name: str = ""
     """The session's id as its owner knows it."""
+    since: float | None = None
+    """When it was opened, by the clock that retention goes by."""
     lost: list[str] = field(default_factory=list)
     """What was lost of this session, a sentence each."""
 
@@ -63,6 +65,7 @@ class History:
             history = cls(first["id"], first["volume"], first["options"], first["model"], first["time"])
             history.used = first["time"]
             history.owner, history.name = str(first.get("owner", "")), str(first.get("name", first["id"]))
+            history.since = first.get("since")
             history.has_geometry, history.geometry = "geometry" in first, first.get("geometry")
             for record in records[1:]:
                 history.add(record)

@@ -140,6 +140,23 @@ class Info(BaseModel):
     retention_hours: float
 
 
+class UserCounts(BaseModel):
+    """How much a user has on the worker. bytes: volumes and sessions on the disk, as if nobody else had the same."""
+
+    user: str
+    volumes: int
+    sessions: int
+    bytes: int
+
+
+class Usage(UserCounts):
+    """What the caller has and may have; null: no limit. users: of all, for administrators."""
+
+    role: Literal["user", "administrator"]
+    limits: dict[str, float | None]
+    users: list[UserCounts] | None
+
+
 class VolumeWords(BaseModel):
     """A volume that the worker keeps. shape: (k, j, i); spacing: (k, j, i) mm."""
 

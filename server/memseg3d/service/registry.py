@@ -16,6 +16,7 @@ from memseg3d.propagation.rounds.ahead import whole_slices_ahead
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
+from memseg3d.service.folders import folder_bytes
 from memseg3d.service.history import History
 from memseg3d.service.journal import JournalError
 from memseg3d.service.session_log import JOURNAL, SessionLog, volume_of
@@ -37,11 +38,13 @@ class Owned:
     owner: str
     name: str
     volume: str
+    since: float | None = None
+    """When it was opened, by the clock that retention goes by; None: by an older worker."""
 
     @classmethod
     def of(cls, history: History) -> Owned:
         """As the session's journal tells."""
-        return cls(history.owner, history.name, history.volume)
+        return cls(history.owner, history.name, history.volume, history.since)
 
 
 class SessionRegistry:
@@ -293,11 +296,40 @@ class SessionRegistry:
         ]
         return sorted(found, key=lambda one: (one["idle_seconds"], one["id"]))
 
+    def has(self, session_id: str) -> bool:
+        """Whether there is a session with this key."""
+        return session_id in self._volumes
+
+    def count(self, account: Account) -> int:
+        """How many sessions an account has."""
+        return len(self._of(account))
+
+    def bytes_of(self, account: Account) -> int:
+        """What they take on the disk; any thread may ask."""
+        return sum(folder_bytes(self._folder / key) for key, _ in self._of(account))
+
+    def owners(self) -> set[str]:
+        """The keys of the accounts that have one."""
+        return {owned.owner for owned in self._owned.values()}
+
+    def older_than(self, seconds: float) -> list[str]:
+        """Keys of users' sessions that were opened so long ago and compute nothing."""
+        now = self._tools.clock.now()
+        return [
+            key
+            for key, owned in self._owned.items()
+            if owned.owner and owned.since is not None and now - owned.since >= seconds and not self._runs(key)
+        ]
+
+    def _runs(self, session_id: str) -> bool:
+        return session_id in self._loaded and self._loaded[session_id].is_running
+
     def _of(self, account: Account) -> list[tuple[str, Owned]]:
         """The sessions of an account; one whose journal says nothing any more is known by its key alone."""
-        keys = [key for key in self._volumes if key not in self._owned and not is_scoped(key)]
-        unreadable = {key: Owned("", key, "") for key in keys}
-        return [(key, owned) for key, owned in (self._owned | unreadable).items() if owned.owner == account.key]
+        # Copied in one go: the compute thread may add one meanwhile.
+        owned, keys = dict(self._owned), list(self._volumes)
+        owned |= {key: Owned("", key, "") for key in keys if key not in owned and not is_scoped(key)}
+        return [(key, each) for key, each in owned.items() if each.owner == account.key]
 
     def idle(self, seconds: float) -> list[str]:
         """Ids of the sessions that nobody touched for so long and that compute nothing."""
@@ -305,7 +337,7 @@ class SessionRegistry:
             session_id
             for session_id in self._volumes
             if self._tools.clock.idle_seconds(self._folder / session_id / JOURNAL) >= seconds
-            and not (session_id in self._loaded and self._loaded[session_id].is_running)
+            and not self._runs(session_id)
         ]
 
     def close(self) -> None:

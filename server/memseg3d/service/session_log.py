@@ -36,7 +36,7 @@ class SessionLog:
     @classmethod
     def create(cls, folder: Path, first: Record, clock: UseClock) -> SessionLog:
         """A new folder with a journal that begins with `first`. Raises OSError."""
-        first = {**first, "time": time.time()}
+        first = {**first, "time": time.time(), "since": clock.now()}
         folder.mkdir(mode=0o700)
         return cls(folder, Journal.create(folder / JOURNAL, first), History.of([first]), clock)
 

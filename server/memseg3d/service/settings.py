@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from memseg3d.service.users.issuer import Issuer
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -29,6 +31,27 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class UserLimits:
+    """What one user may have; None: as much as the worker has. Administrators, and who shares one token, have none."""
+
+    bytes: int | None = None
+    """Volumes and sessions on the disk together."""
+    sessions: int | None = None
+    rounds_per_minute: int | None = None
+    stored_days: float | None = None
+    """Volumes and sessions are deleted so long after they came, also where they are used."""
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """Where it is written who did what kind of thing when; `files` of `file_bytes` at most, the oldest go."""
+
+    path: Path
+    file_bytes: int = 16 * 2**20
+    files: int = 10
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything the service is told when it starts."""
 
@@ -46,3 +69,7 @@ class Settings:
     """A quiet stream sends an empty line this often, so that proxies keep it open."""
     tokens: Path | None = None
     """The file of users' own tokens."""
+    issuer: Issuer | None = None
+    """Whose sign-in opens the worker, too."""
+    user_limits: UserLimits = field(default_factory=UserLimits)
+    audit: AuditSettings | None = None

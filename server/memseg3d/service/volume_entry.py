@@ -28,6 +28,8 @@ class VolumeEntry:
     geometries: dict[str, dict[str, Any]] = field(default_factory=dict)
     owner: str = ""
     """The key of the account that sent it."""
+    since: float | None = None
+    """When it came, by the clock that retention goes by; None: to an older worker."""
 
     @property
     def key(self) -> str:
@@ -53,7 +55,12 @@ class VolumeEntry:
     def to_json(self) -> dict[str, Any]:
         """JSON object that `from_json` reads."""
         words = {"id": self.id, "shape": self.shape, "dtype": self.dtype, "spacing": self.spacing}
-        return {**words, "geometries": self.geometries, **({"owner": self.owner} if self.owner else {})}
+        return {
+            **words,
+            "geometries": self.geometries,
+            **({"owner": self.owner} if self.owner else {}),
+            "since": self.since,
+        }
 
     @classmethod
     def from_json(cls, words: dict[str, Any]) -> VolumeEntry:
@@ -70,6 +77,7 @@ class VolumeEntry:
             (sk, sj, si),
             geometries,
             str(words.get("owner", "")),
+            None if words.get("since") is None else float(words["since"]),
         )
 
 

@@ -24,13 +24,13 @@ from anyio import to_thread
 
 from memseg3d.propagation.volume.volume import Volume, VolumeError
 from memseg3d.service.errors import ServiceError
-from memseg3d.service.folders import DataFolder
+from memseg3d.service.folders import DataFolder, folder_bytes
 from memseg3d.service.journal import sync_folder
 from memseg3d.service.limits.disk_room import Reservation
 from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.settings import Limits
 from memseg3d.service.uploads import FileSink, Gunzip, VoxelSink, incoming_folder, receive, too_large
-from memseg3d.service.users.account import is_scoped
+from memseg3d.service.users.account import Account, is_scoped
 from memseg3d.service.volume_entry import VolumeEntry, hash_start
 from memseg3d.service.volume_files import keep_voxels
 
@@ -50,6 +50,7 @@ class VolumeStore:
         self._opening = threading.Lock()
         self._opened: WeakValueDictionary[str, Volume] = WeakValueDictionary()
         self._damaged: set[str] = set()
+        self._entries: dict[str, VolumeEntry] = {}
         self._clock = clock
         self.on_replaced: Callable[[str], None] = lambda _: None
         """Told the id of a damaged volume that an upload has put right; on the upload's thread."""
@@ -57,6 +58,10 @@ class VolumeStore:
         unusable = [path for path in folder.volumes.iterdir() if path.is_dir() and not _has_words(path)]
         for leftover in [*folder.incoming.iterdir(), *folder.volumes.glob("*.deleted"), *unusable]:
             shutil.rmtree(leftover, ignore_errors=True)
+        for key in self.ids():
+            entry = self._read(key)
+            if entry is not None:
+                self._entries[key] = entry
 
     def find(self, volume_id: str) -> VolumeEntry:
         """The entry of a kept volume, which now counts as used. Raises ServiceError `unknown_volume`."""
@@ -192,6 +197,7 @@ class VolumeStore:
         with self._lock:
             self._opened.pop(volume_id, None)
             self._damaged.discard(volume_id)
+            self._entries.pop(volume_id, None)
         try:
             path.rename(gone)
             shutil.rmtree(gone)
@@ -199,15 +205,35 @@ class VolumeStore:
             # Windows keeps mapped files; without its words the folder is no volume any more.
             log.warning("voxels of a deleted volume are still in use: %s", error.strerror)
 
+    def of(self, account: Account) -> list[str]:
+        """The keys of an account's volumes."""
+        return [key for key, entry in list(self._entries.items()) if entry.owner == account.key]
+
+    def bytes_of(self, account: Account) -> int:
+        """What they take on the disk, each as if nobody else had it."""
+        return sum(folder_bytes(self._folder.volumes / key) for key in self.of(account))
+
+    def owners(self) -> set[str]:
+        """The keys of the accounts that have one."""
+        return {entry.owner for entry in list(self._entries.values())}
+
+    def older_than(self, seconds: float) -> list[str]:
+        """Keys of users' volumes that came so long ago."""
+        now = self._clock.now()
+        return [
+            key
+            for key, entry in list(self._entries.items())
+            if entry.owner and entry.since is not None and now - entry.since >= seconds
+        ]
+
     def share(self) -> None:
         """Let equal voxels of several accounts be one file. Done apart from any request, none of which then takes
         longer or shorter by what another account has.
         """
         by_content: dict[str, list[str]] = {}
-        for volume_id in self.ids():
-            entry = self._read(volume_id)
-            if entry is not None and volume_id not in self._damaged:
-                by_content.setdefault(entry.id, []).append(volume_id)
+        for key, entry in list(self._entries.items()):
+            if key not in self._damaged:
+                by_content.setdefault(entry.id, []).append(key)
         for keys in by_content.values():
             if len(keys) > 1:
                 self._share(keys)
@@ -283,6 +309,7 @@ class VolumeStore:
         # A volume that was answered for must be whole after a power cut.
         with (folder / _VOXELS).open("rb+") as file:
             os.fsync(file.fileno())
+        entry = replace(entry, since=self._clock.now())
         _write_words(folder, entry)
         sync_folder(folder)
         target = self._path(entry.key)
@@ -292,6 +319,7 @@ class VolumeStore:
             was_damaged = target.exists()
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
+            self._entries[entry.key] = entry
         if was_damaged:
             self.on_replaced(entry.key)
         self._clock.mark(target / _WORDS)

@@ -16,6 +16,7 @@ from memseg3d.service.folders import DataFolder, folder_bytes
 from memseg3d.service.limits.disk_room import DiskRoom
 from memseg3d.service.limits.drawings import DrawingThreads
 from memseg3d.service.limits.use_clock import UseClock
+from memseg3d.service.limits.user_room import UserRoom
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
 from memseg3d.service.settings import Settings
@@ -25,6 +26,8 @@ from memseg3d.service.turns.admission import Admission, draining
 from memseg3d.service.turns.ahead import Ahead
 from memseg3d.service.turns.breathing import let_breathe
 from memseg3d.service.turns.compute import ComputeThread
+from memseg3d.service.users.account import Account
+from memseg3d.service.users.audit import AuditLog
 from memseg3d.service.users.callers import Callers
 from memseg3d.service.users.token_file import TokenFile
 from memseg3d.service.volumes import VolumeStore
@@ -48,7 +51,8 @@ class Worker:
         self.device = device
         self.device_facts = describe_device(device)
         self.metrics = Metrics()
-        self.callers = Callers(settings.token, None if settings.tokens is None else TokenFile(settings.tokens))
+        self.callers = _callers(settings)
+        self.audit = _audit(settings)
         self.compute = ComputeThread()
         let_breathe(network, self.compute.breathe)
         self.drawings = DrawingThreads(settings.limits)
@@ -72,6 +76,7 @@ class Worker:
             scratch=folder.incoming,
         )
         self.sessions = SessionRegistry(folder.sessions, tools)
+        self.user_room = UserRoom(settings.user_limits, self.bytes_of)
         self.compute.call(self.sessions.start).result()
 
     def announce(self, url: str) -> None:
@@ -100,6 +105,10 @@ class Worker:
         while self.compute.jobs and time.monotonic() < ends:
             await asyncio.sleep(0.1)
 
+    def bytes_of(self, account: Account) -> int:
+        """What an account has on the disk."""
+        return self.volumes.bytes_of(account) + self.sessions.bytes_of(account)
+
     def look_ahead(self, volume_id: str) -> None:
         """A volume has come: compute in idle time what its sessions will need. Nobody waits for it."""
         self.compute.call(lambda: self.sessions.look_ahead(volume_id))
@@ -116,6 +125,8 @@ class Worker:
         self.clock.keep()
         if isinstance(self.leases, SharedLeases):
             self.leases.close()
+        if self.audit is not None:
+            self.audit.close()
         self.folder.close()
 
     def sweep(self) -> None:
@@ -123,6 +134,8 @@ class Worker:
         retention = self.settings.retention_hours * 3600
         self.compute.call(lambda: self._sweep_sessions(retention)).result()
         self._delete_idle_volumes(retention)
+        if self.settings.user_limits.stored_days is not None:
+            self._delete_old(self.settings.user_limits.stored_days * 86400)
         self.volumes.share()
         self.clock.keep()
         self.metrics.disk_bytes.set(folder_bytes(self.folder.path))
@@ -144,6 +157,25 @@ class Worker:
         for session_id in self.sessions.idle(self.settings.unload_minutes * 60):
             self.sessions.unload(session_id)
 
+    def _delete_old(self, seconds: float) -> None:
+        """Delete what users have longer than they may."""
+
+        def sessions() -> None:
+            for session_id in self.sessions.older_than(seconds):
+                log.info("session deleted: its user has had it as long as is allowed")
+                self.sessions.delete(session_id)
+
+        self.compute.call(sessions).result()
+        for volume_id in self.volumes.older_than(seconds):
+
+            def volume(volume_id: str = volume_id) -> None:
+                if not self.sessions.on_volume(volume_id):
+                    log.info("volume deleted: its user has had it as long as is allowed")
+                    self.sessions.delete_of_volume(volume_id)
+                    self.volumes.delete(volume_id)
+
+            self.compute.call(volume).result()
+
     def _delete_idle_volumes(self, idle_seconds: float, until: int | None = None) -> None:
         """Delete volumes without a session, the longest unused first, `until` the folder has so many bytes at most."""
         for volume_id in sorted(self.volumes.ids(), key=self.volumes.idle_seconds, reverse=True):
@@ -158,3 +190,18 @@ class Worker:
                     self.volumes.delete(volume_id)
 
             self.compute.call(delete_unused).result()
+
+
+def _callers(settings: Settings) -> Callers:
+    tokens = None if settings.tokens is None else TokenFile(settings.tokens)
+    if settings.issuer is None:
+        return Callers(settings.token, tokens)
+    # Its library is an extra.
+    from memseg3d.service.users.oidc import OidcTokens
+
+    return Callers(settings.token, tokens, OidcTokens(settings.issuer))
+
+
+def _audit(settings: Settings) -> AuditLog | None:
+    wanted = settings.audit
+    return None if wanted is None else AuditLog(wanted.path, wanted.file_bytes, wanted.files)

@@ -26,9 +26,9 @@ class DiskRoom:
         self._lock = threading.Lock()
         self._reserved: dict[Reservation, int] = {}
 
-    def reserve(self, size: int = 0) -> Reservation:
-        """Room for `size` bytes. Raises ServiceError `disk_full`."""
-        reservation = Reservation(self)
+    def reserve(self, size: int = 0, claim: Callable[[int], None] | None = None) -> Reservation:
+        """Room for `size` bytes. claim: is told each size first, and may refuse. Raises ServiceError `disk_full`."""
+        reservation = Reservation(self, claim)
         reservation.cover(size)
         return reservation
 
@@ -66,13 +66,16 @@ class DiskRoom:
 class Reservation(contextlib.AbstractContextManager["Reservation"]):
     """Room on the disk until the block ends."""
 
-    def __init__(self, room: DiskRoom) -> None:
+    def __init__(self, room: DiskRoom, claim: Callable[[int], None] | None = None) -> None:
         self._room = room
+        self._claim = claim
         self._size = 0
 
     def cover(self, size: int) -> None:
         """Hold room for `size` bytes at least. Raises ServiceError `disk_full`."""
         if size > self._size or self._size == 0:
+            if self._claim is not None:
+                self._claim(size)
             self._room.take(self, size)
             self._size = max(size, 1)
 

@@ -9,7 +9,17 @@ from fastapi.responses import StreamingResponse
 
 from memseg3d.service.limits.bodies import body_of
 from memseg3d.service.protocol import Cancelled, RoundRequest, StreamLine
-from memseg3d.service.routes.common import SessionKey, TheWorker, dumped, errors, json_body, of_session, shape_of
+from memseg3d.service.routes.common import (
+    SessionKey,
+    TheCaller,
+    TheWorker,
+    dumped,
+    errors,
+    json_body,
+    of_session,
+    shape_of,
+)
+from memseg3d.service.sessions import ServedSession
 from memseg3d.service.streams import MEDIA_TYPE, RoundStream
 from memseg3d.service.worker import Worker
 
@@ -34,7 +44,7 @@ _LINES: dict[int | str, dict[str, Any]] = {200: {"model": StreamLine, "descripti
     responses={**errors("unknown_session", "busy", "bad_prompt", "disk_full", "too_many"), **_LINES},
     openapi_extra=json_body(RoundRequest),
 )
-async def post_round(worker: TheWorker, session_id: SessionKey, request: Request) -> NdjsonResponse:
+async def post_round(worker: TheWorker, caller: TheCaller, session_id: SessionKey, request: Request) -> NdjsonResponse:
     """Begin a round and follow it. The same id again never runs twice: the first one's lines are sent again."""
     words = dumped(await body_of(request, RoundRequest))
     shape = await shape_of(worker, session_id)
@@ -44,7 +54,13 @@ async def post_round(worker: TheWorker, session_id: SessionKey, request: Request
         stream = await of_session(worker, session_id, lambda served: served.known(words["id"]))
     if stream is None:
         prompts = await worker.drawings.prompts(words["prompts"], shape)
-        stream = await of_session(worker, session_id, lambda served: served.begin(words, prompts))
+
+        def begun(served: ServedSession) -> RoundStream:
+            if served.history.find(words["id"]) is None:
+                worker.user_room.count_round(caller)
+            return served.begin(words, prompts)
+
+        stream = await of_session(worker, session_id, begun)
     return _following(worker, stream, 0)
 
 

@@ -38,7 +38,7 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
     "",
     status_code=201,
     responses={
-        **errors("unknown_volume", "conflict", "too_large", "disk_full"),
+        **errors("unknown_volume", "conflict", "too_large", "too_many", "disk_full"),
         200: {"model": SessionState, "description": "The session was there already."},
     },
     openapi_extra=json_body(SessionRequest),
@@ -55,9 +55,13 @@ async def post_session(worker: TheWorker, caller: TheCaller, request: Request, r
     session_key = caller.session(session_id)
     if not worker.sessions.is_loaded(session_key):
         await worker.drawings.run(lambda: worker.sessions.prepare(session_key))
-    state, is_new = await computed(
-        worker, lambda: worker.sessions.create(session_id, words.volume, options, geometry, caller), session_key
-    )
+
+    def opened() -> tuple[dict[str, Any], bool]:
+        if not worker.sessions.has(session_key):
+            worker.user_room.check_sessions(caller, worker.sessions.count(caller))
+        return worker.sessions.create(session_id, words.volume, options, geometry, caller)
+
+    state, is_new = await computed(worker, opened, session_key)
     del volume
     response.status_code = 201 if is_new else 200
     return SessionState.model_validate(state)

@@ -30,7 +30,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 @router.put(
     "/{volume_id}",
     response_model_exclude_none=True,
-    responses={**errors("hash_mismatch", "bad_volume", "disk_full"), **_CREATED},
+    responses={**errors("hash_mismatch", "bad_volume", "over_quota", "disk_full"), **_CREATED},
     openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
 )
 async def put_volume(
@@ -67,7 +67,10 @@ async def put_volume(
             await drain(body)
             return _words(worker.volumes.find(key))
         worker.volumes.check_words(entry)
-        with await run_in_threadpool(worker.room.reserve, entry.voxel_bytes):
+        with (
+            worker.user_room.claim(caller) as claim,
+            await run_in_threadpool(worker.room.reserve, entry.voxel_bytes, claim.cover),
+        ):
             entry = await worker.volumes.add_voxels(entry, body, encoding == "gzip")
         worker.look_ahead(key)
     except ServiceError:
@@ -80,7 +83,7 @@ async def put_volume(
 @router.post(
     "",
     response_model_exclude_none=True,
-    responses={**errors("bad_file", "bad_volume", "disk_full"), **_CREATED},
+    responses={**errors("bad_file", "bad_volume", "over_quota", "disk_full"), **_CREATED},
     openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
 )
 async def post_volume_file(
@@ -100,7 +103,10 @@ async def post_volume_file(
         if suffix is None:
             raise ServiceError("bad_file", f"The file's name must end in one of {', '.join(FILE_SUFFIXES)}.")
         announced = min(_announced(request), worker.settings.limits.volume_bytes)
-        with await run_in_threadpool(worker.room.reserve, announced) as room:
+        with (
+            worker.user_room.claim(caller) as claim,
+            await run_in_threadpool(worker.room.reserve, announced, claim.cover) as room,
+        ):
             entry, is_new = await worker.volumes.add_file(suffix, body, room, caller.key)
         worker.look_ahead(entry.key)
     except ServiceError:
