@@ -20,6 +20,7 @@ from memseg3d.service.description import described
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
 from memseg3d.service.gate import Gate, error_response
 from memseg3d.service.routes import about, labelmaps, rounds, sessions, usage, volumes
+from memseg3d.service.web.headers import SecurityHeaders
 from memseg3d.service.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def create_app(worker: Worker) -> FastAPI:
     settings, metrics = worker.settings, worker.metrics
     app.add_middleware(Gate, callers=worker.callers, request_bytes=settings.limits.request_bytes, metrics=metrics)
     app.add_middleware(AccessLog, metrics=worker.metrics, audit=worker.audit)
+    app.add_middleware(SecurityHeaders)
     return app
 
 

@@ -8,10 +8,8 @@ import ipaddress
 import json
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -21,43 +19,16 @@ from memseg3d.service.limits.connections import Connections, allowed_connections
 from memseg3d.service.limits.guarded_http import Patience, guarded
 from memseg3d.service.protocol import PROTOCOLS
 from memseg3d.service.users.token_file import TokenFile, TokenFileError
+from memseg3d.service.web.certificate import Certificate, Renewal, ServeError
 
 _STDIN = 0
 _QUEUE = 1024
 """Connections that the system holds until they are looked at."""
+_RENEWAL_TICKS = 50
+"""Between two looks at the certificate: five seconds."""
 LEAST_TOKEN = 16
 """Letters: a shorter one could be guessed."""
 _LONGEST_TOKEN = 4096
-
-
-class ServeError(Exception):
-    """The worker cannot start, with a sentence that says what to do."""
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What TLS needs. file: PEM, the chain after it; key: PEM without a passphrase, None where `file` holds it too."""
-
-    file: Path
-    key: Path | None
-
-    def check(self) -> None:
-        """Raise ServeError, with the reason, where a server could not use it."""
-        for path in (self.file, self.key):
-            if path is not None and not path.is_file():
-                raise ServeError(f"There is no file {path}: check --tls-cert and --tls-key.")
-
-        def no_passphrase() -> str:
-            raise ServeError(f"{self.key or self.file} asks for a passphrase: give the worker a key without one.")
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(self.file, self.key, no_passphrase)
-        except (ssl.SSLError, OSError) as error:
-            raise ServeError(
-                f"{self.file} and {self.key or self.file} are no certificate and key that belong together "
-                f"({error.strerror or error}): give both as PEM."
-            ) from error
 
 
 def is_loopback(host: str) -> bool:
@@ -169,6 +140,8 @@ class Server(uvicorn.Server):
         self._listener = listener
         self._before_stop = before_stop
         self._scheme = "https" if certificate else "http"
+        self._certificate = certificate
+        self._renewal: Renewal | None = None
 
     def stop(self) -> None:
         """Ask the server to end without draining: nobody is there any more. Any thread may."""
@@ -190,6 +163,15 @@ class Server(uvicorn.Server):
         if self.started:
             self._listener.listen(_QUEUE)
             print(json.dumps({"url": url_of(self._listener, self._scheme), "protocols": PROTOCOLS}), flush=True)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second: now and then a look at the certificate."""
+        if counter % _RENEWAL_TICKS == 0 and self._certificate is not None:
+            if self._renewal is None:
+                assert self.config.ssl is not None
+                self._renewal = Renewal(self._certificate, self.config.ssl)
+            await asyncio.to_thread(self._renewal.look)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the listeners of streams go first: uvicorn waits for every answer that is under way."""
