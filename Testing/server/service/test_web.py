@@ -84,10 +84,10 @@ def test_renewed_files_are_taken_up_and_half_of_them_waited_for(
     with caplog.at_level(logging.ERROR):
         # As a renewal is seen in the middle: the chain is new, the key is the old one.
         os.replace(chain, files.file)
-        wait_for(lambda: "not renewed" in caplog.text, 20)
+        wait_for(lambda: "not renewed" in caplog.text, 90)
         assert serial(an_authority, port) == first
     os.replace(key, files.key)
-    wait_for(lambda: serial(an_authority, port) != first, 20)
+    wait_for(lambda: serial(an_authority, port) != first, 90)
     assert caplog.text.count("not renewed") == 1
 
 

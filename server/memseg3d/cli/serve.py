@@ -61,13 +61,20 @@ def serve(
         str | None,
         typer.Option(
             show_default="auto",
-            help="What computes the network on a CPU: torch, openvino, onnxruntime; auto: the fastest that is installed, "
-            "measured once.",
+            help="What computes the network on a CPU: torch, openvino, onnxruntime; auto: the fastest that is "
+            "installed, measured once.",
         ),
     ] = None,
     data_folder: Annotated[
         Path | None,
         typer.Option(help="Where volumes and sessions are kept; a private folder of this user if left out."),
+    ] = None,
+    encryption_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the key (`openssl rand -hex 32`) with which what is kept there is encrypted; or "
+            "MEMSEG3D_ENCRYPTION_KEY."
+        ),
     ] = None,
     tokens: Annotated[
         Path | None,
@@ -183,6 +190,7 @@ def _serve(config: Path | None, is_check: bool, given: dict[str, Any]) -> None:
     from memseg3d.cli.networks import choose_device, open_network
     from memseg3d.service.app import create_app
     from memseg3d.service.folders import DataFolder, DataFolderError
+    from memseg3d.service.storage.data_key import DataKeyError
     from memseg3d.service.worker import Worker
 
     try:
@@ -201,7 +209,10 @@ def _serve(config: Path | None, is_check: bool, given: dict[str, Any]) -> None:
         raise _refused(str(error)) from error
     # The compute thread lets go of Python at every layer, and waits so long at most for others each time.
     sys.setswitchinterval(SWITCH_SECONDS)
-    worker = Worker(settings_of(options, folder.path, token), folder, network, chosen)
+    try:
+        worker = Worker(settings_of(options, folder.path, token), folder, network, chosen)
+    except DataKeyError as error:
+        raise _refused(str(error)) from error
     server = Server(create_app(worker), listener, worker.leave_streams, certificate_of(options))
     if options.token_stdin:
         call_when_stdin_closes(server.stop)

@@ -12,6 +12,7 @@ from memseg3d.cli.serve_options import Options
 from memseg3d.network.models import ENVIRONMENT, ModelNotFound, find_model
 from memseg3d.service.server import check_token, check_tokens, is_loopback
 from memseg3d.service.settings import AuditSettings, Limits, Settings, UserLimits
+from memseg3d.service.storage.data_key import DataKeyError, check_folder, key_of
 from memseg3d.service.users.issuer import Issuer, OidcError
 from memseg3d.service.web.certificate import Certificate, ServeError
 
@@ -36,6 +37,17 @@ def issuer_of(options: Options) -> Issuer | None:
     return Issuer(options.oidc_issuer, options.oidc_audience or "", options.oidc_keys_url, **claims)  # type: ignore[arg-type]
 
 
+def encryption_key_of(options: Options) -> bytes | None:
+    """The key of the data folder, from its file or the environment. Raises DataKeyError."""
+    text = os.environ.get("MEMSEG3D_ENCRYPTION_KEY") or None
+    if options.encryption_key_file is not None:
+        try:
+            text = options.encryption_key_file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataKeyError(f"encryption_key_file: {options.encryption_key_file} cannot be read.") from error
+    return None if text is None else key_of(text)
+
+
 def settings_of(options: Options, folder: Path, token: str | None) -> Settings:
     """As the service takes them."""
     limits = Limits(volume_bytes=int(options.volume_gib * 2**30), disk_bytes=int(options.disk_gib * 2**30))
@@ -57,6 +69,7 @@ def settings_of(options: Options, folder: Path, token: str | None) -> Settings:
         issuer=issuer_of(options),
         user_limits=user_limits,
         audit=audit,
+        encryption_key=encryption_key_of(options),
     )
 
 
@@ -71,6 +84,12 @@ def _faults(options: Options, token: str | None) -> Iterator[str]:
     if options.image_size is not None and options.image_size % 32:
         yield f"SAM 2 takes images of a multiple of 32 pixels, not {options.image_size}: choose 512 or 1024."
     yield from _models(options)
+    try:
+        key = encryption_key_of(options)
+        if options.data_folder is not None:
+            check_folder(options.data_folder, key)
+    except DataKeyError as error:
+        yield str(error)
     for name, path in (("data_folder", options.data_folder), ("audit_log", options.audit_log)):
         if path is not None:
             yield from _writable(name, path)

@@ -49,6 +49,7 @@ class Options(BaseModel):
     oidc_administrators: str | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    encryption_key_file: Path | None = None
     retention_hours: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 24.0
     volume_gib: Gib = 4.0
     disk_gib: Gib = 64.0

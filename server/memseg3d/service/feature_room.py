@@ -16,12 +16,18 @@ log = logging.getLogger(__name__)
 LEAST_BYTES, MOST_MEMORY_BYTES, MOST_DISK_BYTES = 256 * 2**20, 512 * 2**20, 8 * 2**30
 
 
-def feature_store(network: Network, device: Device, folder: DataFolder, limits: Limits) -> FeatureStore:
+def feature_store(
+    network: Network, device: Device, folder: DataFolder, limits: Limits, is_sealed: bool = False
+) -> FeatureStore:
     """The store of a worker: an eighth of an accelerator's memory, a sixteenth of the computer's (at most 512 MB), an
     eighth of what the data folder may hold (at most 8 GB). A folder that cannot be made is done without.
+
+    is_sealed: nothing may lie on the disk as it is; features, from which an image can be guessed, stay in the memory.
     """
     memory = min(max(computer_memory() // 16, LEAST_BYTES), MOST_MEMORY_BYTES)
     near = memory if device.name == "cpu" else max(device.memory_bytes // 8, LEAST_BYTES)
+    if is_sealed:
+        return FeatureStore(network, near, memory)
     try:
         disk = FeatureFolder(folder.features, min(limits.disk_bytes // 8, MOST_DISK_BYTES))
     except OSError as error:

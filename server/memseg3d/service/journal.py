@@ -7,13 +7,17 @@ Whatever lies on the disk, opening needs no space on it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memseg3d.service.storage.vault import Vault
 
 Record = dict[str, Any]
 
@@ -39,8 +43,10 @@ def _checksum(previous: str, body: bytes) -> str:
 class Journal:
     """Appends records to a file; see `Journal.create` and `Journal.open`."""
 
-    def __init__(self, path: Path, length: int, last_checksum: str) -> None:
+    def __init__(self, path: Path, length: int, last_checksum: str, vault: Vault | None = None) -> None:
+        """vault: each record is sealed with it, for its place in this session's journal alone."""
         self.path = path
+        self._vault = vault
         self.lost: Lost | None = None
         """What was found unreadable when it was opened."""
         self._length = length
@@ -48,16 +54,16 @@ class Journal:
         self._rest = b""
 
     @classmethod
-    def create(cls, path: Path, first: Record) -> Journal:
+    def create(cls, path: Path, first: Record, vault: Vault | None = None) -> Journal:
         """Start a journal with its first record. Raises FileExistsError where there is one already."""
         path.touch(exist_ok=False)
-        journal = cls(path, 0, _START)
+        journal = cls(path, 0, _START, vault)
         journal.append(first)
         sync_folder(path.parent)
         return journal
 
     @classmethod
-    def open(cls, path: Path) -> tuple[Journal, list[Record]]:
+    def open(cls, path: Path, vault: Vault | None = None) -> tuple[Journal, list[Record]]:
         """The journal and its records, oldest first. What follows the last sound line is cut off.
 
         More than a torn line is kept beside it as `<name>.damaged`, and told by `lost`. Raises JournalError where
@@ -67,10 +73,10 @@ class Journal:
             content = path.read_bytes()
         except OSError as error:
             raise JournalError(f"Its journal cannot be read ({error.strerror}).") from error
-        records, length, last = _sound_records(content)
+        records, length, last = _sound_records(content, path.parent.name, vault)
         if not records:
             raise JournalError("Its journal has no readable record.")
-        journal = cls(path, length, last)
+        journal = cls(path, length, last, vault)
         journal._rest = content[length:]
         if b"\n" in journal._rest:
             journal.lost = Lost(journal._rest.count(b"\n"), journal._rest.count(b'"type":"closed"'))
@@ -82,6 +88,8 @@ class Journal:
     def append(self, record: Record) -> None:
         """Write one record and wait until the disk has it. Raises OSError (the journal then is as it was before)."""
         body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii")
+        if self._vault is not None:
+            body = base64.b64encode(self._vault.seal(body, _place(self.path.parent.name, self._last)))
         checksum = _checksum(self._last, body)
         line = checksum.encode("ascii") + b" " + body + b"\n"
         self._cut_off()
@@ -120,7 +128,11 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _sound_records(content: bytes) -> tuple[list[Record], int, str]:
+def _place(name: str, previous: str) -> bytes:
+    return f"journal {name} {previous}".encode()
+
+
+def _sound_records(content: bytes, name: str, vault: Vault | None) -> tuple[list[Record], int, str]:
     """Records up to the first line that is torn or altered, how many bytes they take, and the last checksum."""
     records: list[Record] = []
     length, last = 0, _START
@@ -129,6 +141,8 @@ def _sound_records(content: bytes) -> tuple[list[Record], int, str]:
         if not line.endswith(b"\n") or checksum.decode("ascii", "replace") != _checksum(last, body):
             break
         try:
+            if vault is not None:
+                body = vault.open(base64.b64decode(body), _place(name, last))
             record = json.loads(body)
         except (ValueError, RecursionError):
             break

@@ -90,7 +90,7 @@ class SessionRegistry:
     def _note(self, folder: Path) -> History | None:
         """Know of the session in a folder; its history, where that can be read."""
         try:
-            history = SessionLog.open(folder, self._tools.clock).history
+            history = SessionLog.open(folder, self._tools.clock, self._tools.vault).history
         except JournalError as error:
             log.error("a session is not available: %s", error)
             self._volumes[folder.name], self._damaged[folder.name] = "", str(error)

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
 from memseg3d.service.history import History
@@ -15,6 +16,9 @@ from memseg3d.service.journal import Journal, JournalError, Lost, Record
 from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.streams import RoundStream
 from memseg3d.service.users.account import volume_key
+
+if TYPE_CHECKING:
+    from memseg3d.service.storage.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +28,11 @@ JOURNAL = "journal.ndjson"
 class SessionLog:
     """`history` is what the journal says; both change by `write` alone."""
 
-    def __init__(self, folder: Path, journal: Journal, history: History, clock: UseClock) -> None:
+    def __init__(
+        self, folder: Path, journal: Journal, history: History, clock: UseClock, vault: Vault | None = None
+    ) -> None:
+        """vault: what is on the disk is sealed with it."""
+        self._vault = vault
         self.folder = folder
         self.history = history
         self._journal = journal
@@ -34,17 +42,17 @@ class SessionLog:
         """Checksums of lines whose round's end is not in the journal yet."""
 
     @classmethod
-    def create(cls, folder: Path, first: Record, clock: UseClock) -> SessionLog:
+    def create(cls, folder: Path, first: Record, clock: UseClock, vault: Vault | None = None) -> SessionLog:
         """A new folder with a journal that begins with `first`. Raises OSError."""
         first = {**first, "time": time.time(), "since": clock.now()}
         folder.mkdir(mode=0o700)
-        return cls(folder, Journal.create(folder / JOURNAL, first), History.of([first]), clock)
+        return cls(folder, Journal.create(folder / JOURNAL, first, vault), History.of([first]), clock, vault)
 
     @classmethod
-    def open(cls, folder: Path, clock: UseClock) -> SessionLog:
+    def open(cls, folder: Path, clock: UseClock, vault: Vault | None = None) -> SessionLog:
         """What an earlier worker left; what is lost of it goes to history and log. Raises JournalError."""
-        journal, records = Journal.open(folder / JOURNAL)
-        opened = cls(folder, journal, History.of(records), clock)
+        journal, records = Journal.open(folder / JOURNAL, vault)
+        opened = cls(folder, journal, History.of(records), clock, vault)
         if opened.history.id != folder.name:
             raise JournalError("The journal is that of another session.")
         if journal.lost is not None:
@@ -91,6 +99,8 @@ class SessionLog:
         """Keep the lines of an ended round as they were sent. Raises ServiceError `disk_full`."""
         file = self._lines_file(round_id)
         self._stored[round_id] = _checksum(content)
+        if self._vault is not None:
+            content = self._vault.seal(content, self._lines_place(round_id))
         try:
             file.write_bytes(content)
         except OSError as error:
@@ -103,6 +113,8 @@ class SessionLog:
         """The lines of an ended round. Raises ServiceError `unknown_round` where the disk does not have them."""
         try:
             content = self._lines_file(round_id).read_bytes()
+            if self._vault is not None:
+                content = self._vault.open(content, self._lines_place(round_id))
             found = self.history.find(round_id)
             # Journals of older workers hold no checksum of lines.
             if found is not None and found.lines not in (None, _checksum(content)):
@@ -119,6 +131,9 @@ class SessionLog:
                 "unknown_round",
                 "The lines of this round are damaged on the worker's disk: the session's state tells how it ended.",
             ) from error
+
+    def _lines_place(self, round_id: str) -> bytes:
+        return f"lines {self.folder.name} {round_id}".encode()
 
     def _lines_file(self, round_id: str) -> Path:
         return self.folder / f"{round_id}.ndjson"

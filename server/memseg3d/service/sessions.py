@@ -65,12 +65,12 @@ class ServedSession:
         model = tools.network.info.sha256
         words = {"volume": volume_id, "options": options, "model": model, "geometry": geometry}
         first = {"type": "session", "version": 1, "id": folder.name, **(owner or {}), **words}
-        return cls(SessionLog.create(folder, first, tools.clock), tools)
+        return cls(SessionLog.create(folder, first, tools.clock, tools.vault), tools)
 
     @classmethod
     def load(cls, folder: Path, tools: Tools) -> ServedSession:
         """A session from its journal, as long as nobody else has it."""
-        return cls(SessionLog.open(folder, tools.clock), tools)
+        return cls(SessionLog.open(folder, tools.clock, tools.vault), tools)
 
     def start(self) -> None:
         """Begin to compute what can be foreseen."""

@@ -73,3 +73,5 @@ class Settings:
     """Whose sign-in opens the worker, too."""
     user_limits: UserLimits = field(default_factory=UserLimits)
     audit: AuditSettings | None = None
+    encryption_key: bytes | None = field(default=None, repr=False)
+    """256 bits with which volumes and journals are sealed on the disk."""

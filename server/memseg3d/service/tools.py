@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memseg3d.network.seam import Network
 from memseg3d.propagation.sight.feature_store import FeatureStore
@@ -15,6 +16,9 @@ from memseg3d.service.spread.leases import Alone, Leases
 from memseg3d.service.turns.admission import Admission
 from memseg3d.service.turns.ahead import Ahead
 from memseg3d.service.turns.compute import ComputeThread
+
+if TYPE_CHECKING:
+    from memseg3d.service.storage.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -33,5 +37,7 @@ class Tools:
     """When sessions were used last."""
     leases: Leases = field(default_factory=Alone)
     """Which sessions are this worker's, where several share the data folder."""
+    vault: Vault | None = None
+    """Seals what sessions keep; None: it lies there as it is."""
     scratch: Path | None = None
     """Where large labelmaps are mapped from; None: in the memory."""

@@ -29,6 +29,14 @@ _WRITING = CapacityLimiter(2)
 _GZIP = zlib.MAX_WBITS | 16
 
 
+class Writable(Protocol):
+    """A file, or what seals for one."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take the next bytes."""
+        ...
+
+
 class Sink(Protocol):
     """Where the bytes of an upload go."""
 
@@ -55,7 +63,7 @@ def incoming_folder(parent: Path) -> Iterator[Path]:
 class VoxelSink:
     """Writes raw voxels and hashes them; knows how many bytes there must be."""
 
-    def __init__(self, file: BinaryIO, hash_start: bytes, expected_bytes: int) -> None:
+    def __init__(self, file: Writable, hash_start: bytes, expected_bytes: int) -> None:
         self._file = file
         self._hash = hashlib.sha256(hash_start)
         self._expected = expected_bytes

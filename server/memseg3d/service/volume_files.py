@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from memseg3d.files import UnreadableFile, read_volume
 from memseg3d.files.itk import quiet
 from memseg3d.service.errors import ServiceError
+from memseg3d.service.storage.voxel_file import VoxelFile
 from memseg3d.service.uploads import VoxelSink, too_large
 from memseg3d.service.volume_entry import VolumeEntry, hash_start, named_geometry
 
@@ -31,8 +32,10 @@ _WRONG_FILES = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupErro
 """What readers throw at files that nobody foresaw."""
 
 
-def keep_voxels(path: Path, voxels: Path, scratch: Path, limit_bytes: int, room: Callable[[int], None]) -> VolumeEntry:
-    """Write the voxels of an uploaded file to `voxels`. scratch: an empty folder for what is unpacked on the way.
+def keep_voxels(
+    path: Path, voxels: VoxelFile, scratch: Path, limit_bytes: int, room: Callable[[int], None]
+) -> VolumeEntry:
+    """Write the voxels of an uploaded file. scratch: an empty folder for what is unpacked on the way.
 
     room: is told how many bytes this takes, and may refuse. Raises ServiceError: bad_file, too_large, disk_full.
     """
@@ -62,7 +65,7 @@ def _not_understood(error: Exception) -> ServiceError:
     )
 
 
-def _unpacked(path: Path, voxels: Path, scratch: Path) -> VolumeEntry:
+def _unpacked(path: Path, voxels: VoxelFile, scratch: Path) -> VolumeEntry:
     content = read_volume(path, scratch=scratch)
     dtype = content.voxels.dtype.name
     if dtype not in DTYPES:
@@ -70,7 +73,7 @@ def _unpacked(path: Path, voxels: Path, scratch: Path) -> VolumeEntry:
     little = np.dtype(dtype).newbyteorder("<")
     spacing = (float(content.spacing[0]), float(content.spacing[1]), float(content.spacing[2]))
     k, j, i = content.voxels.shape
-    with voxels.open("wb") as file:
+    with voxels.created() as file:
         sink = VoxelSink(file, hash_start((k, j, i), dtype, spacing), content.voxels.nbytes)
         for plane in content.voxels:
             sink.write(np.ascontiguousarray(plane, little).tobytes())

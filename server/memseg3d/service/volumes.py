@@ -17,6 +17,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -29,21 +30,26 @@ from memseg3d.service.journal import sync_folder
 from memseg3d.service.limits.disk_room import Reservation
 from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.settings import Limits
+from memseg3d.service.storage.voxel_file import NAME, VoxelFile
 from memseg3d.service.uploads import FileSink, Gunzip, VoxelSink, incoming_folder, receive, too_large
 from memseg3d.service.users.account import Account, is_scoped
 from memseg3d.service.volume_entry import VolumeEntry, hash_start
 from memseg3d.service.volume_files import keep_voxels
 
+if TYPE_CHECKING:
+    from memseg3d.service.storage.vault import Vault
+
 log = logging.getLogger(__name__)
 
-_VOXELS, _WORDS = "voxels.raw", "volume.json"
-_BLOCK = 1 << 22
+_VOXELS, _WORDS = NAME, "volume.json"
 
 
 class VolumeStore:
     """Adds, finds and deletes volumes. Safe to use from several threads."""
 
-    def __init__(self, folder: DataFolder, limits: Limits, clock: UseClock) -> None:
+    def __init__(self, folder: DataFolder, limits: Limits, clock: UseClock, vault: Vault | None = None) -> None:
+        """vault: voxels are sealed with it."""
+        self._vault = vault
         self._folder = folder
         self._limits = limits
         self._lock = threading.Lock()
@@ -101,7 +107,7 @@ class VolumeStore:
         try:
             entry = self.find(volume_id)
             digest = self._digest(entry)
-        except (ServiceError, OSError) as error:
+        except (ServiceError, OSError, ValueError) as error:
             _pass_on(error)
             self._found_damaged(volume_id, error)
             return False
@@ -128,7 +134,7 @@ class VolumeStore:
             volume = self._opened.get(volume_id)
             if volume is None:
                 try:
-                    volume = _map(entry, self._path(volume_id) / _VOXELS)
+                    volume = _map(entry, self._voxels(self._path(volume_id)))
                 except (OSError, ValueError, ServiceError) as error:
                     _pass_on(error)
                     raise self._found_damaged(volume_id, error) from error
@@ -159,7 +165,7 @@ class VolumeStore:
         Raises ServiceError: hash_mismatch, bad_volume, disk_full.
         """
         with incoming_folder(self._folder.incoming) as folder:
-            with (folder / _VOXELS).open("wb") as file:
+            with self._voxels(folder).created() as file:
                 sink = VoxelSink(file, hash_start(entry.shape, entry.dtype, entry.spacing), entry.voxel_bytes)
                 unpacking = Gunzip(sink) if packed else None
                 await receive(body, unpacking or sink)
@@ -269,10 +275,12 @@ class VolumeStore:
 
     def _digest(self, entry: VolumeEntry) -> str:
         digest = hashlib.sha256(hash_start(entry.shape, entry.dtype, entry.spacing))
-        with (self._path(entry.key) / _VOXELS).open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        for block in self._voxels(self._path(entry.key)).blocks():
+            digest.update(block)
         return digest.hexdigest()
+
+    def _voxels(self, folder: Path) -> VoxelFile:
+        return VoxelFile(folder / _VOXELS, self._vault)
 
     def _path(self, volume_id: str) -> Path:
         # The id becomes a folder's name, so it must not be able to be a path.
@@ -285,7 +293,7 @@ class VolumeStore:
         scratch.mkdir()
         received = path.stat().st_size
         entry = keep_voxels(
-            path, folder / _VOXELS, scratch, self._limits.volume_bytes, lambda size: room.cover(received + size)
+            path, self._voxels(folder), scratch, self._limits.volume_bytes, lambda size: room.cover(received + size)
         )
         # Whatever was mapped has been let go of, so Windows deletes it as well.
         path.unlink()
@@ -295,7 +303,7 @@ class VolumeStore:
     def _keep(self, folder: Path, entry: VolumeEntry) -> tuple[VolumeEntry, bool]:
         """Check the voxels and move the folder to its place; False where the volume is there already, and whole."""
         try:
-            _map(entry, folder / _VOXELS)
+            _map(entry, self._voxels(folder))
         except (ValueError, OverflowError) as error:
             raise ServiceError("bad_volume", "There are no voxels: check how the volume was exported.") from error
         if self.holds(entry.key) and self.is_sound(entry.key):
@@ -334,9 +342,9 @@ def _write_words(folder: Path, entry: VolumeEntry) -> None:
         os.fsync(file.fileno())
 
 
-def _map(entry: VolumeEntry, path: Path) -> Volume:
+def _map(entry: VolumeEntry, file: VoxelFile) -> Volume:
     """Raises ServiceError `bad_volume`, OSError or ValueError where the file does not hold the voxels."""
-    voxels = np.memmap(path, dtype=np.dtype(entry.dtype).newbyteorder("<"), mode="r", shape=entry.shape)
+    voxels = file.voxels(np.dtype(entry.dtype).newbyteorder("<"), entry.shape)
     try:
         return Volume(voxels, entry.spacing)
     except VolumeError as error:

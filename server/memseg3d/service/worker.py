@@ -21,6 +21,7 @@ from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
 from memseg3d.service.settings import Settings
 from memseg3d.service.spread.leases import Alone, SharedLeases
+from memseg3d.service.storage.data_key import open_folder
 from memseg3d.service.tools import Tools
 from memseg3d.service.turns.admission import Admission, draining
 from memseg3d.service.turns.ahead import Ahead
@@ -46,6 +47,7 @@ class Worker:
         # The library's own warnings name paths and say nothing of use.
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
         self.settings = settings
+        self.vault = open_folder(folder.path, settings.encryption_key)
         self.folder = folder
         self.network = network
         self.device = device
@@ -58,9 +60,11 @@ class Worker:
         self.drawings = DrawingThreads(settings.limits)
         self.clock = UseClock(folder.clock, settings.retention_hours * 1800, folder.used_files())
         self.room = DiskRoom(folder.path, folder.incoming, settings.limits.disk_bytes, self._make_room)
-        self.volumes = VolumeStore(folder, settings.limits, self.clock)
+        self.volumes = VolumeStore(folder, settings.limits, self.clock, self.vault)
         self.volumes.on_replaced = self._renew
-        self.features = feature_store(network, self.device_facts, folder, settings.limits)
+        self.features = feature_store(
+            network, self.device_facts, folder, settings.limits, is_sealed=self.vault is not None
+        )
         self.leases = Alone() if folder.replica is None else SharedLeases(folder.path, folder.replica)
         self.admission = Admission(self.compute, settings.limits.rounds, settings.limits.user_rounds)
         tools = Tools(
@@ -73,7 +77,9 @@ class Worker:
             admission=self.admission,
             clock=self.clock,
             leases=self.leases,
-            scratch=folder.incoming,
+            vault=self.vault,
+            # Of an encrypted folder labelmaps are kept in the memory.
+            scratch=folder.incoming if self.vault is None else None,
         )
         self.sessions = SessionRegistry(folder.sessions, tools)
         self.user_room = UserRoom(settings.user_limits, self.bytes_of)
