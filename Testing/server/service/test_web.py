@@ -121,6 +121,8 @@ def test_the_log_can_be_lines_of_json(start_worker: StartWorker, tmp_path: Path)
     config.write_text('log_format = "json"\n[audit]\nlog = "audit.log"\n', "utf-8")
     worker = start_worker(tmp_path / "data", "--config", config)
     worker.answer("GET", "/info")
+    # The line comes once the answer is out.
+    wait_for(lambda: "GET /v1/info 200" in worker.log.read_text("utf-8"))
     lines = [json.loads(line) for line in worker.log.read_text("utf-8").splitlines()]
     assert {"time", "level", "logger", "message"} <= set(lines[0])
     assert any(line["message"].startswith("GET /v1/info 200") for line in lines)
