@@ -77,6 +77,8 @@ def nano(
     The folder holds state.pt (resumes to the step), the averaged weights as safetensors, and log.jsonl. Start it by
     torchrun for several devices.
     """
+    import torch
+
     from memseg3d.files import UnreadableFile
     from memseg3d.network.nano import MAPS, NanoConfig
     from memseg3d.network.precision import fastest_name
@@ -96,7 +98,7 @@ def nano(
         accumulate=accumulate,
         single_batch=single_batch,
         learning_rate=learning_rate,
-        precision=fastest_name(chosen) if precision == "auto" else precision,
+        precision=fastest_name(torch.device(chosen)) if precision == "auto" else precision,
         seed=seed,
         threads=threads,
         workers=workers,
