@@ -59,6 +59,7 @@ def test_every_address_of_the_protocol_is_described(the_operations: dict[str, An
         "GET /v1/health",
         "GET /v1/ready",
         "GET /v1/info",
+        "GET /v1/usage",
         "GET /v1/metrics",
         "PUT /v1/volumes/{volume_id}",
         "POST /v1/volumes",
