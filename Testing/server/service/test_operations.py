@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import requests
 
-from .conftest import SlowNetwork, WorkerHere
+from .conftest import SlowNetwork, StartWorker, WorkerHere
 
 Words = dict[str, Any]
 ServeHere = Callable[..., WorkerHere]
@@ -41,6 +45,20 @@ def test_a_worker_that_drains_ends_its_rounds_and_takes_no_new_ones(
         a_slow_network.hurry.set()
         asyncio.run(worker.worker.drain(60.0))
         assert list(lines)[-1]["status"] == "closed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process at once.")
+def test_a_worker_that_is_told_to_end_lets_its_round_end(
+    start_worker: StartWorker, a_long_volume: np.ndarray, a_box: Words, tmp_path: Path
+) -> None:
+    worker = start_worker(tmp_path / "data", "--drain-seconds", "60")
+    session = worker.open_session(worker.upload(a_long_volume))
+    with worker.begin(session, [a_box]) as running:
+        lines = worker.lines(running)
+        next(lines)
+        worker.process.terminate()
+        assert list(lines)[-1]["status"] == "closed"
+    assert worker.process.wait(30) in (0, -signal.SIGTERM)
 
 
 def test_a_step_that_does_not_end_is_told(serve_here: ServeHere, monkeypatch: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -143,6 +144,14 @@ def serve(
     log_format: Annotated[
         str | None, typer.Option(show_default="text", help="text, or json: an object a line.", rich_help_panel=_LOGS)
     ] = None,
+    drain_seconds: Annotated[
+        float | None,
+        typer.Option(
+            show_default="0",
+            help="When told to end, take nothing new and let running rounds end for so long at most.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
 ) -> None:
     """Serve the wire protocol. When it is ready it prints {"url": ..., "protocols": [1]} as one line on stdout.
 
@@ -213,7 +222,8 @@ def _serve(config: Path | None, is_check: bool, given: dict[str, Any]) -> None:
         worker = Worker(settings_of(options, folder.path, token), folder, network, chosen)
     except DataKeyError as error:
         raise _refused(str(error)) from error
-    server = Server(create_app(worker), listener, worker.leave_streams, certificate_of(options))
+    drain = functools.partial(worker.drain, options.drain_seconds) if options.drain_seconds else None
+    server = Server(create_app(worker), listener, worker.leave_streams, certificate_of(options), drain=drain)
     if options.token_stdin:
         call_when_stdin_closes(server.stop)
     server.run_until_stopped()

@@ -61,6 +61,7 @@ class Options(BaseModel):
     audit_mib: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] = 16.0
     audit_files: Annotated[int, Field(ge=2)] = 10
     log_format: Literal["text", "json"] = "text"
+    drain_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 _KINDS = {
