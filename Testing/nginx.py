@@ -30,7 +30,7 @@ http {{
 
 def guide() -> str:
     """The lines that the administrators' guide gives."""
-    found = re.search(r"### Behind nginx\s+```\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    found = re.search(r"### Behind nginx\s+```text\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     assert found
     return found.group(1)
 

@@ -79,7 +79,9 @@ def test_a_wrong_method_is_told_all_right_ones(a_worker: WorkerProcess, path: st
 def test_who_may_try_again_is_told_when() -> None:
     for code in STATUS:
         header = error_response(ServiceError(code, "")).headers.get("Retry-After")
-        assert (header is not None) == (code in ("busy", "disk_full", "stopping", "overloaded", "too_many"))
+        assert (header is not None) == (
+            code in ("busy", "disk_full", "over_quota", "stopping", "overloaded", "too_many")
+        )
         assert header is None or int(header) == RETRY_SECONDS[code]
 
 

@@ -22,6 +22,7 @@ from memseg3d.service.limits.connections import LEAST_CONNECTIONS, Connections
 from memseg3d.service.limits.guarded_http import Patience
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.server import Certificate, Server, bind
+from memseg3d.service.users.callers import Callers
 
 TOKEN = "a-token-of-these-tests"
 SHORT = Patience(
@@ -61,7 +62,7 @@ class Served:
         self.metrics = Metrics()
         listener = bind("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
-        gate = Gate(application, token=TOKEN, request_bytes=1 << 20, metrics=self.metrics)
+        gate = Gate(application, Callers(TOKEN), request_bytes=1 << 20, metrics=self.metrics)
         self.server = Server(gate, listener, lambda: None, certificate, patience)  # type: ignore[arg-type]
         if most is not None:
             self.server.connections.most = most
