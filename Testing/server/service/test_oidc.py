@@ -118,7 +118,7 @@ def unsigned(issuer: LocalIssuer) -> str:
 
 
 def by_secret(issuer: LocalIssuer) -> str:
-    """Signed with the public key as if it were a secret: whoever knows the keys' address could. By hand, for jwt refuses."""
+    """Signed with the public key as if it were a secret, which anybody could; by hand, for PyJWT refuses to."""
     secret = json.dumps(issuer.keys[0]).encode()
     parts = [{"alg": "HS256", "kid": "first"}, {"iss": issuer.url, "aud": AUDIENCE, "sub": "alice", "exp": 1e11}]
     said = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
