@@ -78,3 +78,17 @@ def placing_fields(path: Path) -> dict[str, tuple[float, ...]]:
         "quaternion and offsets": struct.unpack_from("<6f", header, 256),
         "rows": struct.unpack_from("<12f", header, 280),
     }
+
+
+def write_ct_and_labels(folder: Path) -> int:
+    """A DICOM series `ct` and `labels.nii.gz` on its grid, in a folder; how many voxels the labelmap marks."""
+    from demo.phantom_dicom import Geometry, write_phantom_series
+
+    steps = (0.8, 0.7, 2.5)
+    write_phantom_series(np.zeros((8, 16, 16), np.int16), Geometry(np.diag([*steps, 1.0])), folder / "ct", "CT")
+    labels = np.zeros((8, 16, 16), np.uint8)
+    labels[2:5, 4:9, 3:7] = 1
+    place = matrix(lengths=steps, origin=(0.0, 0.0, 0.0))
+    place[:2] *= -1
+    write_nifti(folder / "labels.nii.gz", labels, None, place, (0, 1), steps)
+    return int(labels.sum())

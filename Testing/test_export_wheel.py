@@ -9,7 +9,6 @@ import sysconfig
 import venv
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,9 +26,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 def test_the_wheel_brings_the_command(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     highdicom = pytest.importorskip("highdicom")
-    from niftis import matrix, write_nifti
-
-    from demo.phantom_dicom import Geometry, write_phantom_series
+    from niftis import write_ct_and_labels
 
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "dist", cwd=ROOT / "export")
     (wheel,) = (tmp_path / "dist").glob("memseg3d_export-*.whl")
@@ -43,19 +40,13 @@ def test_the_wheel_brings_the_command(tmp_path: Path) -> None:
     install = ("-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel)
     run(sys.executable, *install, cwd=tmp_path)
 
-    affine = np.diag([0.8, 0.7, 2.5, 1.0])
-    write_phantom_series(np.zeros((8, 16, 16), np.int16), Geometry(affine), tmp_path / "ct", "CT")
-    labels = np.zeros((8, 16, 16), np.uint8)
-    labels[2:5, 4:9, 3:7] = 1
-    place = matrix(lengths=(0.8, 0.7, 2.5), origin=(0.0, 0.0, 0.0))
-    place[:2] *= -1
-    write_nifti(tmp_path / "labels.nii.gz", labels, None, place, (0, 1), (0.8, 0.7, 2.5))
+    marked = write_ct_and_labels(tmp_path)
     told = run(
         *(python, "-m", "memseg3d.cli.main", "export"),
         *("--dicom", "ct", "--labelmap", "labels.nii.gz", "--out", "seg.dcm"),
         cwd=tmp_path,
     )
     assert "seg.dcm" in told
-    assert int(highdicom.seg.segread(tmp_path / "seg.dcm").pixel_array.sum()) == labels.sum()
+    assert int(highdicom.seg.segread(tmp_path / "seg.dcm").pixel_array.sum()) == marked
     where = run(python, "-c", "import MemSeg3DLib; print(MemSeg3DLib.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(site.resolve()), "it is the wheel's"

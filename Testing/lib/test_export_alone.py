@@ -31,18 +31,9 @@ sys.exit(main(["--dicom", f"{folder}/ct", "--labelmap", f"{folder}/labels.nii.gz
 
 def test_dicom_seg_needs_neither_slicer_nor_vtk(tmp_path: Path) -> None:
     highdicom = pytest.importorskip("highdicom")
-    import numpy as np
-    from niftis import matrix, write_nifti
+    from niftis import write_ct_and_labels
 
-    from demo.phantom_dicom import Geometry, write_phantom_series
-
-    affine = np.diag([0.8, 0.7, 2.5, 1.0])
-    write_phantom_series(np.zeros((8, 16, 16), np.int16), Geometry(affine), tmp_path / "ct", "CT")
-    labels = np.zeros((8, 16, 16), np.uint8)
-    labels[2:5, 4:9, 3:7] = 1
-    place = matrix(lengths=(0.8, 0.7, 2.5), origin=(0.0, 0.0, 0.0))
-    place[:2] *= -1
-    write_nifti(tmp_path / "labels.nii.gz", labels, None, place, (0, 1), (0.8, 0.7, 2.5))
+    marked = write_ct_and_labels(tmp_path)
     folder = ROOT / "MemSeg3DLib"
     files = [*(folder / "export").rglob("*.py"), *(folder / "base").rglob("*.py")]
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files if file.stem not in SCENE_SIDE]
@@ -52,4 +43,4 @@ def test_dicom_seg_needs_neither_slicer_nor_vtk(tmp_path: Path) -> None:
         encoding="utf-8", check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert int(highdicom.seg.segread(tmp_path / "seg.dcm").pixel_array.sum()) == labels.sum()
+    assert int(highdicom.seg.segread(tmp_path / "seg.dcm").pixel_array.sum()) == marked

@@ -34,6 +34,10 @@ MendedOption = Annotated[
 ScheduleOption = Annotated[Literal["milestones", "cosine"], typer.Option(help="How learning rates fall.")]
 SaveOption = Annotated[float, typer.Option(min=0.0, help="Minutes between two states.")]
 JudgeOption = Annotated[int, typer.Option(min=1, help="Steps between two looks at held-out targets.")]
+EpochsOption = Annotated[int, typer.Option(min=1, help="Times that every class of every case is seen.")]
+SkipBrokenOption = Annotated[bool, typer.Option("--skip-broken", help="Leave broken cases out and name them.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of weights, samples and clicks.")]
+CurvesOption = Annotated[bool, typer.Option(help="Curves in FOLDER/tensorboard, where it is installed.")]
 StopOption = Annotated[int | None, typer.Option(min=1, help="End after so many steps; go on by the same words.")]
 
 
@@ -43,7 +47,7 @@ def global_expert(
     folder: FolderOption = Path("runs/global-expert"),
     size: SizeOption = "published",
     initial: InitialOption = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Times that every class of every case is seen.")] = 144,
+    epochs: EpochsOption = 144,
     steps: StepsOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Cubes at once, for each process.")] = 4,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one step.")] = 8,
@@ -53,12 +57,12 @@ def global_expert(
     clicks: Annotated[int, typer.Option(min=1, help="Rounds of clicks after the first answer.")] = 5,
     schedule: ScheduleOption = "milestones",
     mended: MendedOption = True,
-    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave broken cases out and name them.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, samples and clicks.")] = 1,
+    skip_broken: SkipBrokenOption = False,
+    seed: SeedOption = 1,
     save_minutes: SaveOption = 10.0,
     judge_every: JudgeOption = 500,
     stop_after: StopOption = None,
-    tensorboard: Annotated[bool, typer.Option(help="Curves in FOLDER/tensorboard, where it is installed.")] = True,
+    tensorboard: CurvesOption = True,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
@@ -96,7 +100,7 @@ def local_expert(
     folder: FolderOption = Path("runs/local-expert"),
     size: SizeOption = "published",
     initial: InitialOption = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Times that every class of every case is seen.")] = 20,
+    epochs: EpochsOption = 20,
     steps: StepsOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Patches at once, for each process.")] = 1,
     side: Annotated[int, typer.Option(min=4, help="Voxels of a patch along each side.")] = 128,
@@ -106,12 +110,12 @@ def local_expert(
     clicks: Annotated[int, typer.Option(min=1, help="Clicks of a sample.")] = 5,
     schedule: ScheduleOption = "cosine",
     mended: MendedOption = True,
-    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave broken cases out and name them.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, samples and clicks.")] = 1,
+    skip_broken: SkipBrokenOption = False,
+    seed: SeedOption = 1,
     save_minutes: SaveOption = 10.0,
     judge_every: JudgeOption = 500,
     stop_after: StopOption = None,
-    tensorboard: Annotated[bool, typer.Option(help="Curves in FOLDER/tensorboard, where it is installed.")] = True,
+    tensorboard: CurvesOption = True,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
