@@ -88,6 +88,27 @@ def test_a_broken_case_stops_none_and_a_second_run_does_what_is_missing(
         "odd": "done",
     }
     assert (code, list(told["failures"])) == (1, ["labels"]), "a folder without an image is told again"
+    assert float(rows["one"]["millilitres"]) > 0, "what was told of it before stands"
+
+
+def test_rounds_that_were_added_are_kept_and_a_moved_list_computes_nothing_anew(
+    a_model: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = scans / "cases.csv", tmp_path / "out"
+    file.write_text("image,mask\none.nii.gz,ball=labels/one.nii.gz\ntwo.nii.gz,labels/two.nii.gz\n", encoding="utf-8")
+    assert run(a_model, file, "--out", out)[0] == 0
+    words = ["refine", str(out / "one"), "--point", "ball:+5,12,12", "--model", str(a_model), "--device", "cpu"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    session = (out / "one" / "session.json").read_text("utf-8")
+    monkeypatch.chdir(scans.parent)
+    code, told = run(a_model, "scans/cases.csv", "--out", out)
+    assert (code, told["kept"], told["done before"]) == (0, 1, 1)
+    assert (out / "one" / "session.json").read_text("utf-8") == session
+    (out / "two" / "segmentation.nii.gz").unlink()
+    assert run(a_model, file, "--out", out)[1]["done"] == 1
+    code, told = run(a_model, file, "--out", out, "--overwrite")
+    assert (code, told["done"]) == (0, 2)
+    assert (out / "one" / "session.json").read_text("utf-8") != session
 
 
 def test_a_table_names_cases_and_their_prompts(a_model: Path, scans: Path, tmp_path: Path) -> None:
@@ -114,8 +135,10 @@ def test_a_table_names_cases_and_their_prompts(a_model: Path, scans: Path, tmp_p
         ("image\na/x.nii\nb/x.nii\n", "called x"),
         ("image\n", "no row"),
         ("image,point\na.nii,x:+1,2,3\n", "more cells"),
+        ("image,name\na.nii,..\n", "no name"),
+        ("image\n.nii.gz\n", "no name"),
     ],
-    ids=["columns", "twice", "empty", "commas"],
+    ids=["columns", "twice", "empty", "commas", "upwards", "nameless"],
 )
 def test_a_list_that_is_wrong_is_refused_before_anything_is_computed(tmp_path: Path, content: str, words: str) -> None:
     file = tmp_path / "cases.csv"

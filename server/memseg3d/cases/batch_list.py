@@ -51,6 +51,11 @@ def cases_of(source: Path, options: Mapping[str, Iterable[str]]) -> list[BatchCa
             "in a column `name` of a CSV file.",
             "CASES",
         )
+    nameless = [case.image for case in found if not case.name.strip(" .")]
+    if nameless:
+        raise CaseError(
+            f"{nameless[0]} gives its case no name: give it one in a column `name` of a CSV file.", "CASES"
+        )
     return [_with(case, options, folder) for case in found]
 
 
@@ -115,9 +120,9 @@ def _with(case: BatchCase, options: Mapping[str, Iterable[str]], folder: Path) -
 
 
 def _placed(text: str, folder: Path) -> str:
-    """FILE or NAME=FILE with the file taken from `folder`."""
-    name, equals, file = text.rpartition("=")
-    return f"{name}{equals}{folder / file}"
+    """FILE or NAME=FILE with the file taken from `folder`; one whose own name holds "=" as `prompt_files` has it."""
+    name, equals, file = text.partition("=")
+    return f"{name}={folder / file}" if equals and not (folder / text).exists() else str(folder / text)
 
 
 def _stem(path: Path) -> str:

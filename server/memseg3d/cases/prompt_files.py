@@ -32,7 +32,7 @@ def read_prompt_file(text: str, order: Order = KJI) -> list[Draft]:
 
     order: of a file that names none. Raises `CaseError`.
     """
-    name, positive, path = _name_and_file(text)
+    name, positive, path = name_and_file(text)
     try:
         words = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -51,7 +51,7 @@ def read_prompt_file(text: str, order: Order = KJI) -> list[Draft]:
         raise CaseError(f"{path} is damaged or of another form ({error!r}).", OPTION) from error
 
 
-def _name_and_file(text: str) -> tuple[str | None, bool, Path]:
+def name_and_file(text: str) -> tuple[str | None, bool, Path]:
     """A file whose own name holds "=" is taken as it is where it exists."""
     name, equals, rest = text.partition("=")
     if not equals or Path(text).exists():
@@ -166,7 +166,7 @@ def read_mask(text: str, names: SegmentNames, geometry: Geometry, axis: int | No
 
     from memseg3d.propagation.prompts.prompts import MaskPrompt
 
-    name, positive, path = _name_and_file(text)
+    name, positive, path = name_and_file(text)
     if not positive:
         raise CaseError(f"{text}: a mask says what belongs to the segment; it has no sign.", MASK)
     labels = labels_on(path, geometry, MASK)

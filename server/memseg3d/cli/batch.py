@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memseg3d.cases.batch_list import BatchCase, cases_of
-from memseg3d.cases.batch_report import MARK, REPORT, BatchReport, CaseLine, is_done, mark_of
+from memseg3d.cases.batch_report import REPORT, BatchReport, CaseLine, CaseMark, made_from
 from memseg3d.cases.errors import CaseError
 from memseg3d.cases.results import ResultFolder
 from memseg3d.cli.case_errors import FAILED, told
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from memseg3d.propagation.prompts.options import Options
 
 log = logging.getLogger(__name__)
+KEPT = "Its session.json is not as batch has written it: --overwrite computes it anew and drops the rounds in it."
 Texts = list[str] | None
 
 
@@ -91,9 +92,10 @@ def batch(
     given = {"prompts": prompts, "mask": mask, "box": box, "point": point, "scribble": scribble}
     with told():
         listed = cases_of(cases, {name: texts for name, texts in given.items() if texts})
-    bare = [case.name for case in listed if not case.texts]
-    if len(bare) == len(listed):
+    if not any(case.texts for case in listed):
         raise typer.BadParameter("Nothing to segment: give --prompts, --mask, --box or --point, or columns of these.")
+    from memseg3d.network.precision import precision_of
+
     options = segment_options(window, axis, memory, consensus)
     make_folder(out)
     with one_run(out, "--out", "batch"):
@@ -105,13 +107,17 @@ def batch(
             "coordinates": coordinates,
             "width": width,
             "axis": axis,
+            "precision": precision_of(network),
         }
 
         def run(case: BatchCase, follow: Callable[[Event], None]) -> CaseLine:
-            folder, mark = out / case.name, mark_of(case, settings)
-            if not overwrite and is_done(folder, mark):
-                return CaseLine(case.name, "done before")
-            (folder / MARK).unlink(missing_ok=True)
+            folder, source = out / case.name, made_from(case, settings)
+            mark = CaseMark(folder)
+            if not overwrite:
+                if mark.is_others():
+                    return CaseLine(case.name, "kept", message=KEPT)
+                if (before := mark.result_of(source)) is not None:
+                    return before
             texts = PromptTexts(
                 boxes=list(case.texts.get("box", ())),
                 points=list(case.texts.get("point", ())),
@@ -124,9 +130,12 @@ def batch(
                 width=width,
                 coordinates=coordinates,
             )
-            return one_case(case, texts, options, network, chosen, threads, ResultFolder(folder), mark, follow)
+            results = ResultFolder(folder)
+            line = one_case(case, texts, options, network, chosen, threads, results, mark, follow)
+            mark.keep(source, line)
+            return line
 
-        report = _followed(listed, run, BatchReport(out), talk)
+        report = _followed(listed, run, BatchReport(out, {case.name for case in listed}), talk)
     _tell(report, out, talk)
 
 
@@ -138,12 +147,10 @@ def one_case(
     device: str,
     threads: int | None,
     results: ResultFolder,
-    mark: str,
+    mark: CaseMark,
     follow: Callable[[Event], None],
 ) -> CaseLine:
     """Compute a case and write it. Raises whatever is wrong with it."""
-    import json
-
     from memseg3d.cases.drafts import SegmentNames
     from memseg3d.cases.local import Image, LocalCase
     from memseg3d.propagation.prompts.prompts import is_positive
@@ -159,12 +166,10 @@ def one_case(
         work = LocalCase.begin(image, network, options, device, threads)
         work.names = names
         work.run(prompts, follow=follow)
-        written = results.write(work.outcome(), work.document(results.words))
+        document = work.document(results.words)
+        mark.expect(document.to_text())
+        written = results.write(work.outcome(), document)
         del image, work
-    # Last of all: a case without it is computed anew.
-    fresh = results.folder / f"{MARK}.new"
-    fresh.write_text(json.dumps({"made_from": mark}), "utf-8")
-    fresh.replace(results.folder / MARK)
     means = [
         sum(each["quality"] for each in segment["slices"]) / len(segment["slices"])
         for segment in written.segments
@@ -234,7 +239,7 @@ def _tell(report: BatchReport, out: Path, talk: Talk) -> None:
     words: dict[str, Any] = {"folder": str(out), "report": str(out / REPORT), **counts}
     talk.result({**words, "failures": {line.case: line.message for line in report.failed}})
     talk.say(f"{', '.join(f'{count} {status}' for status, count in counts.items())}: {out / REPORT}")
-    for line in report.failed:
+    for line in [each for each in report.lines if each.status in ("failed", "kept")]:
         talk.warn(f"{line.case}: {line.message}")
     if report.failed:
         raise typer.Exit(FAILED)
