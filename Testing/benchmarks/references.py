@@ -1,6 +1,6 @@
 """SAM 2 here against the packages `sam2` and `transformers`: the same checkpoint, slices and prompts, in one run.
 
-    python Testing/benchmarks/references.py [--slices 80] [--size 512] [--threads 2] [--busy]
+    python Testing/benchmarks/references.py [--slices 80] [--size 512] [--threads 2] [--precision fp32] [--busy]
 
 SAM 2.1 tiny with random weights, of which those that initialisation leaves degenerate are drawn anew and the object
 score is biased, so that objects are present on every slice. Two objects, a box each on the middle slice; then two
@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from server.network.references import grey_slices, hugging_face_model, official_predictor
 from server.network.runs import Clicks, OfficialRun, TrackerRun, TransformersRun
 
+from memseg3d.network.precision import fastest_name
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.seam import Features
 from memseg3d.propagation.prompts.limits import SliceLimits
@@ -40,6 +41,7 @@ from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.volume import Volume
 
 OBJECTS = (1, 2)
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 clock: Callable[[], float] = time.perf_counter
 """Seconds, of the wall unless the computer is busy."""
 FUSED_ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -123,8 +125,8 @@ class Transformers:
 class Ours:
     """Our tracker in the reference's own order of work, a shared memory bank included; features are kept."""
 
-    def __init__(self, network: Sam2Network, images: Tensor) -> None:
-        self.name = f"ours, {'bf16' if network.dtype == torch.bfloat16 else 'fp32'}"
+    def __init__(self, network: Sam2Network, images: Tensor, name: str) -> None:
+        self.name = name
         self.features = EncodedOnce(network, images)
         self._run = TrackerRun(network, self.features)  # type: ignore[arg-type]
         self._middle, self._size = len(images) // 2, images.shape[-1]
@@ -187,6 +189,9 @@ class Played:
 def take_turns(sides: list[Side], rounds: list[list[Word]], counted: Side | None) -> list[Played]:
     """Every side plays each round before any plays the next. counted: the side whose operations are counted."""
     played = [Played(side.name) for side in sides]
+    # What is there by now stays: each collection would go through all of it.
+    gc.collect()
+    gc.freeze()
     for words in rounds:
         for side, result in zip(sides, played, strict=True):
             gc.collect()
@@ -200,6 +205,7 @@ def take_turns(sides: list[Side], rounds: list[list[Word]], counted: Side | None
                 side.play(words)
             result.seconds.append(clock() - started)
             result.masks.append(side.masks())
+    gc.unfreeze()
     return played
 
 
@@ -286,36 +292,42 @@ def warm_up(network: Sam2Network, images: Tensor, words: list[Word]) -> None:
     run.propagate(0, count=min(len(images), 8) - 1)
 
 
-def run(slices: int, size: int) -> str:
-    """The whole benchmark, as Markdown."""
+def run(slices: int, size: int, precision: str = "auto") -> str:
+    """The whole benchmark, as Markdown. precision: of ours; auto, bf16 or fp32."""
+    if precision == "auto":
+        precision = fastest_name(torch.device("cpu"))
+    dtype = DTYPES[precision]
     images = (grey_slices(slices, size) * 255).round() / 255
     rounds = user_rounds(slices, size)
     predictor = official_predictor("tiny", "2.1", size)
-    exact, fast = (our_network(predictor, size, dtype) for dtype in (torch.float32, torch.bfloat16))
-    for network in (exact, fast):
+    exact = our_network(predictor, size, torch.float32)
+    fast = exact if dtype == torch.float32 else our_network(predictor, size, dtype)
+    for network in {exact, fast}:
         warm_up(network, images, rounds[0])
-    peak = best_product(torch.bfloat16)
+    peak = best_product(dtype)
     with tempfile.TemporaryDirectory() as folder:
-        ours = Ours(fast, images)
-        counted = Ours(exact, images)
+        ours = Ours(fast, images, f"ours, {precision}")
+        counted = Ours(exact, images, "ours, fp32, counted")
         transformers = Transformers(hugging_face_model(predictor.state_dict(), "2.1", size), images)
         sides: list[Side] = [Official(predictor, images, Path(folder)), transformers, counted, ours]
         played = take_turns(sides, rounds, counted)
     alone = as_a_user(fast, images, rounds)
-    peak = max(peak, best_product(torch.bfloat16))
-    return report(
-        played, alone, ours.features.seconds, peak, f"{slices} slices of {size} x {size}, {len(OBJECTS)} objects"
-    )
+    peak = max(peak, best_product(dtype))
+    what = f"{slices} slices of {size} x {size}, {len(OBJECTS)} objects"
+    return report(played, alone, ours.features.seconds, peak, what, precision)
 
 
-def report(played: list[Played], user: list[float], encoding: float, peak: float, what: str) -> str:
+def report(
+    played: list[Played], user: list[float], encoding: float, peak: float, what: str, precision: str
+) -> str:
     """Markdown: seconds and ratios, mask agreement, and the share of the best matrix product."""
     official, transformers, exact, fast = played
     lines = [
         f"{what}; {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.machine()}, "
         f"{'wall' if clock is time.perf_counter else 'processor'} seconds.",
         "",
-        "| work | sam2 s | transformers s | ours fp32 s | ours bf16 s | bf16: times sam2 | times transformers |",
+        f"| work | sam2 s | transformers s | ours fp32, counted s | ours {precision} s "
+        f"| {precision}: times sam2 | times transformers |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, part in (("first round", slice(0, 1)), ("three full rounds, like for like", slice(0, 3))):
@@ -334,7 +346,7 @@ def report(played: list[Played], user: list[float], encoding: float, peak: float
     first_work, first_seconds = exact.gflop[0], fast.seconds[0]
     lines += [
         "",
-        "| bf16 | GFLOP | s | GFLOP/s | share of the best matrix product |",
+        f"| {precision} | GFLOP | s | GFLOP/s | share of the best matrix product |",
         "|---|---|---|---|---|",
         f"| best matrix product | | | {peak:.0f} | 100 % |",
         f"| propagation alone (rounds 2 and 3) | {work:.0f} | {seconds:.1f} | {work / seconds:.0f} "
@@ -356,13 +368,14 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=80)
     parser.add_argument("--size", type=int, default=512, help="pixels a side, a multiple of 32")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="auto", choices=("auto", *DTYPES), help="of ours")
     parser.add_argument("--busy", action="store_true", help="count processor seconds; use it with --threads 1")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.busy:
         clock = time.process_time
     with torch.inference_mode():
-        print(run(arguments.slices, arguments.size))
+        print(run(arguments.slices, arguments.size, arguments.precision))
 
 
 if __name__ == "__main__":

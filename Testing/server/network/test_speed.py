@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from memseg3d.network import kernels
+from memseg3d.network.precision import fastest_name
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.sam2.derived import Derived, TensorCache
 from memseg3d.network.sam2.trunk import Block
@@ -204,8 +205,11 @@ def test_the_benchmark_against_the_references_runs_and_agrees(monkeypatch: pytes
     table = benchmark.run(slices=3, size=128)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")]
     named = {row[0]: row[1:] for row in rows}
-    assert all(cell == "1.0000 (1.0000)" for cell in named["ours, fp32 with sam2"])
-    assert all(float(cell.split()[0]) > 0.97 for cell in named["ours, bf16 with sam2"])
+    assert all(cell == "1.0000 (1.0000)" for cell in named["ours, fp32, counted with sam2"])
+    # bf16 where the processor is the faster with it, as the product chooses: others take minutes.
+    precision = fastest_name(torch.device("cpu"))
+    least = 0.97 if precision == "bf16" else 0.9999
+    assert all(float(cell.split()[0]) > least for cell in named[f"ours, {precision} with sam2"])
     for name in ("first round", "three full rounds, like for like"):
         assert all(float(cell) > 0 for cell in named[name])
     assert float(named["propagation alone (rounds 2 and 3)"][0]) > 0
