@@ -33,7 +33,7 @@ DEMO_OPTIONS = $(if $(VOLUME),--volume "$(VOLUME)") $(if $(TRUTH),--truth "$(TRU
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture house test test-quick coverage lint audit-readers audit-fuzz audit-napari audit-experts clean debian
+.PHONY: help demo picture house test test-quick coverage lint audit-readers audit-fuzz audit-napari audit-experts audit-kills audit-ray clean debian
 
 help:
 	@echo "make demo    segment two organs of a CT phantom and look at out/demo/overview.png"
@@ -41,7 +41,7 @@ help:
 	@echo "make test    lint, types and all tests, on all cores (TESTERS=1: on one)"
 	@echo "make test-quick    ruff and the quick tests of every room (Testing/pace.py): for the daily round"
 	@echo "make coverage    all tests, and which lines they run: out/coverage/index.html"
-	@echo "make house   draw and list the house anew from its imports;  make audit-readers, audit-fuzz, audit-napari, audit-experts    long checks"
+	@echo "make house   draw and list the house anew from its imports;  make audit-readers, audit-fuzz, audit-napari, audit-experts, audit-kills, audit-ray    long checks"
 	@echo "make lint    lint and types alone;  make clean    remove .venv, out and caches"
 
 demo: $(VENV)/runtime.stamp
@@ -111,6 +111,15 @@ audit-experts: $(VENV)/test.stamp
 audit-kills: $(VENV)/test.stamp
 	$(RUN) -m Testing.audits.damage
 	$(RUN) Testing/benchmarks/kills.py
+
+# Ray Serve in an environment of its own: a killed replica, two against one, what listens; the HTTP tests against two replicas.
+RAY_TESTS := $(addprefix Testing/server/service/test_,rounds.py answers.py volumes.py volume_files.py openapi.py bad_input.py planes.py)
+audit-ray: $(VENV)/test.stamp
+	test -x .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install -q torch==$(WORKER_TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	.venv-ray/bin/python -m pip install -q -r requirements/test.txt -e "server[scale]" torch==$(WORKER_TORCH)
+	MEMSEG3D_SERVE_OPTIONS="--ray --replicas 2" .venv-ray/bin/python -m pytest -q $(RAY_TESTS)
+	.venv-ray/bin/python -m Testing.audits.ray_serve
 
 clean:
 	rm -rf $(VENV) out .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

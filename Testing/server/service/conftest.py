@@ -154,7 +154,9 @@ def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def serve_command(*options: str | Path) -> list[str]:
-    return [sys.executable, "-m", "memseg3d.cli.serve", "--threads", "1", *map(str, options)]
+    """`make audit-ray` runs some of the tests with more options."""
+    more = os.environ.get("MEMSEG3D_SERVE_OPTIONS", "").split()
+    return [sys.executable, "-m", "memseg3d.cli.serve", "--threads", "1", *more, *map(str, options)]
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,17 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from memseg3d.cli.serve_options import Options
 
 SWITCH_SECONDS = 0.0005
 """For which one thread of Python keeps the others waiting; Python's own 0.005 adds up while somebody draws."""
 
-_NETWORK, _WHO, _LIMITS, _LOGS = "Address and TLS", "Who may come in", "Limits", "Logs"
+_NETWORK, _WHO, _LIMITS, _LOGS, _SCALE = "Address and TLS", "Who may come in", "Limits", "Logs", "Several workers"
 
 
 def serve(
@@ -152,6 +155,19 @@ def serve(
             rich_help_panel=_LIMITS,
         ),
     ] = None,
+    ray: Annotated[
+        bool | None,
+        typer.Option(
+            "--ray", help="Several workers on Ray Serve behind one address (extra `scale`).", rich_help_panel=_SCALE
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(show_default="2", help="How many, with --ray.", rich_help_panel=_SCALE)
+    ] = None,
+    most_replicas: Annotated[
+        int | None,
+        typer.Option(help="So many where there is much to do, with --ray.", rich_help_panel=_SCALE),
+    ] = None,
 ) -> None:
     """Serve the wire protocol. When it is ready it prints {"url": ..., "protocols": [1]} as one line on stdout.
 
@@ -195,6 +211,10 @@ def _serve(config: Path | None, is_check: bool, given: dict[str, Any]) -> None:
         typer.echo("The settings are fine.")
         return
 
+    if options.ray:
+        _serve_on_ray(options, token)
+        return
+
     # Imported here: torch takes seconds, and neither `--help` nor a wrong option should wait for it.
     from memseg3d.cli.networks import choose_device, open_network
     from memseg3d.service.app import create_app
@@ -227,6 +247,18 @@ def _serve(config: Path | None, is_check: bool, given: dict[str, Any]) -> None:
     if options.token_stdin:
         call_when_stdin_closes(server.stop)
     server.run_until_stopped()
+
+
+def _serve_on_ray(options: Options, token: str | None) -> None:
+    from memseg3d.cli.serve_ray import serve_on_ray
+    from memseg3d.service.folders import DataFolderError
+    from memseg3d.service.storage.data_key import DataKeyError
+    from memseg3d.service.web.certificate import ServeError
+
+    try:
+        serve_on_ray(options, token)
+    except (ServeError, DataFolderError, DataKeyError) as error:
+        raise _refused(str(error)) from error
 
 
 def _refused(*sentences: str) -> typer.Exit:

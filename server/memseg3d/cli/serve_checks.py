@@ -84,6 +84,7 @@ def _faults(options: Options, token: str | None) -> Iterator[str]:
     if options.image_size is not None and options.image_size % 32:
         yield f"SAM 2 takes images of a multiple of 32 pixels, not {options.image_size}: choose 512 or 1024."
     yield from _models(options)
+    yield from _scale(options)
     try:
         key = encryption_key_of(options)
         if options.data_folder is not None:
@@ -93,6 +94,17 @@ def _faults(options: Options, token: str | None) -> Iterator[str]:
     for name, path in (("data_folder", options.data_folder), ("audit_log", options.audit_log)):
         if path is not None:
             yield from _writable(name, path)
+
+
+def _scale(options: Options) -> Iterator[str]:
+    if not options.ray:
+        if options.model_fields_set & {"replicas", "most_replicas"}:
+            yield "replicas and most_replicas say nothing without --ray: give that too."
+        return
+    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("httpx") is None:
+        yield "--ray needs Ray Serve and httpx: pip install 'memseg3d[scale]'."
+    if options.most_replicas is not None and options.most_replicas < options.replicas:
+        yield f"most_replicas is {options.most_replicas}, which is less than the {options.replicas} replicas."
 
 
 def _models(options: Options) -> Iterator[str]:

@@ -62,6 +62,9 @@ class Options(BaseModel):
     audit_files: Annotated[int, Field(ge=2)] = 10
     log_format: Literal["text", "json"] = "text"
     drain_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    ray: bool = False
+    replicas: Annotated[int, Field(ge=1)] = 2
+    most_replicas: Annotated[int | None, Field(ge=1)] = None
 
 
 _KINDS = {

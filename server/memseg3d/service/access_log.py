@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import time
 
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.gate import ACCOUNT, OPEN_PATHS, error_response
 from memseg3d.service.metrics import Metrics
+from memseg3d.service.spread.leases import ROUTE_HEADER
 from memseg3d.service.users.audit import AuditLog
 
 log = logging.getLogger("memseg3d.access")
@@ -26,8 +28,12 @@ _NOBODY_LISTENS = 499
 class AccessLog:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, audit: AuditLog | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, audit: AuditLog | None = None, tells_route: bool = False
+    ) -> None:
+        """tells_route: a door before several workers writes what only the worker knows."""
         self._app = app
+        self._tells_route = tells_route
         self._audit = audit
         self._metrics = metrics
 
@@ -44,6 +50,8 @@ class AccessLog:
             nonlocal status, is_answered
             if message["type"] == "http.response.start":
                 status, is_answered = message["status"], True
+                if self._tells_route:
+                    MutableHeaders(scope=message)[ROUTE_HEADER] = _route_of(scope)
             await send(message)
 
         try:
@@ -57,13 +65,17 @@ class AccessLog:
             await error_response(internal(error))(scope, receive, send)
         finally:
             # The template (/v1/volumes/{volume_id}) and never the path: an id or file name may tell of a person.
-            route = getattr(scope.get("route"), "path", "-")
+            route = _route_of(scope)
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._metrics.requests.labels(method if route != "-" else "-", route, str(status)).inc()
             if self._audit is not None and scope["path"] not in OPEN_PATHS:
                 address = (scope.get("client") or ("-",))[0]
                 self._audit.write(scope.get(ACCOUNT), address, f"{method} {route}", status)
             log.info("%s %s %d %.3f s", method, route, status, time.perf_counter() - started)
+
+
+def _route_of(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", "-"))
 
 
 def internal(error: Exception) -> ServiceError:

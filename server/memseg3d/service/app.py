@@ -57,7 +57,7 @@ def create_app(worker: Worker) -> FastAPI:
     # The last one added is the outermost: every request is logged, also one that the gate turns away.
     settings, metrics = worker.settings, worker.metrics
     app.add_middleware(Gate, callers=worker.callers, request_bytes=settings.limits.request_bytes, metrics=metrics)
-    app.add_middleware(AccessLog, metrics=worker.metrics, audit=worker.audit)
+    app.add_middleware(AccessLog, metrics=metrics, audit=worker.audit, tells_route=worker.leases.is_shared)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -12,6 +12,8 @@ from filelock import FileLock, Timeout
 from memseg3d.network.models import user_state_folder
 
 _SLOTS = 16
+OTHERS_INCOMING = "own/*/incoming"
+"""What several workers on one folder are receiving."""
 
 
 class DataFolderError(Exception):

@@ -122,6 +122,19 @@ class Journal:
         self._rest = b""
 
 
+def first_record(path: Path, vault: Vault | None = None) -> Record:
+    """The first record of a journal that another worker may be writing: nothing is put right. Raises JournalError."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+    except OSError as error:
+        raise JournalError(f"Its journal cannot be read ({error.strerror}).") from error
+    records, _, _ = _sound_records(line, path.parent.name, vault)
+    if not records:
+        raise JournalError("Its journal has no readable record.")
+    return records[0]
+
+
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:

@@ -7,44 +7,25 @@ import logging
 import shutil
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from memseg3d.propagation.rounds.ahead import whole_slices_ahead
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.service.errors import ServiceError, disk_full, is_disk_full
-from memseg3d.service.folders import folder_bytes
-from memseg3d.service.history import History
 from memseg3d.service.journal import JournalError
-from memseg3d.service.session_log import JOURNAL, SessionLog, volume_of
+from memseg3d.service.known_sessions import KnownSessions, is_key, key_of, unknown_session
+from memseg3d.service.session_log import JOURNAL
 from memseg3d.service.sessions import ServedSession
 from memseg3d.service.spread.leases import Elsewhere
 from memseg3d.service.tools import Tools
-from memseg3d.service.users.account import SHARED, Account, is_scoped
+from memseg3d.service.users.account import SHARED, Account
 
 log = logging.getLogger(__name__)
 
 MOST_LOADED = 64
 """Sessions in the memory; what is beyond lies on the disk alone until it is asked for."""
-
-
-@dataclass(frozen=True)
-class Owned:
-    """Whose a session is, and by which ids they know it and its volume."""
-
-    owner: str
-    name: str
-    volume: str
-    since: float | None = None
-    """When it was opened, by the clock that retention goes by; None: by an older worker."""
-
-    @classmethod
-    def of(cls, history: History) -> Owned:
-        """As the session's journal tells."""
-        return cls(history.owner, history.name, history.volume, history.since)
 
 
 class SessionRegistry:
@@ -54,9 +35,7 @@ class SessionRegistry:
         self._folder = folder
         self._tools = tools
         self._loaded: OrderedDict[str, ServedSession] = OrderedDict()
-        self._volumes: dict[str, str] = {}
-        self._owned: dict[str, Owned] = {}
-        self._damaged: dict[str, str] = {}
+        self.known = KnownSessions(folder, tools, self._is_running)
         self._reading = threading.Lock()
         self._read_ahead: dict[str, ServedSession] = {}
         """Sessions that another thread has read, until they are asked for."""
@@ -68,35 +47,24 @@ class SessionRegistry:
                 self._take(folder)
             except Exception as error:  # whatever is wrong with one session's files, the others are served
                 log.exception("a session is not available")
-                self._volumes[folder.name], self._damaged[folder.name] = "", f"Its files are damaged ({error!r})."
+                self.known.note_damaged(folder.name, f"Its files are damaged ({error!r}).")
 
     def _take(self, folder: Path) -> None:
-        if self._tools.leases.is_shared and _is_canonical(folder.name):
+        if self._tools.leases.is_shared and is_key(folder.name):
             try:
                 self._tools.leases.take(folder.name)
             except Elsewhere:
                 return
         if not (folder / JOURNAL).is_file() or folder.suffix == ".deleted":
             shutil.rmtree(folder, ignore_errors=True)
-        elif not _is_canonical(folder.name):
+        elif not is_key(folder.name):
             log.warning("a folder that no session has made is left alone")
         else:
-            history = self._note(folder)
+            history = self.known.note(folder)
             if history is not None and history.open is not None:
                 self._go_on(folder.name)
         if folder.name not in self._loaded:
             self._tools.leases.give_back(folder.name)
-
-    def _note(self, folder: Path) -> History | None:
-        """Know of the session in a folder; its history, where that can be read."""
-        try:
-            history = SessionLog.open(folder, self._tools.clock, self._tools.vault).history
-        except JournalError as error:
-            log.error("a session is not available: %s", error)
-            self._volumes[folder.name], self._damaged[folder.name] = "", str(error)
-            return None
-        self._volumes[folder.name], self._owned[folder.name] = history.volume_key, Owned.of(history)
-        return history
 
     def _go_on(self, session_id: str) -> None:
         try:
@@ -118,7 +86,7 @@ class SessionRegistry:
         """
         session_id = account.session(name)
         self._look_for(session_id)
-        if session_id in self._volumes:
+        if session_id in self.known:
             served = self.find(session_id)
             if served.history.volume != volume_id or not served.has_options(options):
                 raise ServiceError(
@@ -138,14 +106,14 @@ class SessionRegistry:
 
     def find(self, session_id: str) -> ServedSession:
         """The session, from memory or from its journal. Raises ServiceError `unknown_session`, `unknown_volume`."""
-        session_id = _canonical(session_id)
+        session_id = key_of(session_id)
         self._look_for(session_id)
         served = self._loaded.get(session_id)
         if served is None:
-            if session_id not in self._volumes:
-                raise _unknown()
-            if session_id in self._damaged:
-                raise _not_restorable(self._damaged[session_id])
+            if session_id not in self.known:
+                raise unknown_session()
+            if session_id in self.known.damaged:
+                raise _not_restorable(self.known.damaged[session_id])
             with self._reading:
                 served = self._read_ahead.pop(session_id, None) or self._taken(session_id)
                 self._loaded[session_id] = served
@@ -164,10 +132,10 @@ class SessionRegistry:
     def is_loaded(self, session_id: str) -> bool:
         """Whether the session lies in the memory, or is none that could; any thread may ask."""
         try:
-            session_id = _canonical(session_id)
+            session_id = key_of(session_id)
         except ServiceError:
             return True
-        return session_id in self._loaded or session_id in self._damaged or session_id not in self._volumes
+        return session_id in self._loaded or session_id in self.known.damaged or session_id not in self.known
 
     def shape_of(self, session_id: str) -> tuple[int, int, int] | None:
         """(k, j, i) of the volume of a session in the memory; any thread may ask."""
@@ -181,28 +149,26 @@ class SessionRegistry:
         """
         if self.is_loaded(session_id):
             return
-        session_id = _canonical(session_id)
+        session_id = key_of(session_id)
         with self._reading, contextlib.suppress(ServiceError):
             if session_id not in self._loaded and session_id not in self._read_ahead:
                 self._read_ahead[session_id] = self._taken(session_id)
 
     def _look_for(self, session_id: str) -> None:
         """Know of a session that another worker on the same folder has made, or has deleted. Raises `Elsewhere`."""
-        if not self._tools.leases.is_shared or not _is_canonical(session_id):
+        if not self._tools.leases.is_shared or not is_key(session_id):
             return
         is_there = (self._folder / session_id / JOURNAL).is_file()
-        if is_there and session_id not in self._volumes:
+        if is_there and session_id not in self.known:
             # Before it is read: who reads puts right what a crash has torn, and the other one may be writing.
             self._tools.leases.take(session_id)
-            self._note(self._folder / session_id)
-        elif not is_there and session_id in self._volumes:
+            self.known.note(self._folder / session_id)
+        elif not is_there and session_id in self.known:
             self.unload(session_id)
             self._forget(session_id)
 
     def _forget(self, session_id: str) -> None:
-        self._volumes.pop(session_id, None)
-        self._owned.pop(session_id, None)
-        self._damaged.pop(session_id, None)
+        self.known.forget(session_id)
         with self._reading:
             self._read_ahead.pop(session_id, None)
 
@@ -222,11 +188,12 @@ class SessionRegistry:
             raise _not_restorable(f"Its files cannot be read ({error.strerror}).") from error
 
     def delete(self, session_id: str) -> None:
-        """Forget a session. Raises ServiceError `unknown_session`."""
-        session_id = _canonical(session_id)
+        """Forget a session. Raises ServiceError `unknown_session`, `elsewhere`."""
+        session_id = key_of(session_id)
         self._look_for(session_id)
-        if session_id not in self._volumes:
-            raise _unknown()
+        if session_id not in self.known:
+            raise unknown_session()
+        self._tools.leases.take(session_id)
         self.unload(session_id)
         self._forget(session_id)
         gone = (self._folder / session_id).with_suffix(".deleted")
@@ -234,33 +201,27 @@ class SessionRegistry:
             # Of several workers another one may have deleted it.
             (self._folder / session_id).rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
+        self._tools.leases.give_back(session_id)
 
     def delete_of_volume(self, volume_id: str) -> None:
         """Forget every session on a volume, and what was computed from it."""
-        for session_id in self.on_volume(volume_id):
-            # What another worker has that one deletes; the door asks all of them.
-            with contextlib.suppress(Elsewhere):
+        for session_id in self.known.on_volume(volume_id):
+            # What another worker has that one deletes, or has deleted just now; the door asks all of them.
+            with contextlib.suppress(ServiceError):
                 self.delete(session_id)
         self._tools.ahead.drop(volume_id)
         self._tools.features.forget(volume_id)
 
     def renew(self, volume_id: str) -> None:
         """A damaged volume was put right: what was computed from it goes, rounds that run begin anew."""
-        running = [name for name in self.on_volume(volume_id) if name in self._loaded and self._loaded[name].is_running]
-        for session_id in self.on_volume(volume_id):
+        concerned = self.known.on_volume(volume_id)
+        running = [session_id for session_id in concerned if self._is_running(session_id)]
+        for session_id in concerned:
             self.unload(session_id)
         self._tools.ahead.drop(volume_id)
         self._tools.features.forget(volume_id)
         for session_id in running:
             self._go_on(session_id)
-
-    def on_volume(self, volume_id: str) -> list[str]:
-        """Ids of the sessions on a volume."""
-        found = [session_id for session_id, volume in self._volumes.items() if volume == volume_id]
-        if self._tools.leases.is_shared:
-            others = (each for each in self._folder.iterdir() if each.name not in self._volumes)
-            found += [each.name for each in others if volume_of(each) == volume_id]
-        return found
 
     def look_ahead(self, volume_id: str) -> None:
         """Compute in idle time what a session on this volume will need. Raises ServiceError `unknown_volume`."""
@@ -289,66 +250,26 @@ class SessionRegistry:
                 "id": owned.name,
                 "volume": owned.volume,
                 "running": self._loaded[session_id].running if session_id in self._loaded else None,
-                "idle_seconds": self._tools.clock.idle_seconds(self._folder / session_id / JOURNAL),
-                "damaged": self._damaged.get(session_id),
+                "idle_seconds": self.known.idle_seconds(session_id),
+                "damaged": self.known.damaged.get(session_id),
             }
-            for session_id, owned in self._of(account)
+            for session_id, owned in self.known.of(account)
         ]
         return sorted(found, key=lambda one: (one["idle_seconds"], one["id"]))
 
-    def has(self, session_id: str) -> bool:
-        """Whether there is a session with this key."""
-        return session_id in self._volumes
+    def _is_running(self, session_id: str) -> bool:
+        served = self._loaded.get(session_id)
+        return served is not None and served.is_running
 
-    def count(self, account: Account) -> int:
-        """How many sessions an account has."""
-        return len(self._of(account))
-
-    def bytes_of(self, account: Account) -> int:
-        """What they take on the disk; any thread may ask."""
-        return sum(folder_bytes(self._folder / key) for key, _ in self._of(account))
-
-    def owners(self) -> set[str]:
-        """The keys of the accounts that have one."""
-        return {owned.owner for owned in self._owned.values()}
-
-    def older_than(self, seconds: float) -> list[str]:
-        """Keys of users' sessions that were opened so long ago and compute nothing."""
-        now = self._tools.clock.now()
-        return [
-            key
-            for key, owned in self._owned.items()
-            if owned.owner and owned.since is not None and now - owned.since >= seconds and not self._runs(key)
-        ]
-
-    def _runs(self, session_id: str) -> bool:
-        return session_id in self._loaded and self._loaded[session_id].is_running
-
-    def _of(self, account: Account) -> list[tuple[str, Owned]]:
-        """The sessions of an account; one whose journal says nothing any more is known by its key alone."""
-        # Copied in one go: the compute thread may add one meanwhile.
-        owned, keys = dict(self._owned), list(self._volumes)
-        owned |= {key: Owned("", key, "") for key in keys if key not in owned and not is_scoped(key)}
-        return [(key, each) for key, each in owned.items() if each.owner == account.key]
-
-    def idle(self, seconds: float) -> list[str]:
-        """Ids of the sessions that nobody touched for so long and that compute nothing."""
-        return [
-            session_id
-            for session_id in self._volumes
-            if self._tools.clock.idle_seconds(self._folder / session_id / JOURNAL) >= seconds
-            and not self._runs(session_id)
-        ]
-
-    def close(self) -> None:
-        """Put every session out of the memory."""
+    def close(self, idle_only: bool = False) -> None:
+        """Put every session out of the memory; idle_only: but those that compute."""
         for session_id in list(self._loaded):
-            self.unload(session_id)
+            if not (idle_only and self._is_running(session_id)):
+                self.unload(session_id)
 
     def _keep(self, served: ServedSession) -> None:
         self._loaded[served.history.id] = served
-        self._volumes[served.history.id] = served.history.volume_key
-        self._owned[served.history.id] = Owned.of(served.history)
+        self.known.add(served.history)
         self._tools.metrics.sessions.inc()
         served.start()
         self._unload_beyond(MOST_LOADED)
@@ -360,29 +281,6 @@ class SessionRegistry:
                 return
             if not self._loaded[session_id].is_running:
                 self.unload(session_id)
-
-
-def _canonical(session_id: str) -> str:
-    """The key as folders are named. What is no UUID and no account's names no session, and can be no path."""
-    if is_scoped(session_id):
-        return session_id
-    try:
-        return str(UUID(session_id))
-    except ValueError as error:
-        raise _unknown() from error
-
-
-def _is_canonical(name: str) -> bool:
-    if is_scoped(name):
-        return True
-    try:
-        return str(UUID(name)) == name
-    except ValueError:
-        return False
-
-
-def _unknown() -> ServiceError:
-    return ServiceError("unknown_session", "The worker has no such session (any more): open a new one.")
 
 
 def _not_restorable(reason: str) -> ServiceError:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from memseg3d.service.limits.connections import Connections, allowed_connections
 from memseg3d.service.limits.guarded_http import Patience, guarded
@@ -111,14 +111,16 @@ class Server(uvicorn.Server):
 
     def __init__(
         self,
-        app: FastAPI,
+        app: ASGIApp,
         listener: socket.socket,
         before_stop: Callable[[], None],
         certificate: Certificate | None = None,
         patience: Patience | None = None,
         drain: Callable[[], Awaitable[None]] | None = None,
+        is_announced: bool = True,
     ) -> None:
-        """drain: what is waited for before the server ends by a signal."""
+        """drain: what is waited for before the server ends by a signal. is_announced: by a line on stdout."""
+        self._is_announced = is_announced
         self._patience = patience or Patience()
         self._drain, self._is_hurried = drain, False
         self.connections = Connections(allowed_connections())
@@ -162,6 +164,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             self._listener.listen(_QUEUE)
+            if not self._is_announced:
+                return
             print(json.dumps({"url": url_of(self._listener, self._scheme), "protocols": PROTOCOLS}), flush=True)
 
     async def on_tick(self, counter: int) -> bool:

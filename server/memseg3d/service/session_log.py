@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import time
 from pathlib import Path
@@ -15,7 +14,6 @@ from memseg3d.service.history import History
 from memseg3d.service.journal import Journal, JournalError, Lost, Record
 from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.streams import RoundStream
-from memseg3d.service.users.account import volume_key
 
 if TYPE_CHECKING:
     from memseg3d.service.storage.vault import Vault
@@ -137,16 +135,6 @@ class SessionLog:
 
     def _lines_file(self, round_id: str) -> Path:
         return self.folder / f"{round_id}.ndjson"
-
-
-def volume_of(folder: Path) -> str | None:
-    """The key of the volume of a session that another worker may be writing: read, and nothing is put right."""
-    try:
-        with (folder / JOURNAL).open("rb") as file:
-            first = json.loads(file.readline().partition(b" ")[2])
-        return volume_key(str(first.get("owner", "")), str(first["volume"]))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None
 
 
 def _checksum(lines: bytes) -> str:

@@ -7,7 +7,6 @@ name. Equal voxels of several accounts are one file, once `share` has been calle
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import math
@@ -25,55 +24,57 @@ from anyio import to_thread
 
 from memseg3d.propagation.volume.volume import Volume, VolumeError
 from memseg3d.service.errors import ServiceError
-from memseg3d.service.folders import DataFolder, folder_bytes
+from memseg3d.service.folders import DataFolder
 from memseg3d.service.journal import sync_folder
+from memseg3d.service.known_volumes import KnownVolumes
 from memseg3d.service.limits.disk_room import Reservation
 from memseg3d.service.limits.use_clock import UseClock
 from memseg3d.service.settings import Limits
-from memseg3d.service.storage.voxel_file import NAME, VoxelFile
+from memseg3d.service.storage.voxel_file import VoxelFile
 from memseg3d.service.uploads import FileSink, Gunzip, VoxelSink, incoming_folder, receive, too_large
-from memseg3d.service.users.account import Account, is_scoped
 from memseg3d.service.volume_entry import VolumeEntry, hash_start
 from memseg3d.service.volume_files import keep_voxels
+from memseg3d.service.volume_shelf import VOXELS, WORDS, Signature, VolumeShelf, has_words, write_words
 
 if TYPE_CHECKING:
     from memseg3d.service.storage.vault import Vault
 
 log = logging.getLogger(__name__)
 
-_VOXELS, _WORDS = NAME, "volume.json"
-
 
 class VolumeStore:
     """Adds, finds and deletes volumes. Safe to use from several threads."""
 
-    def __init__(self, folder: DataFolder, limits: Limits, clock: UseClock, vault: Vault | None = None) -> None:
-        """vault: voxels are sealed with it."""
-        self._vault = vault
+    def __init__(
+        self,
+        folder: DataFolder,
+        limits: Limits,
+        clock: UseClock,
+        vault: Vault | None = None,
+        is_shared: bool = False,
+    ) -> None:
+        """vault: voxels are sealed with it. is_shared: other workers use the folder, too."""
         self._folder = folder
+        self._shelf = VolumeShelf(folder.volumes, vault)
         self._limits = limits
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._opened: WeakValueDictionary[str, Volume] = WeakValueDictionary()
-        self._damaged: set[str] = set()
-        self._entries: dict[str, VolumeEntry] = {}
+        self._damaged: dict[str, Signature] = {}
         self._clock = clock
         self.on_replaced: Callable[[str], None] = lambda _: None
         """Told the id of a damaged volume that an upload has put right; on the upload's thread."""
         # A folder without its words is one whose deletion was cut short.
-        unusable = [path for path in folder.volumes.iterdir() if path.is_dir() and not _has_words(path)]
+        unusable = [path for path in folder.volumes.iterdir() if path.is_dir() and not has_words(path)]
         for leftover in [*folder.incoming.iterdir(), *folder.volumes.glob("*.deleted"), *unusable]:
             shutil.rmtree(leftover, ignore_errors=True)
-        for key in self.ids():
-            entry = self._read(key)
-            if entry is not None:
-                self._entries[key] = entry
+        self.known = KnownVolumes(self._shelf, clock, self._lock, self._is_damaged, is_shared)
 
     def find(self, volume_id: str) -> VolumeEntry:
         """The entry of a kept volume, which now counts as used. Raises ServiceError `unknown_volume`."""
-        words = self._path(volume_id) / _WORDS
+        words = self._shelf.words(volume_id)
         try:
-            if volume_id in self._damaged:
+            if self._is_damaged(volume_id):
                 raise _damaged()
             entry = VolumeEntry.from_json(json.loads(words.read_text("utf-8")))
         except FileNotFoundError as error:
@@ -91,14 +92,14 @@ class VolumeStore:
     def holds(self, volume_id: str) -> bool:
         """Whether the volume is there, as far as is known whole."""
         try:
-            return volume_id not in self._damaged and _has_words(self._path(volume_id))
+            return not self._is_damaged(volume_id) and has_words(self._shelf.path(volume_id))
         except ServiceError:
             return False
 
     def is_there(self, volume_id: str) -> bool:
         """Whether something lies there that can be deleted, whole or damaged."""
         try:
-            return _has_words(self._path(volume_id))
+            return has_words(self._shelf.path(volume_id))
         except ServiceError:
             return False
 
@@ -106,7 +107,7 @@ class VolumeStore:
         """Whether what lies on the disk is what the volume's id says; all of it is read. False is told in the log."""
         try:
             entry = self.find(volume_id)
-            digest = self._digest(entry)
+            digest = self._shelf.digest(entry)
         except (ServiceError, OSError, ValueError) as error:
             _pass_on(error)
             self._found_damaged(volume_id, error)
@@ -118,11 +119,11 @@ class VolumeStore:
 
     def ids(self) -> list[str]:
         """All kept volumes, damaged ones too."""
-        return [path.name for path in self._folder.volumes.iterdir() if path.is_dir() and _has_words(path)]
+        return self._shelf.keys()
 
     def idle_seconds(self, volume_id: str) -> float:
         """Seconds since the volume was last used; 0 where there is none."""
-        return self._clock.idle_seconds(self._path(volume_id) / _WORDS)
+        return self._clock.idle_seconds(self._shelf.words(volume_id))
 
     def open(self, volume_id: str) -> Volume:
         """The voxels, memory-mapped and shared by all who have them open; checked against the id when they are mapped.
@@ -134,7 +135,7 @@ class VolumeStore:
             volume = self._opened.get(volume_id)
             if volume is None:
                 try:
-                    volume = _map(entry, self._voxels(self._path(volume_id)))
+                    volume = _map(entry, self._shelf.voxels(self._shelf.path(volume_id)))
                 except (OSError, ValueError, ServiceError) as error:
                     _pass_on(error)
                     raise self._found_damaged(volume_id, error) from error
@@ -145,11 +146,16 @@ class VolumeStore:
                 self._opened[volume_id] = volume
             return volume
 
+    def _is_damaged(self, volume_id: str) -> bool:
+        found = self._damaged.get(volume_id)
+        # Another worker may have put it right.
+        return found is not None and found == self._shelf.signature(volume_id)
+
     def _found_damaged(self, volume_id: str, reason: object) -> ServiceError:
         """Note that a volume is damaged: it counts as not there until it is uploaded again."""
-        if volume_id not in self._damaged:
+        if not self._is_damaged(volume_id):
             log.error("a volume is damaged on the disk and has to be uploaded again: %s", reason)
-            self._damaged.add(volume_id)
+            self._damaged[volume_id] = self._shelf.signature(volume_id)
         return _damaged()
 
     def check_words(self, entry: VolumeEntry) -> None:
@@ -165,7 +171,7 @@ class VolumeStore:
         Raises ServiceError: hash_mismatch, bad_volume, disk_full.
         """
         with incoming_folder(self._folder.incoming) as folder:
-            with self._voxels(folder).created() as file:
+            with self._shelf.voxels(folder).created() as file:
                 sink = VoxelSink(file, hash_start(entry.shape, entry.dtype, entry.spacing), entry.voxel_bytes)
                 unpacking = Gunzip(sink) if packed else None
                 await receive(body, unpacking or sink)
@@ -195,15 +201,15 @@ class VolumeStore:
 
     def delete(self, volume_id: str) -> None:
         """Forget a volume. Raises ServiceError `unknown_volume`."""
-        path = self._path(volume_id)
-        if not _has_words(path):
+        path = self._shelf.path(volume_id)
+        if not has_words(path):
             self.find(volume_id)
         gone = path.with_suffix(".deleted")
-        (path / _WORDS).unlink()
+        (path / WORDS).unlink()
         with self._lock:
             self._opened.pop(volume_id, None)
-            self._damaged.discard(volume_id)
-            self._entries.pop(volume_id, None)
+            self.known.forget(volume_id)
+            self._damaged.pop(volume_id, None)
         try:
             path.rename(gone)
             shutil.rmtree(gone)
@@ -211,89 +217,16 @@ class VolumeStore:
             # Windows keeps mapped files; without its words the folder is no volume any more.
             log.warning("voxels of a deleted volume are still in use: %s", error.strerror)
 
-    def of(self, account: Account) -> list[str]:
-        """The keys of an account's volumes."""
-        return [key for key, entry in list(self._entries.items()) if entry.owner == account.key]
-
-    def bytes_of(self, account: Account) -> int:
-        """What they take on the disk, each as if nobody else had it."""
-        return sum(folder_bytes(self._folder.volumes / key) for key in self.of(account))
-
-    def owners(self) -> set[str]:
-        """The keys of the accounts that have one."""
-        return {entry.owner for entry in list(self._entries.values())}
-
-    def older_than(self, seconds: float) -> list[str]:
-        """Keys of users' volumes that came so long ago."""
-        now = self._clock.now()
-        return [
-            key
-            for key, entry in list(self._entries.items())
-            if entry.owner and entry.since is not None and now - entry.since >= seconds
-        ]
-
-    def share(self) -> None:
-        """Let equal voxels of several accounts be one file. Done apart from any request, none of which then takes
-        longer or shorter by what another account has.
-        """
-        by_content: dict[str, list[str]] = {}
-        for key, entry in list(self._entries.items()):
-            if key not in self._damaged:
-                by_content.setdefault(entry.id, []).append(key)
-        for keys in by_content.values():
-            if len(keys) > 1:
-                self._share(keys)
-
-    def _share(self, keys: list[str]) -> None:
-        try:
-            if len({(self._path(key) / _VOXELS).stat().st_ino for key in keys}) == 1:
-                return
-            first, *others = keys
-            if not self._is_whole(first):
-                return
-            for key in others:
-                fresh = self._path(key) / "voxels.new"
-                fresh.unlink(missing_ok=True)
-                # What is mapped stays as it is: it is the same.
-                os.link(self._path(first) / _VOXELS, fresh)
-                with self._lock:
-                    fresh.replace(self._path(key) / _VOXELS)
-        except OSError as error:
-            # Windows replaces no mapped file, and some file systems know no links; then there are two.
-            log.debug("equal voxels are kept twice: %s", error.strerror)
-
-    def _read(self, volume_id: str) -> VolumeEntry | None:
-        """The words of a volume, which does not count as used by this."""
-        try:
-            return VolumeEntry.from_json(json.loads((self._path(volume_id) / _WORDS).read_text("utf-8")))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return None
-
-    def _is_whole(self, volume_id: str) -> bool:
-        entry = self._read(volume_id)
-        return entry is not None and self._digest(entry) == entry.id
-
-    def _digest(self, entry: VolumeEntry) -> str:
-        digest = hashlib.sha256(hash_start(entry.shape, entry.dtype, entry.spacing))
-        for block in self._voxels(self._path(entry.key)).blocks():
-            digest.update(block)
-        return digest.hexdigest()
-
-    def _voxels(self, folder: Path) -> VoxelFile:
-        return VoxelFile(folder / _VOXELS, self._vault)
-
-    def _path(self, volume_id: str) -> Path:
-        # The id becomes a folder's name, so it must not be able to be a path.
-        if not is_scoped(volume_id) and (len(volume_id) != 64 or not set(volume_id) <= set("0123456789abcdef")):
-            raise ServiceError("unknown_volume", "A volume's id is 64 hexadecimal digits (SHA-256, in lower case).")
-        return self._folder.volumes / volume_id
-
     def _keep_file(self, folder: Path, path: Path, room: Reservation, owner: str) -> tuple[VolumeEntry, bool]:
         scratch = folder / "scratch"
         scratch.mkdir()
         received = path.stat().st_size
         entry = keep_voxels(
-            path, self._voxels(folder), scratch, self._limits.volume_bytes, lambda size: room.cover(received + size)
+            path,
+            self._shelf.voxels(folder),
+            scratch,
+            self._limits.volume_bytes,
+            lambda size: room.cover(received + size),
         )
         # Whatever was mapped has been let go of, so Windows deletes it as well.
         path.unlink()
@@ -303,43 +236,36 @@ class VolumeStore:
     def _keep(self, folder: Path, entry: VolumeEntry) -> tuple[VolumeEntry, bool]:
         """Check the voxels and move the folder to its place; False where the volume is there already, and whole."""
         try:
-            _map(entry, self._voxels(folder))
+            _map(entry, self._shelf.voxels(folder))
         except (ValueError, OverflowError) as error:
             raise ServiceError("bad_volume", "There are no voxels: check how the volume was exported.") from error
         if self.holds(entry.key) and self.is_sound(entry.key):
             with self._lock:
                 entry = self.find(entry.key).with_geometries(entry.geometries)
-                _write_words(folder, entry)
+                write_words(folder, entry)
                 # Same voxels, perhaps with another grid in the patient: sessions choose theirs when they are opened.
-                (folder / _WORDS).replace(self._path(entry.key) / _WORDS)
-            self._clock.mark(self._path(entry.key) / _WORDS)
+                (folder / WORDS).replace(self._shelf.words(entry.key))
+            self._clock.mark(self._shelf.words(entry.key))
             return entry, False
         # A volume that was answered for must be whole after a power cut.
-        with (folder / _VOXELS).open("rb+") as file:
+        with (folder / VOXELS).open("rb+") as file:
             os.fsync(file.fileno())
         entry = replace(entry, since=self._clock.now())
-        _write_words(folder, entry)
+        write_words(folder, entry)
         sync_folder(folder)
-        target = self._path(entry.key)
+        target = self._shelf.path(entry.key)
         with self._lock:
-            self._damaged.discard(entry.key)
+            self._damaged.pop(entry.key, None)
             self._opened.pop(entry.key, None)
             was_damaged = target.exists()
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
-            self._entries[entry.key] = entry
+            self.known.add(entry)
         if was_damaged:
             self.on_replaced(entry.key)
-        self._clock.mark(target / _WORDS)
+        self._clock.mark(target / WORDS)
         sync_folder(target.parent)
         return entry, True
-
-
-def _write_words(folder: Path, entry: VolumeEntry) -> None:
-    with (folder / _WORDS).open("w", encoding="utf-8") as file:
-        json.dump(entry.to_json(), file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _map(entry: VolumeEntry, file: VoxelFile) -> Volume:
@@ -349,14 +275,6 @@ def _map(entry: VolumeEntry, file: VoxelFile) -> Volume:
         return Volume(voxels, entry.spacing)
     except VolumeError as error:
         raise ServiceError("bad_volume", str(error)) from error
-
-
-def _has_words(path: Path) -> bool:
-    """Whether a folder is a volume's; one that cannot be looked into may be."""
-    try:
-        return (path / _WORDS).is_file()
-    except OSError:
-        return True
 
 
 def _pass_on(error: Exception) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import time
 
 import SimpleITK as sitk
 
 from memseg3d.network.seam import Network
+from memseg3d.service import freed_memory
 from memseg3d.service.devices import describe_device
 from memseg3d.service.errors import ServiceError
 from memseg3d.service.feature_room import feature_store
 from memseg3d.service.folders import DataFolder, folder_bytes
+from memseg3d.service.limits.claims import Claims
 from memseg3d.service.limits.disk_room import DiskRoom
 from memseg3d.service.limits.drawings import DrawingThreads
 from memseg3d.service.limits.use_clock import UseClock
@@ -20,7 +24,7 @@ from memseg3d.service.limits.user_room import UserRoom
 from memseg3d.service.metrics import Metrics
 from memseg3d.service.registry import SessionRegistry
 from memseg3d.service.settings import Settings
-from memseg3d.service.spread.leases import Alone, SharedLeases
+from memseg3d.service.spread.leases import Alone, SharedLeases, is_alive
 from memseg3d.service.storage.data_key import open_folder
 from memseg3d.service.tools import Tools
 from memseg3d.service.turns.admission import Admission, draining
@@ -28,10 +32,8 @@ from memseg3d.service.turns.ahead import Ahead
 from memseg3d.service.turns.breathing import let_breathe
 from memseg3d.service.turns.compute import ComputeThread
 from memseg3d.service.users.account import Account
-from memseg3d.service.users.audit import AuditLog
-from memseg3d.service.users.callers import Callers
-from memseg3d.service.users.token_file import TokenFile
 from memseg3d.service.volumes import VolumeStore
+from memseg3d.service.ways_in import audit_of, callers_of
 
 log = logging.getLogger(__name__)
 
@@ -53,19 +55,21 @@ class Worker:
         self.device = device
         self.device_facts = describe_device(device)
         self.metrics = Metrics()
-        self.callers = _callers(settings)
-        self.audit = _audit(settings)
+        self.callers = callers_of(settings)
+        self.audit = audit_of(settings)
         self.compute = ComputeThread()
         let_breathe(network, self.compute.breathe)
         self.drawings = DrawingThreads(settings.limits)
         self.clock = UseClock(folder.clock, settings.retention_hours * 1800, folder.used_files())
-        self.room = DiskRoom(folder.path, folder.incoming, settings.limits.disk_bytes, self._make_room)
-        self.volumes = VolumeStore(folder, settings.limits, self.clock, self.vault)
+        self.leases = Alone() if folder.replica is None else SharedLeases(folder.path, folder.replica)
+        self._claims = _claims(folder)
+        most = settings.limits.disk_bytes
+        self.room = DiskRoom(folder.path, folder.incoming, most, self._make_room, self._claims)
+        self.volumes = VolumeStore(folder, settings.limits, self.clock, self.vault, self.leases.is_shared)
         self.volumes.on_replaced = self._renew
         self.features = feature_store(
             network, self.device_facts, folder, settings.limits, is_sealed=self.vault is not None
         )
-        self.leases = Alone() if folder.replica is None else SharedLeases(folder.path, folder.replica)
         self.admission = Admission(self.compute, settings.limits.rounds, settings.limits.user_rounds)
         tools = Tools(
             network=network,
@@ -82,13 +86,13 @@ class Worker:
             scratch=folder.incoming if self.vault is None else None,
         )
         self.sessions = SessionRegistry(folder.sessions, tools)
-        self.user_room = UserRoom(settings.user_limits, self.bytes_of)
+        self.user_room = UserRoom(settings.user_limits, self.bytes_of, self._claims)
         self.compute.call(self.sessions.start).result()
 
-    def announce(self, url: str) -> None:
-        """Tell the door of several workers where this one listens."""
+    def announce(self, url: str, leaves: bool = False) -> None:
+        """Tell the door of several workers where this one listens; leaves: that it takes nothing new."""
         if isinstance(self.leases, SharedLeases):
-            self.leases.announce(url)
+            self.leases.announce(url, leaves)
 
     @property
     def is_draining(self) -> bool:
@@ -104,6 +108,11 @@ class Worker:
                 "overloaded", f"One step has been computed for {self.compute.stuck_seconds:.0f} s: the device may hang."
             )
 
+    def make_way(self) -> None:
+        """Take nothing new, and let other workers on the folder have the sessions that compute nothing."""
+        self.admission.close()
+        self.compute.call(lambda: self.sessions.close(idle_only=True)).result()
+
     async def drain(self, seconds: float) -> None:
         """Refuse new rounds and sessions, and let those that run end, for so long at most."""
         self.admission.close()
@@ -113,7 +122,7 @@ class Worker:
 
     def bytes_of(self, account: Account) -> int:
         """What an account has on the disk."""
-        return self.volumes.bytes_of(account) + self.sessions.bytes_of(account)
+        return self.volumes.known.bytes_of(account) + self.sessions.known.bytes_of(account)
 
     def look_ahead(self, volume_id: str) -> None:
         """A volume has come: compute in idle time what its sessions will need. Nobody waits for it."""
@@ -133,17 +142,26 @@ class Worker:
             self.leases.close()
         if self.audit is not None:
             self.audit.close()
+        self._claims.close()
         self.folder.close()
 
     def sweep(self) -> None:
         """Delete what nobody touched for the retention time; put idle sessions out of the memory."""
+        self.compute.call(self._unload_idle).result()
+        # Of several workers on the folder one is enough.
+        with self.leases.alone("sweep") as is_mine:
+            if is_mine:
+                self._sweep_folder()
+        self.clock.keep()
+        freed_memory.give_back()
+
+    def _sweep_folder(self) -> None:
         retention = self.settings.retention_hours * 3600
-        self.compute.call(lambda: self._sweep_sessions(retention)).result()
+        self.compute.call(lambda: self._delete_sessions(self.sessions.known.idle(retention))).result()
         self._delete_idle_volumes(retention)
         if self.settings.user_limits.stored_days is not None:
             self._delete_old(self.settings.user_limits.stored_days * 86400)
-        self.volumes.share()
-        self.clock.keep()
+        self.volumes.known.share()
         self.metrics.disk_bytes.set(folder_bytes(self.folder.path))
 
     def _make_room(self, most_bytes: int) -> None:
@@ -156,26 +174,24 @@ class Worker:
         log.info("a damaged volume was uploaded again")
         self.compute.call(lambda: self.sessions.renew(volume_id)).result()
 
-    def _sweep_sessions(self, retention_seconds: float) -> None:
-        for session_id in self.sessions.idle(retention_seconds):
-            log.info("session deleted after its retention time")
-            self.sessions.delete(session_id)
-        for session_id in self.sessions.idle(self.settings.unload_minutes * 60):
+    def _unload_idle(self) -> None:
+        for session_id in self.sessions.known.idle(self.settings.unload_minutes * 60):
             self.sessions.unload(session_id)
+
+    def _delete_sessions(self, session_ids: list[str]) -> None:
+        for session_id in session_ids:
+            # Another worker has it in its memory and will come to it, or somebody has deleted it.
+            with contextlib.suppress(ServiceError):
+                self.sessions.delete(session_id)
+                log.info("session deleted: nobody used it for the retention time, or its user had it long enough")
 
     def _delete_old(self, seconds: float) -> None:
         """Delete what users have longer than they may."""
-
-        def sessions() -> None:
-            for session_id in self.sessions.older_than(seconds):
-                log.info("session deleted: its user has had it as long as is allowed")
-                self.sessions.delete(session_id)
-
-        self.compute.call(sessions).result()
-        for volume_id in self.volumes.older_than(seconds):
+        self.compute.call(lambda: self._delete_sessions(self.sessions.known.older_than(seconds))).result()
+        for volume_id in self.volumes.known.older_than(seconds):
 
             def volume(volume_id: str = volume_id) -> None:
-                if not self.sessions.on_volume(volume_id):
+                if not self.sessions.known.on_volume(volume_id):
                     log.info("volume deleted: its user has had it as long as is allowed")
                     self.sessions.delete_of_volume(volume_id)
                     self.volumes.delete(volume_id)
@@ -190,7 +206,8 @@ class Worker:
 
             def delete_unused(volume_id: str = volume_id) -> None:
                 # On the compute thread: no session can be opened on the volume meanwhile.
-                if self.volumes.idle_seconds(volume_id) >= idle_seconds and not self.sessions.on_volume(volume_id):
+                is_idle = self.volumes.idle_seconds(volume_id) >= idle_seconds
+                if is_idle and not self.sessions.known.on_volume(volume_id):
                     log.info("volume deleted after its retention time")
                     self.sessions.delete_of_volume(volume_id)
                     self.volumes.delete(volume_id)
@@ -198,16 +215,8 @@ class Worker:
             self.compute.call(delete_unused).result()
 
 
-def _callers(settings: Settings) -> Callers:
-    tokens = None if settings.tokens is None else TokenFile(settings.tokens)
-    if settings.issuer is None:
-        return Callers(settings.token, tokens)
-    # Its library is an extra.
-    from memseg3d.service.users.oidc import OidcTokens
-
-    return Callers(settings.token, tokens, OidcTokens(settings.issuer))
-
-
-def _audit(settings: Settings) -> AuditLog | None:
-    wanted = settings.audit
-    return None if wanted is None else AuditLog(wanted.path, wanted.file_bytes, wanted.files)
+def _claims(folder: DataFolder) -> Claims:
+    name = folder.replica
+    if name is None:
+        return Claims()
+    return Claims(folder.path / "claims.sqlite", name, functools.partial(is_alive, folder.path / "replicas"))

@@ -48,6 +48,8 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
+    # Results are kept for long as features: in the library's own arena they would hold ever more of it.
+    options.enable_cpu_mem_arena = False
     # Threads that wait must not take the processor from other programs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

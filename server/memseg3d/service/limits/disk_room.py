@@ -3,71 +3,79 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from memseg3d.service.errors import disk_full
-from memseg3d.service.folders import folder_bytes
+from memseg3d.service.folders import OTHERS_INCOMING, folder_bytes
+from memseg3d.service.limits.claims import Claims
 
 STEP = 16 << 20
 """Bytes by which a reservation of unknown length grows."""
+_DISK = "disk"
 
 
 class DiskRoom:
     """Reservations count as if they were written; what lies in `incoming` is theirs. Any thread may use it."""
 
-    def __init__(self, folder: Path, incoming: Path, limit: int, clear: Callable[[int], None]) -> None:
-        """clear: is asked to make the folder so small, where that can be; not called under the lock."""
+    def __init__(
+        self,
+        folder: Path,
+        incoming: Path,
+        limit: int,
+        clear: Callable[[int], None],
+        claims: Claims | None = None,
+    ) -> None:
+        """incoming: what is being received. clear: is asked to make the folder so small, where that can be.
+
+        claims: shared by several workers; None: one of its own.
+        """
         self._folder = folder
         self._incoming = incoming
         self._limit = limit
         self._clear = clear
-        self._lock = threading.Lock()
-        self._reserved: dict[Reservation, int] = {}
+        self._claims = claims or Claims()
 
     def reserve(self, size: int = 0, claim: Callable[[int], None] | None = None) -> Reservation:
         """Room for `size` bytes. claim: is told each size first, and may refuse. Raises ServiceError `disk_full`."""
-        reservation = Reservation(self, claim)
+        reservation = Reservation(self, self._claims.new(), claim)
         reservation.cover(size)
         return reservation
 
-    def take(self, reservation: Reservation, size: int) -> None:
+    def take(self, reservation: str, size: int) -> None:
         """Let a reservation be of `size` bytes. Raises ServiceError `disk_full`; it is then as before."""
-        if self._taken(reservation, size):
+        if self._is_taken(reservation, size):
             return
-        self._clear(self._limit - size - self._others(reservation))
-        if not self._taken(reservation, size):
+        with self._claims.counting():
+            others = self._claims.of_others(reservation, _DISK)
+        self._clear(self._limit - size - others)
+        if not self._is_taken(reservation, size):
             raise disk_full()
 
-    def free(self, reservation: Reservation) -> None:
+    def free(self, reservation: str) -> None:
         """Forget a reservation: what was kept of it is counted where it lies now."""
-        with self._lock:
-            self._reserved.pop(reservation, None)
+        self._claims.free(reservation, _DISK)
 
     def used(self) -> int:
         """Bytes of everything that lies in the folder for good."""
-        return folder_bytes(self._folder) - folder_bytes(self._incoming)
+        receiving = {self._incoming, *self._folder.glob(OTHERS_INCOMING)}
+        return folder_bytes(self._folder) - sum(folder_bytes(each) for each in receiving)
 
-    def _taken(self, reservation: Reservation, size: int) -> bool:
-        # The folder is walked under the lock: two who look at once would both find the same room.
-        with self._lock:
-            others = sum(each for other, each in self._reserved.items() if other is not reservation)
-            if self.used() + others + size > self._limit:
+    def _is_taken(self, reservation: str, size: int) -> bool:
+        # The folder is walked within: two who look at once would both find the same room.
+        with self._claims.counting():
+            if self.used() + self._claims.of_others(reservation, _DISK) + size > self._limit:
                 return False
-            self._reserved[reservation] = size
+            self._claims.hold(reservation, _DISK, size)
             return True
-
-    def _others(self, reservation: Reservation) -> int:
-        with self._lock:
-            return sum(each for other, each in self._reserved.items() if other is not reservation)
 
 
 class Reservation(contextlib.AbstractContextManager["Reservation"]):
     """Room on the disk until the block ends."""
 
-    def __init__(self, room: DiskRoom, claim: Callable[[int], None] | None = None) -> None:
+    def __init__(self, room: DiskRoom, name: str, claim: Callable[[int], None] | None = None) -> None:
         self._room = room
+        self._name = name
         self._claim = claim
         self._size = 0
 
@@ -76,7 +84,7 @@ class Reservation(contextlib.AbstractContextManager["Reservation"]):
         if size > self._size or self._size == 0:
             if self._claim is not None:
                 self._claim(size)
-            self._room.take(self, size)
+            self._room.take(self._name, size)
             self._size = max(size, 1)
 
     def grow(self, size: int) -> None:
@@ -84,5 +92,9 @@ class Reservation(contextlib.AbstractContextManager["Reservation"]):
         if size > self._size:
             self.cover(-(-size // STEP) * STEP)
 
+    def free(self) -> None:
+        """Let others have it, where there is no block that ends."""
+        self._room.free(self._name)
+
     def __exit__(self, *_: object) -> None:
-        self._room.free(self)
+        self.free()

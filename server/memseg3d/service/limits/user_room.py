@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import threading
-import time
-from collections import deque
 from collections.abc import Callable
 
 from memseg3d.service.errors import ServiceError
+from memseg3d.service.limits.claims import Claims
 from memseg3d.service.settings import UserLimits
 from memseg3d.service.users.account import Account
 
-_MINUTE = 60.0
 _LONG = 3600
 """Seconds: nothing changes by itself before long, so that no program keeps waiting for it."""
 
@@ -21,42 +17,35 @@ _LONG = 3600
 class UserRoom:
     """Any thread may use it."""
 
-    def __init__(self, limits: UserLimits, kept_bytes: Callable[[Account], int]) -> None:
-        """kept_bytes: what an account has on the disk."""
+    def __init__(self, limits: UserLimits, kept_bytes: Callable[[Account], int], claims: Claims | None = None) -> None:
+        """kept_bytes: what an account has on the disk. claims: shared by several workers; None: one of its own."""
         self.limits = limits
         self._kept_bytes = kept_bytes
-        self._lock = threading.Lock()
-        self._coming: dict[str, dict[Claim, int]] = {}
-        self._rounds: dict[str, deque[float]] = {}
+        self._claims = claims or Claims()
 
     def claim(self, account: Account) -> Claim:
         """Room for something that comes in, until the block ends."""
-        return Claim(self, account)
+        return Claim(self, account, self._claims.new())
 
-    def cover(self, claim: Claim, account: Account, size: int) -> None:
+    def cover(self, claim: str, account: Account, size: int) -> None:
         """Let a claim be of `size` bytes. Raises ServiceError `over_quota`; it is then as before."""
         most = self._of(account).bytes
         if most is None:
             return
-        kept = self._kept_bytes(account)
-        with self._lock:
-            coming = self._coming.setdefault(account.key, {})
-            others = sum(each for other, each in coming.items() if other is not claim)
-            if kept + others + size > most:
+        with self._claims.counting():
+            kept = self._kept_bytes(account)
+            if kept + self._claims.of_others(claim, _subject(account)) + size > most:
                 raise ServiceError(
                     "over_quota",
                     f"You have {kept / 2**30:.2f} of your {most / 2**30:.2f} GiB on the worker, and this does not fit: "
                     "delete sessions and volumes that you do not need, or ask the administrator for more.",
                 )
-            coming[claim] = size
+            self._claims.hold(claim, _subject(account), size)
 
-    def free(self, claim: Claim, account: Account) -> None:
+    def free(self, claim: str, account: Account) -> None:
         """Forget a claim: what was kept of it is counted where it lies now."""
-        with self._lock:
-            coming = self._coming.get(account.key, {})
-            coming.pop(claim, None)
-            if not coming:
-                self._coming.pop(account.key, None)
+        if self._of(account).bytes is not None:
+            self._claims.free(claim, _subject(account))
 
     def check_sessions(self, account: Account, has: int) -> None:
         """Raise ServiceError `too_many` where one more is not allowed."""
@@ -73,19 +62,13 @@ class UserRoom:
         most = self._of(account).rounds_per_minute
         if most is None:
             return
-        now = time.monotonic()
-        with self._lock:
-            begun = self._rounds.setdefault(account.key, deque())
-            while begun and now - begun[0] >= _MINUTE:
-                begun.popleft()
-            if len(begun) >= most:
-                wait = math.ceil(begun[0] + _MINUTE - now) if begun else int(_MINUTE)
-                raise ServiceError(
-                    "too_many",
-                    f"You have begun {most} rounds within a minute, and no more are allowed: wait {wait} seconds.",
-                    retry=wait,
-                )
-            begun.append(now)
+        wait = self._claims.begin_round(account.key, most)
+        if wait is not None:
+            raise ServiceError(
+                "too_many",
+                f"You have begun {most} rounds within a minute, and no more are allowed: wait {wait} seconds.",
+                retry=wait,
+            )
 
     def _of(self, account: Account) -> UserLimits:
         return _NONE if account.role == "administrator" else self.limits
@@ -94,16 +77,21 @@ class UserRoom:
 _NONE = UserLimits()
 
 
+def _subject(account: Account) -> str:
+    return f"of {account.key}"
+
+
 class Claim(contextlib.AbstractContextManager["Claim"]):
     """One upload's part of what its user may have."""
 
-    def __init__(self, room: UserRoom, account: Account) -> None:
+    def __init__(self, room: UserRoom, account: Account, name: str) -> None:
         self._room = room
         self._account = account
+        self._name = name
 
     def cover(self, size: int) -> None:
         """Hold room for `size` bytes. Raises ServiceError `over_quota`."""
-        self._room.cover(self, self._account, size)
+        self._room.cover(self._name, self._account, size)
 
     def __exit__(self, *_: object) -> None:
-        self._room.free(self, self._account)
+        self._room.free(self._name, self._account)

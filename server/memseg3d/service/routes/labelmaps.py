@@ -55,12 +55,12 @@ async def get_labelmap(
     try:
         path = await run_in_threadpool(_write, folder, format, labels, geometry)
     except BaseException:
-        worker.room.free(room)
+        room.free()
         raise
 
     def done() -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        worker.room.free(room)
+        room.free()
 
     return Download(path, done, media_type="application/octet-stream", filename=f"segmentation.{format}")
 

@@ -57,8 +57,9 @@ async def post_session(worker: TheWorker, caller: TheCaller, request: Request, r
         await worker.drawings.run(lambda: worker.sessions.prepare(session_key))
 
     def opened() -> tuple[dict[str, Any], bool]:
-        if not worker.sessions.has(session_key):
-            worker.user_room.check_sessions(caller, worker.sessions.count(caller))
+        owned = {key for key, _ in worker.sessions.known.of(caller)}
+        if session_key not in owned:
+            worker.user_room.check_sessions(caller, len(owned))
         return worker.sessions.create(session_id, words.volume, options, geometry, caller)
 
     state, is_new = await computed(worker, opened, session_key)

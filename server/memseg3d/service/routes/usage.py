@@ -26,14 +26,14 @@ async def usage(worker: TheWorker, caller: TheCaller) -> Usage:
 
 
 def _all(worker: Worker) -> list[UserCounts]:
-    owners = sorted(worker.sessions.owners() | worker.volumes.owners())
+    owners = sorted(worker.sessions.known.owners() | worker.volumes.known.owners())
     return [_counts(worker, Account(key, key.partition(":")[2]) if key else SHARED) for key in owners]
 
 
 def _counts(worker: Worker, account: Account) -> UserCounts:
     return UserCounts(
         user=account.name,
-        volumes=len(worker.volumes.of(account)),
-        sessions=worker.sessions.count(account),
+        volumes=len(worker.volumes.known.of(account)),
+        sessions=len(worker.sessions.known.of(account)),
         bytes=worker.bytes_of(account),
     )

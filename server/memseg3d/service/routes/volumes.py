@@ -136,7 +136,7 @@ async def delete_volume(worker: TheWorker, key: VolumeKey) -> Deleted:
 
 
 async def _has_sessions(worker: Worker, key: str) -> bool:
-    return await computed(worker, lambda: bool(worker.sessions.on_volume(key)))
+    return await computed(worker, lambda: bool(worker.sessions.known.on_volume(key)))
 
 
 def _announced(request: Request) -> int:

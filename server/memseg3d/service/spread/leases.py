@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +21,10 @@ from memseg3d.service.errors import ServiceError
 
 REPLICA_HEADER = "Memseg3d-Replica"
 """In an answer `elsewhere`: the name of the worker that has the session."""
+ROUTE_HEADER = "Memseg3d-Route"
+"""In the answers of one of several workers: what the door's log calls the request."""
+
+_STOPPING = "stopping"
 
 
 class Elsewhere(ServiceError):
@@ -41,6 +49,10 @@ class Leases(Protocol):
         """Let others have it."""
         ...
 
+    def alone(self, task: str) -> contextlib.AbstractContextManager[bool]:
+        """Whether this worker does a task that one at a time does for all; until the block ends."""
+        ...
+
 
 class Alone:
     """One worker has the whole folder, and every session."""
@@ -52,6 +64,10 @@ class Alone:
 
     def give_back(self, session: str) -> None:
         """Nobody else could want it."""
+
+    def alone(self, task: str) -> contextlib.AbstractContextManager[bool]:
+        """It does everything."""
+        return contextlib.nullcontext(True)
 
 
 class SharedLeases:
@@ -70,10 +86,10 @@ class SharedLeases:
         self._life = FileLock(_life_file(self._replicas, replica), thread_local=False)
         self._life.acquire(timeout=0)
 
-    def announce(self, url: str) -> None:
-        """Tell where this worker listens."""
+    def announce(self, url: str, leaves: bool = False) -> None:
+        """Tell where this worker listens. leaves: it takes nothing new."""
         fresh = self._replicas / f"{self.replica}.new"
-        fresh.write_text(json.dumps({"url": url}), "utf-8")
+        fresh.write_text(json.dumps({"url": url, "pid": os.getpid(), "leaves": leaves}), "utf-8")
         fresh.replace(self._replicas / f"{self.replica}.json")
 
     def take(self, session: str) -> None:
@@ -94,21 +110,50 @@ class SharedLeases:
             if _read(file) == self.replica:
                 file.unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def alone(self, task: str) -> Iterator[bool]:
+        """True where no other worker is at this task."""
+        lock = FileLock(self._folder.parent / f"{task}.lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
     def close(self) -> None:
         """Stop to be a replica: what this worker had anybody may have."""
         (self._replicas / f"{self.replica}.json").unlink(missing_ok=True)
         self._life.release()
+        with contextlib.suppress(OSError):
+            _life_file(self._replicas, self.replica).unlink(missing_ok=True)
 
 
-def replicas_alive(folder: Path) -> dict[str, str]:
-    """Addresses of the workers on a data folder that live, by name. What dead ones have left is cleared away."""
+@dataclass(frozen=True)
+class Announced:
+    """A worker that lives, as it told. leaves: it takes nothing new and ends soon."""
+
+    url: str
+    leaves: bool = False
+
+
+def replicas_alive(folder: Path) -> dict[str, Announced]:
+    """The workers on a data folder that live, by name. What dead ones have left is cleared away."""
     found = {}
     for file in sorted((folder / "replicas").glob("*.json")):
         if is_alive(file.parent, file.stem):
             with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-                found[file.stem] = str(json.loads(file.read_text("utf-8"))["url"])
+                words = json.loads(file.read_text("utf-8"))
+                found[file.stem] = Announced(str(words["url"]), bool(words["leaves"]))
         else:
             file.unlink(missing_ok=True)
+            # What it was receiving, and features that it had computed.
+            shutil.rmtree(folder / "own" / file.stem, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _life_file(file.parent, file.stem).unlink(missing_ok=True)
     return found
 
 
@@ -124,6 +169,20 @@ def is_alive(replicas: Path, replica: str) -> bool:
         return True
     lock.release()
     return False
+
+
+def tell_stopping(folder: Path, stops: bool) -> None:
+    """Tell all workers on a folder that everything ends at once, or that this was an earlier time."""
+    file = folder / _STOPPING
+    if stops:
+        file.touch()
+    else:
+        file.unlink(missing_ok=True)
+
+
+def is_stopping(folder: Path) -> bool:
+    """Whether that was told."""
+    return (folder / _STOPPING).exists()
 
 
 def _life_file(replicas: Path, replica: str) -> Path:

@@ -1,0 +1,1 @@
+"""The worker on Ray Serve: replicas on one data folder that Ray starts, watches, replaces and adds."""
