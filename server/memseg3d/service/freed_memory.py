@@ -9,7 +9,7 @@ from typing import Any
 
 
 def give_back() -> None:
-    """Takes some milliseconds. Features and masks come and go in all sizes, and leave holes that nothing else closes."""
+    """Takes some milliseconds. Features and masks come and go in all sizes and leave holes that nothing else closes."""
     trim = _malloc_trim()
     if trim is not None:
         trim(0)
