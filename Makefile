@@ -39,7 +39,7 @@ help:
 	@echo "make demo    segment two organs of a CT phantom and look at out/demo/overview.png"
 	@echo "             make demo VOLUME=ct.nii.gz TRUTH=labels.nii.gz takes your own data"
 	@echo "make test    lint, types and all tests, on all cores (TESTERS=1: on one)"
-	@echo "make test-quick    ruff and the quick tests of every room (Testing/pace.py): for the daily round"
+	@echo "make test-quick    ruff and the quick test files of every room (Testing/seconds.json): for the daily round"
 	@echo "make coverage    all tests, and which lines they run: out/coverage/index.html"
 	@echo "make house   draw and list the house anew from its imports;  make audit-readers, audit-fuzz, audit-napari, audit-experts, audit-kills, audit-ray    long checks"
 	@echo "make lint    lint and types alone;  make clean    remove .venv, out and caches"
@@ -68,13 +68,13 @@ LINT = $(RUN) -m ruff check . && $(RUN) -m mypy && MYPYPATH=MemSeg3D $(RUN) -m m
 test: debian $(VENV)/test.stamp
 	@mkdir -p out; \
 	{ $(LINT); } >out/lint.log 2>&1 & lint=$$!; \
-	$(PYTEST); tests=$$?; \
+	$(PYTEST) --junitxml=out/tests.xml; tests=$$?; \
 	wait $$lint || { echo "make lint fails:"; cat out/lint.log; exit 1; }; \
 	exit $$tests
 
 test-quick: debian $(VENV)/test.stamp
 	$(RUN) -m ruff check .
-	$(PYTEST) -m "not slow"
+	$(PYTEST) --quick
 
 coverage: debian $(VENV)/test.stamp
 	$(PYTEST) --cov --cov-report=html:out/coverage --cov-report=json:out/coverage.json --cov-report=term:skip-covered

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pace import FIRST, SLOW
+from pace import first_files, slow_files
 
 TESTING = Path(__file__).resolve().parent
 ROOT = TESTING.parent
@@ -18,15 +18,19 @@ ROOT = TESTING.parent
 os.environ.setdefault("MEMSEG3D_BACKEND", "torch")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--quick`: the daily round."""
+    parser.addoption("--quick", action="store_true", help="leave out files that take long, by Testing/seconds.json")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Slow files are not even imported in the daily round."""
+    return True if config.getoption("quick") and collection_path in slow_files() else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow files and put the slowest first."""
-    gone = [name for name in SLOW if not (TESTING / name).is_file()]
-    if gone:
-        raise pytest.UsageError(f"Testing/pace.py names files that are not there: {', '.join(gone)}")
-    slow, first = ({TESTING / name for name in names} for names in (SLOW, FIRST))
-    for item in items:
-        if item.path in slow:
-            item.add_marker("slow")
+    """The slowest go first."""
+    first = first_files()
     items.sort(key=lambda item: item.path not in first)
 
 

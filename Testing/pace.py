@@ -1,103 +1,65 @@
-"""Which tests take long: those files go first or stay out of the daily round. Every room keeps quick ones.
+"""Which tests take long: those files go first or stay out of the daily round, by the seconds that each took last.
 
-A file belongs here when it takes more than about three seconds, starts a worker of its own, or waits for clocks.
-`python -m pytest --durations=30` shows who is the slowest now.
+`python -m Testing.pace out/tests.xml` writes seconds.json anew after a `make test` on a quiet machine. A file that is
+not in it counts as quick.
 """
 
 from __future__ import annotations
 
-FIRST = [
-    "lib/test_worker_environment.py",
-    "lib/test_kills.py",
-    "lib/test_many_rounds.py",
-]
-"""Single tests of half a minute: begun last, one tester would still be busy when the others have done."""
+import functools
+import json
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from pathlib import Path
 
-SLOW = [
-    *FIRST,
-    "demo/test_demo.py",
-    "desktop/test_effect_runs.py",
-    "desktop/test_pains_full_disk.py",
-    "desktop/test_pains_neighbours.py",
-    "desktop/test_pains_odd_volumes.py",
-    "desktop/test_pains_races.py",
-    "desktop/test_panel_advanced.py",
-    "desktop/test_panel_buttons.py",
-    "desktop/test_panel_cases_and_stores.py",
-    "desktop/test_panel_dicom.py",
-    "desktop/test_panel_sections.py",
-    "desktop/test_panel_worker.py",
-    "desktop/test_story_mid_run.py",
-    "desktop/test_story_refusals_and_keys.py",
-    "desktop/test_story_scene.py",
-    "desktop/test_story_worker_dies.py",
-    "lib/test_case_queue_rounds.py",
-    "lib/test_changed_worker.py",
-    "lib/test_damaged_rounds.py",
-    "lib/test_dicom_scene.py",
-    "lib/test_dicom_seg.py",
-    "lib/test_dicom_seg_command.py",
-    "lib/test_dicomweb.py",
-    "lib/test_edits_and_locks.py",
-    "lib/test_export.py",
-    "lib/test_four_ways.py",
-    "lib/test_hints.py",
-    "lib/test_local_stores.py",
-    "lib/test_local_worker.py",
-    "lib/test_lost_workers.py",
-    "lib/test_model_folder.py",
-    "lib/test_pains_of_peers.py",
-    "lib/test_run_controller.py",
-    "lib/test_run_faults.py",
-    "lib/test_session_options.py",
-    "lib/test_two_slicers.py",
-    "lib/test_workbench_scene.py",
-    "lib/test_worker_choice.py",
-    "server/network/test_backends.py",
-    "server/cli/test_commands.py",
-    "docs/test_blocks.py",
-    "test_export_wheel.py",
-    "server/cli/test_refine.py",
-    "server/cli/test_segment_drawings.py",
-    "server/cli/test_segment_rounds.py",
-    "server/evaluation/test_ablation.py",
-    "server/evaluation/test_classical.py",
-    "server/evaluation/test_cvpr25.py",
-    "server/evaluation/test_mem3d_rounds.py",
-    "server/evaluation/test_rounds.py",
-    "server/evaluation/test_video.py",
-    "server/experts/test_nninteractive.py",
-    "server/network/test_checkpoints.py",
-    "server/network/test_parity_sequences.py",
-    "server/network/test_parity_stages.py",
-    "server/network/test_parity_transformers.py",
-    "server/network/test_recorded.py",
-    "server/network/test_speed.py",
-    "server/propagation/test_any_history.py",
-    "server/propagation/test_batched_rounds.py",
-    "server/propagation/test_consensus.py",
-    "server/propagation/test_memory_in_sessions.py",
-    "server/propagation/test_memory_policies.py",
-    "server/propagation/test_real_networks.py",
-    "server/propagation/test_reproducible_rounds.py",
-    "server/service/test_access.py",
-    "server/service/test_ahead.py",
-    "server/service/test_faults.py",
-    "server/service/test_large_volumes.py",
-    "server/service/test_openapi.py",
-    "server/service/test_restart.py",
-    "server/service/test_streams.py",
-    "server/service/test_encryption.py",
-    "server/service/test_user_limits.py",
-    "server/service/test_web.py",
-    "server/service/test_users.py",
-    "server/training/test_experts.py",
-    "server/training/test_mem3d.py",
-    "server/video/test_video_predictor.py",
-    "server/published/test_train_3d.py",
-    "server/test_notebook.py",
-    "server/training/test_runs.py",
-    "server/training/test_sam2_runs.py",
-    "server/training/test_training.py",
-]
-"""What `make test-quick` leaves out."""
+TESTING = Path(__file__).resolve().parent
+SECONDS = TESTING / "seconds.json"
+
+DAILY = 2.5
+"""Seconds: a file that takes longer stays out of `make test-quick`."""
+
+LONE = 20.0
+"""Seconds of one test: begun last, one tester would still be busy with it when the others have done."""
+
+
+@functools.cache
+def slow_files() -> set[Path]:
+    """Files that `make test-quick` leaves out."""
+    return {TESTING / name for name, took in _kept().items() if took["all"] > DAILY}
+
+
+def first_files() -> set[Path]:
+    """Files with a single long test, which go first."""
+    return {TESTING / name for name, took in _kept().items() if took["longest"] > LONE}
+
+
+@functools.cache
+def _kept() -> dict[str, dict[str, float]]:
+    return dict(json.loads(SECONDS.read_text(encoding="utf-8")))
+
+
+def seconds_by_file(report: Path) -> dict[str, dict[str, float]]:
+    """Seconds of every test file, and of its longest test, from a JUnit report; below 0.5 s is left out."""
+    tests: dict[str, list[float]] = defaultdict(list)
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        words = case.get("classname", "").split(".")
+        depth = max(index for index, word in enumerate(words) if word.startswith("test_"))
+        tests["/".join(words[1 : depth + 1]) + ".py"].append(float(case.get("time", "0")))
+    return {
+        name: {"all": round(sum(took), 1), "longest": round(max(took), 1)}
+        for name, took in sorted(tests.items())
+        if sum(took) >= 0.5
+    }
+
+
+def main() -> None:
+    """Write seconds.json from the report that is named."""
+    if len(sys.argv) != 2:
+        raise SystemExit("Name the JUnit report of a whole run: python -m Testing.pace out/tests.xml")
+    rows = [f"  {json.dumps(name)}: {json.dumps(took)}" for name, took in seconds_by_file(Path(sys.argv[1])).items()]
+    SECONDS.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
