@@ -37,6 +37,7 @@ session.window.hide()
 # What the stand-in itself brought is imported anew by whoever asks; numpy cannot be, so its name is listened for.
 for name in [one for one in sys.modules if one.split(".")[0] in ("SimpleITK", "requests", "urllib3", "MemSeg3DLib")]:
     del sys.modules[name]
+sys.path.insert(0, str(Path(modules).parent))
 asked, original = set(), builtins.__import__
 
 

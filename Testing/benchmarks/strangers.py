@@ -1,6 +1,6 @@
 """Somebody else's first mask while strangers and a busy colleague do all that is allowed: at most twice as late (p95).
 
-    python Testing/benchmarks/strangers.py [--clicks 20] [--model NAME]
+    python Testing/benchmarks/strangers.py [--clicks 160] [--model NAME]
 
 One worker, one run: the same rounds undisturbed, and under 300 connections that say nothing, twenty strokes of the
 largest legal size (sent again and again) and a round of a thousand points. Turns of both, so that what else the
@@ -155,7 +155,7 @@ class Crowd:
 def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clicks", type=int, default=20, help="first masks that are timed of either kind")
+    parser.add_argument("--clicks", type=int, default=160, help="first masks that are timed of either kind")
     parser.add_argument("--model", help="name or path of the model; default: the embedded one")
     given = parser.parse_args()
     alone: list[float] = []
