@@ -271,7 +271,8 @@ def _moved(applied: list[RoundRecord], record: RoundRecord) -> list[RoundRecord]
     start = len(applied)
     while start and (applied[start - 1].volume, applied[start - 1].options) == (record.volume, record.options):
         start -= 1
-    return [*applied[:start], *(replace(one, session=record.session) for one in applied[start:])]
+    moved = (one if one.session == record.session else replace(one, session=record.session) for one in applied[start:])
+    return [*applied[:start], *moved]
 
 
 def lattice_of(grid: Grid) -> list[float]:
