@@ -317,9 +317,7 @@ def run(slices: int, size: int, precision: str = "auto") -> str:
     return report(played, alone, ours.features.seconds, peak, what, precision)
 
 
-def report(
-    played: list[Played], user: list[float], encoding: float, peak: float, what: str, precision: str
-) -> str:
+def report(played: list[Played], user: list[float], encoding: float, peak: float, what: str, precision: str) -> str:
     """Markdown: seconds and ratios, mask agreement, and the share of the best matrix product."""
     official, transformers, exact, fast = played
     lines = [

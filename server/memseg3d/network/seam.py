@@ -31,6 +31,9 @@ class NetworkInfo:
     """How many object pointers `attend` reads at most (16 for SAM 2); 0 where the network has none."""
     prefers_crop: bool
     """True where the network was trained on regions around the object, False for whole slices."""
+    coarse_size: int | None = None
+    """Side of a smaller square that `encode` and an initial `decode` take as well, for looks that compare many crops.
+    """
     channels: int = 1
     """1: the slice in the session's window. 2: that, and the slice in a window centred on the object's intensities."""
     tracks_with_prior: bool = False

@@ -33,7 +33,7 @@ ENVIRONMENT = "MEMSEG3D_BACKEND"
 LIBRARIES = {"onnxruntime": ("with_onnxruntime", "OnnxRuntime"), "openvino": ("with_openvino", "OpenVino")}
 """Module and class of each library behind the seam."""
 BACKENDS = ("auto", "torch", *LIBRARIES)
-FORM = 1
+FORM = 2
 """Changes with the parts of networks and with what is remembered of them."""
 WORTH = 1.05
 """A library must be so many times as fast as torch to be taken."""

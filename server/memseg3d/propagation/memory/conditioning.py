@@ -32,6 +32,7 @@ class Conditioning:
         self._memories = dict(memories)
         self._known: dict[int, MemoryEntry] = {}
         self._decoding: dict[int, RegionTracker] = {}
+        self._taken: dict[int, tuple[Region, np.ndarray]] = {}
         self._fresh: set[int] = set()
 
     @property
@@ -69,6 +70,7 @@ class Conditioning:
         """Decode the prompts of a slice as `RegionTracker.prompt` does, before what earlier rounds know."""
         self._known.pop(index, None)
         self._decoding.pop(index, None)
+        self._taken.pop(index, None)
         if not self._known and not any(is_positive(prompt) for prompt in prompts):
             # What only takes away needs to know the object: the slices decoded just now tell.
             self.remember_decoded()
@@ -77,10 +79,11 @@ class Conditioning:
         return tracker.prompt(index, region, prompts, prior, neighbour)
 
     def take(self, index: int, region: Region, mask: np.ndarray) -> None:
-        """Have a slice of this round as if its mask (rows, columns) had just been decoded through `region`."""
-        tracker = self._tracker([])
-        tracker.adopt(index, region, mask)
-        self._decoding[index] = tracker
+        """Have a slice of this round as if its mask (rows, columns) had just been decoded through `region`.
+
+        Computed only when it is read: the mask is on its way before.
+        """
+        self._taken[index] = region, mask
 
     def correct(self, index: int, mask: np.ndarray) -> None:
         """Remember a decoded slice with another mask (rows, columns) than was found."""
@@ -89,6 +92,10 @@ class Conditioning:
 
     def remember_decoded(self) -> None:
         """Make memory of what was decoded, so that others read it."""
+        for index, (region, mask) in self._taken.items():
+            self._decoding[index] = self._tracker([])
+            self._decoding[index].adopt(index, region, mask)
+        self._taken.clear()
         for index, tracker in self._decoding.items():
             tracker.remember_prompted()
             self._known[index] = _entry(tracker, index)
