@@ -203,13 +203,13 @@ def test_volumes_become_cases_and_a_table_of_the_evaluators_columns(network: Nan
     assert read.imgs.dtype == np.uint8
     (tmp_path / "out").mkdir()
     player = EnginePlayer(network)
-    scores = play_all(path.parent, None, player, tmp_path / "out", Quirks())
+    scores = play_all([path], None, player, tmp_path / "out", Quirks())
     table = tmp_path / "out" / f"{player.name}_metrics.csv"
     with table.open(encoding="utf-8") as file:
         assert next(csv.reader(file))[:3] == ["CaseName", "TotalRunningTime", "RunningTime_1"]
     assert read_scores(table) == scores
     begun = table.stat().st_mtime_ns
-    play_all(path.parent, None, player, tmp_path / "out", Quirks())
+    play_all([path], None, player, tmp_path / "out", Quirks())
     assert table.stat().st_mtime_ns == begun, "cases of the table are not played again"
 
 

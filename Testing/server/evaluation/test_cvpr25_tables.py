@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from memseg3d.cli.main import app
@@ -17,6 +19,7 @@ from memseg3d.evaluation.cvpr25.classical import ClassicalPlayer
 from memseg3d.evaluation.cvpr25.from_targets import data_cases, write_cases
 from memseg3d.evaluation.cvpr25.running import play_case
 from memseg3d.evaluation.cvpr25.scoring import Quirks
+from memseg3d.network.nano import NanoConfig, NanoNetwork
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_scored_labels_become_classes_with_boxes(data: Path, tmp_path: Path) -> None:
-    write_cases(data_cases(data), tmp_path)
+    assert write_cases(data_cases(data), tmp_path) == [tmp_path / "one.npz"]
     case = read_case(tmp_path / "one.npz")
     assert case.imgs.dtype == np.uint8
     assert case.gts is not None
@@ -69,6 +72,51 @@ def test_one_command_turns_a_folder_into_a_table(data: Path, tmp_path: Path) -> 
     assert result.exit_code == 0, result.output
     lines = (tmp_path / "table.md").read_text("utf-8").splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| grow-cut", "| random-walker"]
-    assert (tmp_path / "random-walker" / "random-walker_metrics.csv").is_file()
+    assert len(list(tmp_path.glob("random-walker-*/random-walker_metrics.csv"))) == 1
     both = ["evaluate", "cvpr25", "--data", str(data), "--cases", str(tmp_path / "cases"), "--out", str(tmp_path)]
     assert CliRunner().invoke(app, both).exit_code == 2
+
+
+def save_tiny(folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    network = NanoNetwork(NanoConfig(image_size=32, widths=(8, 8, 16, 16), key_width=16))
+    folder.mkdir()
+    path = folder / "mine.safetensors"
+    save_file(network.state_dict(), path, metadata={"memseg3d.config": network.config.to_json()})
+    return path
+
+
+def test_models_of_one_name_have_rows_of_their_own_and_no_other_case_is_played(data: Path, tmp_path: Path) -> None:
+    one, two = save_tiny(tmp_path / "one", 1), save_tiny(tmp_path / "two", 2)
+    out = tmp_path / "out"
+    (out / "cases").mkdir(parents=True)
+    (out / "cases" / "another.npz").write_bytes(b"")
+    words = ["evaluate", "cvpr25", "--data", str(data), "--out", str(out), "--device", "cpu", "--threads", "1"]
+    result = CliRunner().invoke(app, [*words, "--model", str(one), "--model", str(two)])
+    assert result.exit_code == 0, result.output
+    tables = sorted(out.glob("mine-*/mine_metrics.csv"))
+    assert len(tables) == 2
+    rows = (out / "table.md").read_text("utf-8").splitlines()[2:]
+    assert [row.split(" | ")[1] for row in rows] == ["1", "1"]
+    assert rows[0].split(" | ")[0] == "| mine"
+    assert rows[1].split(" | ")[0].startswith("| mine-")
+    begun = [each.stat().st_mtime_ns for each in tables]
+    save_tiny(tmp_path / "retrained", 3).replace(one)
+    again = CliRunner().invoke(app, [*words, "--model", str(one)])
+    assert again.exit_code == 0, again.output
+    assert len(sorted(out.glob("mine-*/mine_metrics.csv"))) == 3
+    assert [each.stat().st_mtime_ns for each in tables] == begun
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(["--gpu"], "--gpu"), (["--case", "two"], "--case"), (["--development"], "--development")],
+    ids=["gpu-alone", "no-such-case", "development-alone"],
+)
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path, more: list[str], said: str) -> None:
+    (tmp_path / "one.npz").write_bytes(b"")
+    words = ["evaluate", "cvpr25", "--cases", str(tmp_path), "--out", str(tmp_path / "out"), *more]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memseg3d.cli.evaluate_extra import require_extra
-from memseg3d.cli.folders import make_folder
+from memseg3d.cli.folders import check_folder, make_folder
 from memseg3d.cli.networks import DeviceOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
 if TYPE_CHECKING:
@@ -61,49 +61,47 @@ def cvpr25(
 ) -> None:
     """Play cases as the official evaluator does: a box, then five clicks into the largest error of every class.
 
-    Writes <name>_metrics.csv with its columns, and all answers of each case, for every player in a folder of its own
-    where there are several; table.md has a row each. A model of this engine plays in this process, anything else by
-    --command or --docker.
+    Writes OUT/<name>-<digest>/<name>_metrics.csv with its columns, and all answers of each case, for every player;
+    table.md has a row each. The digest is of the weights or the command, and of how scores are taken. A model of this
+    engine plays in this process, anything else by --command or --docker.
     """
     require_extra(False)
-    from memseg3d.evaluation.cvpr25.players import CommandPlayer, DockerPlayer, EnginePlayer
-    from memseg3d.evaluation.cvpr25.running import play_all, table
-    from memseg3d.evaluation.cvpr25.scoring import Quirks
-    from memseg3d.files import UnreadableFile
-
     if (cases is None) == (data is None):
         raise typer.BadParameter("Give --cases, or --data (and not both).", param_hint="--cases")
     if development and data is None:
         raise typer.BadParameter("Name the training data by --data.", param_hint="--development")
+    if gpu and docker is None:
+        raise typer.BadParameter("Name the container by --docker; a model of this engine has --device.", param_hint="--gpu")
+    check_folder(out)
+    files = _listed(cases, case or []) if cases is not None else []
+    from memseg3d.evaluation.cvpr25.players import CommandPlayer, DockerPlayer, EnginePlayer
+    from memseg3d.evaluation.cvpr25.running import folder_of, play_all, table
+    from memseg3d.evaluation.cvpr25.scoring import Quirks
+    from memseg3d.files import UnreadableFile
+
     make_folder(out)
-    names = case or []
     if data is not None:
-        cases, names = _cases_of(data, development, names, out / "cases"), []
-    assert cases is not None
-    if not list(cases.glob("*.npz")):
-        raise typer.BadParameter(f"{cases} holds no npz files.", param_hint="--cases")
+        files = _cases_of(data, development, case or [], out / "cases")
     is_foreign = docker is not None or command is not None
     wanted: list[str | None] = [*(model or [])] or ([] if is_foreign or baselines else [None])
-    several = len(wanted) + is_foreign + 2 * baselines > 1
     quirks = Quirks(-1.0 if nsd_always else 0.2, not forget_answers, not turn_spacing)
     rows: dict[str, list[CaseScore]] = {}
 
     def play(player: Player) -> None:
-        folder = out / player.name if several else out
+        folder = folder_of(out, player, quirks)
         make_folder(folder)
         typer.echo(player.name)
         try:
-            scores = play_all(cases, truths, player, folder, quirks, names, _tell)
+            scores = play_all(files, truths, player, folder, quirks, _tell)
         except UnreadableFile as error:
             raise typer.BadParameter(str(error), param_hint="--cases") from error
-        if not scores:
-            raise typer.BadParameter("None of these cases is there.", param_hint="--case")
-        rows[player.name] = scores
+        # two of one name are told apart as their folders are
+        rows[folder.name if player.name in rows else player.name] = scores
         (out / "table.md").write_text(table(rows), encoding="utf-8")
 
     if docker is not None:
         play(DockerPlayer(docker, gpu))
-    elif command is not None:
+    if command is not None:
         play(CommandPlayer(command))
     for each in wanted:
         play(EnginePlayer(open_network(each, models, device, threads, precision=precision)))
@@ -115,16 +113,31 @@ def cvpr25(
         typer.echo(f"Longer than 90 s a class, which the challenge scores as 0: {', '.join(late)}")
 
 
-def _cases_of(data: Path, development: bool, names: list[str], destination: Path) -> Path:
+def _listed(folder: Path, names: list[str]) -> list[Path]:
+    """The npz files of a folder, or those named, with or without their ending."""
+    found = {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    if not found:
+        raise typer.BadParameter(f"{folder} holds no npz files.", param_hint="--cases")
+    wanted = dict.fromkeys(name.removesuffix(".npz") for name in names)
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise typer.BadParameter(f"{folder} holds no {', '.join(missing)}.", param_hint="--case")
+    return [found[name] for name in wanted or found]
+
+
+def _cases_of(data: Path, development: bool, names: list[str], destination: Path) -> list[Path]:
     """A data folder as cases."""
     from memseg3d.evaluation.cvpr25.from_targets import data_cases, development_set, write_cases
     from memseg3d.files import UnreadableFile
 
     try:
         found = development_set(data, names) if development else data_cases(data, names)
-        return write_cases(found, destination, say=typer.echo)
+        files = write_cases(found, destination, say=typer.echo)
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
+    if not files:
+        raise typer.BadParameter(f"No label of {data} is large enough to be scored.", param_hint="--data")
+    return files
 
 
 def _play_baselines(play: Callable[[Player], None]) -> None:

@@ -19,7 +19,7 @@ class ClassicalPlayer:
     """name: of the method. Classes without a box stay empty; where classes overlap, the smaller one has the voxel."""
 
     def __init__(self, name: str, method: Method, shell: int) -> None:
-        self.name = name
+        self.name = self.identity = name
         self._method, self._shell = method, shell
 
     def play(self, case: str, inputs: Path, outputs: Path) -> float:

@@ -34,15 +34,21 @@ def development_set(folder: Path, names: Sequence[str] = ()) -> Cases:
     yield from development_cases(folder, groups)
 
 
-def write_cases(cases: Cases, destination: Path, seed: int = 0, say: Callable[[str], None] = lambda _: None) -> Path:
-    """Write `destination`/<case>.npz: imgs in 8 bits, gts with labels from 1 on, spacing, boxes; returns `destination`.
+def write_cases(
+    cases: Cases, destination: Path, seed: int = 0, say: Callable[[str], None] = lambda _: None
+) -> list[Path]:
+    """Write `destination`/<case>.npz: imgs in 8 bits, gts with labels from 1 on, spacing, boxes; returns these files.
 
     Cases that are there already are not made again.
     """
     destination.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
     for case, targets in cases:
         path = destination / f"{case.name.replace('/', '_')}.npz"
-        if path.is_file() or not targets:
+        if not targets:
+            continue
+        written.append(path)
+        if path.is_file():
             continue
         truth = np.zeros(case.labels.shape, np.uint8)
         for place, target in enumerate(sorted(targets, key=lambda each: each.label), start=1):
@@ -50,8 +56,6 @@ def write_cases(cases: Cases, destination: Path, seed: int = 0, say: Callable[[s
         images = stored(np.asarray(case.image.voxels), case.modality, Options(scaling=Scaling.WINDOW)).voxels
         x, y, z = case.image.geometry.spacing
         boxes = class_boxes(truth, seed + zlib.crc32(path.stem.encode()))
-        part = path.with_name(f"{path.stem}.part.npz")
-        write_case(part, ChallengeCase(path.name, images, (x, y, z), boxes, gts=truth))
-        part.replace(path)
+        write_case(path, ChallengeCase(path.name, images, (x, y, z), boxes, gts=truth))
         say(f"{path.name}: {truth.shape}, {len(boxes)} classes")
-    return destination
+    return written

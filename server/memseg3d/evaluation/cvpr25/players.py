@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ class Player(Protocol):
     """Reads `inputs/<case>` and writes `outputs/<case>` with the labelmap as `segs`."""
 
     name: str
+    identity: str
+    """What its answers depend on, as far as can be known: results of another identity are not its own."""
 
     def play(self, case: str, inputs: Path, outputs: Path) -> float:
         """Answer one round; the seconds that it took. What fails leaves no new file."""
@@ -27,7 +30,7 @@ class EnginePlayer:
     """A model in this process: loaded once, so that seconds are those of the answers."""
 
     def __init__(self, network: Network) -> None:
-        self.name = network.info.name
+        self.name, self.identity = network.info.name, network.info.sha256
         self._entry = Entry(network)
 
     def play(self, case: str, inputs: Path, outputs: Path) -> float:
@@ -45,7 +48,7 @@ class CommandPlayer:
     """
 
     def __init__(self, command: str, name: str = "command") -> None:
-        self.name = name
+        self.name, self.identity = name, command
         self._words = shlex.split(command)
 
     def play(self, case: str, inputs: Path, outputs: Path) -> float:
@@ -69,6 +72,15 @@ class DockerPlayer(CommandPlayer):
             '/bin/bash -c "sh predict.sh"',
             name,
         )
+        self.identity += _image_id(image)
+
+
+def _image_id(image: str) -> str:
+    """What a tag means today; empty where docker cannot tell, as before the image was fetched."""
+    if shutil.which("docker") is None:
+        return ""
+    asked = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
+    return subprocess.run(asked, capture_output=True, check=False).stdout.decode("utf-8", "replace").strip()
 
 
 def _filled(word: str, places: dict[str, str]) -> str:

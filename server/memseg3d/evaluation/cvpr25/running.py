@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,30 +74,33 @@ def play_case(
     return CaseScore(path.name, len(labels), tuple(scores))
 
 
+def folder_of(out: Path, player: Player, quirks: Quirks) -> Path:
+    """Where a player's results lie: another model of the same name, or other scores, have another folder."""
+    told = json.dumps([player.identity, asdict(quirks)], sort_keys=True)
+    return out / f"{player.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+
+
 def play_all(
-    folder: Path,
+    cases: Sequence[Path],
     truths: Path | None,
     player: Player,
     out: Path,
     quirks: Quirks,
-    cases: Sequence[str] = (),
     told: Callable[[CaseScore], None] = lambda score: None,
 ) -> list[CaseScore]:
-    """Play every npz of a folder, or those named. The table of `out` is written after each case; cases that are in it
-    are not played again.
+    """Play these npz files; their scores in the same order. The table of `out` is written after each case; cases that
+    are in it are not played again, and others that it has stay.
     """
     table = out / f"{player.name}_metrics.csv"
-    scores = read_scores(table) if table.is_file() else []
-    paths = sorted(folder.glob("*.npz"))
-    wanted = {Path(name).stem for name in cases}
-    for path in paths:
-        if (wanted and path.stem not in wanted) or path.name in {score.name for score in scores}:
+    scores = {score.name: score for score in read_scores(table)} if table.is_file() else {}
+    for path in cases:
+        if path.name in scores:
             continue
         truth = None if truths is None else truths / path.name
-        scores.append(play_case(path, truth, player, quirks, out / path.name))
-        write_scores(table, scores)
-        told(scores[-1])
-    return scores
+        scores[path.name] = play_case(path, truth, player, quirks, out / path.name)
+        write_scores(table, list(scores.values()))
+        told(scores[path.name])
+    return [scores[path.name] for path in cases]
 
 
 def table(rows: Mapping[str, Sequence[CaseScore]]) -> str:
