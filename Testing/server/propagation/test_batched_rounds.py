@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -16,7 +17,7 @@ from memseg3d.network.graphs import without_recording
 from memseg3d.network.nano import NanoNetwork
 from memseg3d.network.sam2 import Sam2Config, Sam2Network, TrunkConfig
 from memseg3d.network.sam2.recorded import RecordedSam2
-from memseg3d.network.seam import Conditioned, Decoded, Network, Prompts
+from memseg3d.network.seam import Conditioned, Decoded, Features, Memory, Network, Prompts
 from memseg3d.propagation.prompts.events import RoundDone, SliceDone
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt, Prompt
@@ -189,6 +190,46 @@ def test_the_embedded_network_on_several_cores_segments_the_same(
         monkeypatch.setenv(SETTING, setting)
         sessions.append(played(three_balls, a_small_nano, [list(BOXES.values())], Options(window=WINDOW)))
     assert_same(*sessions)
+
+
+class Slow(OnCores):
+    """Takes a moment to remember a tracked slice; busy: the threads that do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy: set[str] = set()
+
+    def remember(
+        self, features: Features, logits: Tensor, object_score: Tensor, pointer: Tensor | None, prompted: bool
+    ) -> Memory:
+        if not prompted:
+            self.busy.add(threading.current_thread().name)
+            time.sleep(0.15)
+            self.busy.discard(threading.current_thread().name)
+        return super().remember(features, logits, object_score, pointer, prompted)
+
+
+@pytest.mark.parametrize("way", ["cancelled", "failed"])
+def test_nothing_computes_once_a_round_has_ended(
+    three_balls: Volume, two_threads: None, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setenv(SETTING, "auto")
+    network = Slow()
+    session = Session(three_balls, network, Options(window=WINDOW))
+    run = session.begin("first", list(BOXES.values()))
+    tracked = (event for event in run if isinstance(event, SliceDone) and run.phase == "propagating")
+    next(tracked)
+    next(tracked)  # by now the slices of several objects are under way, or wait
+    if way == "cancelled":
+        run.cancel()
+    else:
+        monkeypatch.setattr(Framing, "following", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(run)
+    assert not network.busy
+    found = len(network.decoded), session.store.encoded
+    time.sleep(0.2)
+    assert (len(network.decoded), session.store.encoded) == found
 
 
 def test_an_error_on_another_core_is_the_rounds_own(

@@ -111,6 +111,19 @@ def test_a_forgotten_volume_leaves_no_file(
     assert store.holds(other, 0, 0, a_region, WINDOWS)
 
 
+def test_a_volume_is_forgotten_while_others_ask_for_features(
+    a_ball: Volume, a_region: Region, a_small_nano: NanoNetwork
+) -> None:
+    store = FeatureStore(a_small_nano, capacity=1)
+    with store._lock:
+        forgetting = threading.Thread(target=store.forget, args=(a_ball.key,))
+        forgetting.start()
+        forgetting.join(0.05)
+        assert forgetting.is_alive(), "it waits until the shelves are left"
+    forgetting.join(5.0)
+    assert not store.holds(a_ball, 0, 3, a_region, WINDOWS)
+
+
 def test_the_folder_keeps_to_its_bytes(
     tmp_path: Path, a_ball: Volume, a_region: Region, a_small_nano: NanoNetwork
 ) -> None:

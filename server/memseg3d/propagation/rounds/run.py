@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from memseg3d.propagation.prompts.events import Event, Phase, Progress, RoundDone, SliceDone
 from memseg3d.propagation.rounds.objects.running_object import RunningObject
 from memseg3d.propagation.rounds.walks.batching import front_batch
+from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 
 
 class Run:
@@ -36,7 +37,7 @@ class Run:
         self._summary = summary
         self._begun = time.monotonic()
         self._done = 0
-        self._cancelled = False
+        self._batch: FrontBatch | None = None
         self._events = self._computed()
 
     @property
@@ -60,14 +61,15 @@ class Run:
         except BaseException:
             # Whatever went wrong goes on to the caller; the session only must not stay busy for it.
             self.phase = "failed"
+            self._end_batch()
             raise
 
     def cancel(self) -> None:
         """End the run before its next step; the next event is its last. Does nothing on a run that is not open."""
         if self.is_open:
-            self._cancelled = True
             self.phase = "cancelled"
             self._events = self._ended()
+            self._end_batch()
 
     def _ended(self) -> Iterator[Event]:
         yield self._summary(time.monotonic() - self._begun)
@@ -79,11 +81,10 @@ class Run:
             for slices in each.decode_prompted():
                 yield from self._step(slices)
         self.phase = "propagating"
-        if self._objects:
-            store = self._objects[0].view.store
-            batch = front_batch(store.network, store.device)
-            for each in self._objects:
-                each.batch = batch
+        store = self._objects[0].view.store if self._objects else None
+        self._batch = front_batch(store.network, store.device) if store is not None else None
+        for each in self._objects:
+            each.batch = self._batch
         walks = [each.propagate() for each in self._objects]
         while walks:
             for walk in list(walks):
@@ -92,9 +93,15 @@ class Run:
                     walks.remove(walk)
                 else:
                     yield from self._step(done)
+        self._end_batch()
         summary = self._close(time.monotonic() - self._begun)
         self.phase = "closed"
         yield summary
+
+    def _end_batch(self) -> None:
+        """Nothing of this run is computed any more on whatever thread."""
+        if self._batch is not None:
+            self._batch.close()
 
     def _step(self, slices: Sequence[SliceDone]) -> Iterator[Event]:
         self._done += 1

@@ -27,7 +27,7 @@ class FeatureStore:
     From the network's device they go into memory (where the device is not the CPU), from there to disk (where there is
     a folder), and they come back when they are asked for. One store serves one network in one dtype, and no store
     outlives its process, so that neither is part of a key. Objects and sessions share it: volumes with the same `key`
-    are the same volume. Several threads may ask for features; all else is for one of them.
+    are the same volume. Any thread may call.
     """
 
     def __init__(
@@ -70,11 +70,8 @@ class FeatureStore:
     def holds(self, volume: Volume, axis: int, index: int, region: Region, windows: tuple[Window, ...]) -> bool:
         """Whether the features are there and need not be computed."""
         key = FeatureKey(volume.key, axis, index, region, windows)
-        return (
-            key in self._near
-            or (self._far is not None and key in self._far)
-            or (self._folder is not None and key in self._folder)
-        )
+        with self._lock:
+            return any(shelf is not None and key in shelf for shelf in (self._near, self._far, self._folder))
 
     def features(self, volume: Volume, axis: int, index: int, region: Region, windows: tuple[Window, ...]) -> Features:
         """Features (batch 1) of the slice at `index` across `axis`, seen through `region`, one channel a window."""
@@ -105,19 +102,22 @@ class FeatureStore:
 
     def forget(self, volume: str) -> None:
         """Drop everything that was computed from the volume with this key."""
-        for shelf in (self._near, self._far, self._folder):
-            if shelf is not None:
-                shelf.forget(volume)
+        with self._lock:
+            for shelf in (self._near, self._far, self._folder):
+                if shelf is not None:
+                    shelf.forget(volume)
 
     def clear_disk(self) -> None:
         """Delete what lies on disk, so that others have its room."""
-        if self._folder is not None:
-            self._folder.clear()
+        with self._lock:
+            if self._folder is not None:
+                self._folder.clear()
 
     def close(self) -> None:
         """Delete what lies on disk and write no more."""
-        if self._folder is not None:
-            self._folder.close()
+        with self._lock:
+            if self._folder is not None:
+                self._folder.close()
 
     def _found(self, key: FeatureKey) -> Features | None:
         """Features that lie somewhere, brought to the device."""

@@ -83,6 +83,11 @@ class BatchedFronts:
             self._compute()
         return self._ready.pop(front)
 
+    def close(self) -> None:
+        """Let go of the fronts; nothing is under way between two steps."""
+        self._fronts.clear()
+        self._ready.clear()
+
     @torch.no_grad()
     def _compute(self) -> None:
         self._fronts = [front for front in self._fronts if front.remaining]

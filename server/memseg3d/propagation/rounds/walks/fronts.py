@@ -47,6 +47,10 @@ class FrontBatch(Protocol):
         """The tracked slice that the front requests."""
         ...
 
+    def close(self) -> None:
+        """The round has ended, was cancelled or has failed: nothing is computed any more once this returns."""
+        ...
+
 
 class Front:
     """Walks through `interval` in `direction`, beginning beside the conditioning slice it starts from.

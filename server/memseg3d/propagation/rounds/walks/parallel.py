@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import torch
 
@@ -38,10 +38,16 @@ class ParallelFronts:
             request = None if each in self._asked else each.request()
             if request is not None:
                 self._asked[each] = self._pool.submit(_tracked, each, request)
-        try:
-            return self._asked[front].result()
-        finally:
-            del self._asked[front]
+        found = self._asked[front].result()
+        del self._asked[front]
+        return found
+
+    def close(self) -> None:
+        """End what is under way: nothing of the round computes, or keeps features, any more."""
+        under_way = [each for each in self._asked.values() if not each.cancel()]
+        self._asked.clear()
+        self._fronts.clear()
+        wait(under_way)
 
 
 def _tracked(front: Front, request: TrackRequest) -> SliceLogits:
@@ -54,8 +60,8 @@ def pool_of(threads: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(threads, thread_name_prefix="memseg3d-front", initializer=_alone)
     # torch takes the last number that any thread has set for those that come later: it is put back once all have come.
     before, all_there = torch.get_num_threads(), threading.Barrier(threads)
-    wait: Callable[[], int] = all_there.wait
-    for each in [pool.submit(wait) for _ in range(threads)]:
+    gather: Callable[[], int] = all_there.wait
+    for each in [pool.submit(gather) for _ in range(threads)]:
         each.result()
     torch.set_num_threads(before)
     return pool
