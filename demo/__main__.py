@@ -116,9 +116,11 @@ def _table(desk: Desk, results: list[TargetResult], seconds: list[float]) -> Tab
         volume = measure(desk.segmentation, segment_id, desk.volume).millilitres
         row = [result.target.segment.name, f"{volume:.1f}"]
         if known:
-            scores = [result.dice(number) or 0.0 for number in range(len(result.rounds))]
-            row += [f"{score:.3f}" for score in scores]
-            row += [f"{scores[-1] - scores[0]:+.3f}"] if rounds > 1 else []
+            scores = [result.dice(number) for number in range(len(result.rounds))]
+            row += ["-" if score is None else f"{score:.3f}" for score in scores] + ["-"] * (rounds - len(scores))
+            first_score, last_score = scores[0], scores[-1]
+            gained = None if first_score is None or last_score is None else last_score - first_score
+            row += ["-" if gained is None else f"{gained:+.3f}"] if rounds > 1 else []
         first = result.rounds[0].first_seconds
         row += ["-" if first is None else f"{first:.2f}", f"{sum(seconds):.1f}"]
         table.add_row(*row)

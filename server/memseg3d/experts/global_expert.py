@@ -94,7 +94,7 @@ class GlobalExpert:
         return self._segment(request)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is held but memory."""
 
     def _embedding(self, request: Request, like: Tensor) -> Tensor:
         key = (request.volume, request.region, request.window)

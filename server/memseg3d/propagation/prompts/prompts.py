@@ -201,6 +201,13 @@ def is_drawing(prompt: Prompt) -> bool:
     return isinstance(prompt, BoxPrompt | Box3DPrompt | ExtremePointsPrompt)
 
 
+def is_edit(prompt: Prompt) -> bool:
+    """Whether a prompt corrects an object where one stands, and says something on slices of every axis: clicks and
+    strokes do.
+    """
+    return isinstance(prompt, PointPrompt) or (isinstance(prompt, StrokePrompt) and not is_drawing(prompt))
+
+
 def sign_of(prompt: Prompt) -> bool | None:
     """True for what can only add to the object, False for what can only take away, None for what does both."""
     if isinstance(prompt, MaskPrompt):

@@ -18,7 +18,7 @@ from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import ConsensusCost, SliceDone, WeakPrompt
 from memseg3d.propagation.prompts.options import Options
-from memseg3d.propagation.prompts.prompts import MaskPrompt, PointPrompt, Prompt, StrokePrompt, is_drawing
+from memseg3d.propagation.prompts.prompts import MaskPrompt, Prompt, is_edit
 from memseg3d.propagation.prompts.sets import by_slice
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
 from memseg3d.propagation.rounds.objects.running_object import RunningObject
@@ -58,7 +58,7 @@ class ConsensusRun:
         self.soft = run.soft
         self.cost = ConsensusCost()
         self._run = run
-        self._prompts = [each for each in prompts if _counts_everywhere(each)]
+        self._prompts = [each for each in prompts if is_edit(each)]
         self._labels = labels
         self._options = options
         self._folder = folder
@@ -207,11 +207,6 @@ class ConsensusRun:
 
     def _new_labels(self) -> LabelVolume:
         return LabelVolume(self._labels.shape, self._folder)
-
-
-def _counts_everywhere(prompt: Prompt) -> bool:
-    """Whether a prompt says something on the slices of every axis: clicks and strokes."""
-    return isinstance(prompt, PointPrompt) or (isinstance(prompt, StrokePrompt) and not is_drawing(prompt))
 
 
 def _agreement(one: np.ndarray, two: np.ndarray) -> float:

@@ -62,8 +62,8 @@ class Looks:
         if self._expert is None:
             self._expert = chosen(self._experts, sighting)
         look = yield from self._asked(self._expert, before, sighting, is_new)
-        held = [click for click in sighting.clicks if not look.region.holds(click)]
-        self._left = held[-MOST_PATCHES + 1 :] if self._left is None else held
+        unseen = [click for click in sighting.clicks if not look.region.holds(click)]
+        self._left = unseen[-MOST_PATCHES + 1 :] if self._left is None else unseen
         return look
 
     def _asked(

@@ -13,7 +13,7 @@ from memseg3d.propagation.masks.soft_slices import SoftSlice
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.memory.stored_slices import StoredSlice
 from memseg3d.propagation.prompts.events import SliceDone, WeakPrompt
-from memseg3d.propagation.prompts.prompts import MaskPrompt, PointPrompt, Prompt, StrokePrompt, is_drawing
+from memseg3d.propagation.prompts.prompts import MaskPrompt, Prompt, is_edit
 from memseg3d.propagation.rounds.objects.expert_look import Look, Looks, block
 from memseg3d.propagation.rounds.objects.expert_prompts import voxels_of
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
@@ -180,11 +180,6 @@ class ExpertRun:
         if self._walk is not None or np.array_equal(self._labels.slice(self.view.axis, index), mask):
             return None
         return self._run.replace(index, mask, 1.0)
-
-
-def is_edit(prompt: Prompt) -> bool:
-    """Whether a prompt corrects an object where one stands: clicks and strokes do."""
-    return isinstance(prompt, PointPrompt) or (isinstance(prompt, StrokePrompt) and not is_drawing(prompt))
 
 
 def _edited(old: np.ndarray, new: np.ndarray, part: tuple[slice, ...], clicked: Sequence[Prompt]) -> np.ndarray:

@@ -13,10 +13,10 @@ from memseg3d.propagation.masks.labelmaps import Delta, LabelVolume
 from memseg3d.propagation.memory.conditioning import Memories
 from memseg3d.propagation.prompts.object_limits import ObjectLimits
 from memseg3d.propagation.prompts.options import Options
-from memseg3d.propagation.prompts.prompts import Prompt, is_drawing
+from memseg3d.propagation.prompts.prompts import Prompt, is_drawing, is_edit
 from memseg3d.propagation.prompts.sets import PromptsBySlice, by_slice, lost_slices, propagation_axis
 from memseg3d.propagation.rounds.objects.consensus import ConsensusRun
-from memseg3d.propagation.rounds.objects.expert_run import ExpertRun, is_edit
+from memseg3d.propagation.rounds.objects.expert_run import ExpertRun
 from memseg3d.propagation.rounds.objects.object_run import ObjectRun
 from memseg3d.propagation.rounds.objects.running_object import RunningObject
 from memseg3d.propagation.rounds.planning.object_plan import plan_object
