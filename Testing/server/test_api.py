@@ -71,6 +71,31 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(case: Any) -> None:
         memseg3d.connect("http://127.0.0.1:9")
 
 
+def test_drawn_and_painted_prompts_are_one_round_and_odd_ones_a_sentence(case: Any) -> None:
+    mask = np.zeros((24, 20), bool)
+    mask[8:16, 6:14] = True
+    painted = {"name": "block", "type": "mask", "index": 5, "mask": mask}
+    point = {"name": "block", "type": "point", "position": [4, 12, 10]}
+    case.prompts([painted, {**painted, "index": 3}, point])
+    assert len(case.history) == 3
+    assert np.array_equal(case.mask[5], mask)
+    case.undo()
+    assert case.history == []
+    for odd, said in (
+        ([{**point, "position": [1, 2]}], "Prompt 1 is damaged"),
+        ([point, {"name": "block"}], "Prompt 2 has the type None"),
+        ([{"type": "box"}], "no name"),
+        (["block"], "Prompt 1"),
+        ([{**painted, "index": 0.5}], "its index"),
+        ([{**painted, "name": 3}], "named by a text"),
+    ):
+        with pytest.raises(memseg3d.CaseError, match=said):
+            case.prompts(odd)
+    with pytest.raises(memseg3d.CaseError, match="three numbers"):
+        case.click("block", (1, 2))
+    assert case.names == []
+
+
 def test_a_case_is_saved_and_shown(case: Any, tmp_path: Path) -> None:
     case.prompts([{"name": "block", "type": "box", "lower": [5, 8, 6], "upper": [5, 15, 13]}])
     written = case.save(tmp_path / "out")

@@ -83,7 +83,10 @@ def main(out: Path) -> None:
         assert len(viewer.layers[BOXES].data) == 0, "drawn prompts are used once"
         viewer.layers[OUTSIDE].add([[8, 22, 26]])
         widget.run()
+        viewer.layers[OUTSIDE].add([[9, 22, 26]])
         wait(widget)
+        assert len(viewer.layers[OUTSIDE].data) == 1, "what is drawn meanwhile waits for the next round"
+        viewer.layers[OUTSIDE].data = []
         second = np.asarray(viewer.layers[RESULT].data) == 1
         assert not np.array_equal(first, second)
         widget.undo_button.click()
@@ -96,13 +99,19 @@ def main(out: Path) -> None:
         wait(widget)
         widget.segment.setText("square")
         painted = np.zeros(truth.shape, np.uint8)
-        painted[5, 2:9, 2:9] = 1
+        painted[5:7, 2:9, 2:9] = 1
         viewer.layers[PAINTED].data = painted
         widget.run()
         wait(widget)
         assert widget.case is not None
         assert widget.case.names == ["segment 1", "square"]
         assert np.array_equal(np.asarray(viewer.layers[RESULT].data)[5] == 2, painted[5] > 0)
+        assert len(widget.case._work.document().rounds) == 2, "several painted slices are one round"
+        viewer.layers[BOXES].add_rectangles(corners + np.array([40, 0, 0]))
+        widget.run()
+        wait(widget)
+        assert "outside" in widget.line.text()
+        assert len(viewer.layers[BOXES].data) == 1, "prompts of a round that failed come back"
         viewer.dims.set_current_step(0, 12)
         out.parent.mkdir(parents=True, exist_ok=True)
         if has_display:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from memseg3d.cases.drafts import Draft, SegmentNames, prompts_of
 from memseg3d.cases.errors import CaseError
 from memseg3d.cases.gallery import make_pictures
 from memseg3d.cases.orders import Order, order_named
-from memseg3d.cases.prompt_files import draft_of, read_mask, read_prompt_file
+from memseg3d.cases.prompt_files import checked_draft, read_mask, read_prompt_file
 from memseg3d.cases.results import OVERVIEW, Outcome, ResultFolder, Written
 
 if TYPE_CHECKING:
@@ -135,17 +136,21 @@ class Case:
 
     def paint(self, name: str, index: int, mask: np.ndarray, axis: int = 0) -> Self:
         """A mask of one slice: bool (rows, columns) of the whole slice `index` across `axis`."""
-        from memseg3d.propagation.prompts.prompts import MaskPrompt
-
-        number = self._work.names.number(name)
-        return self._run([MaskPrompt(number, axis, index, np.ascontiguousarray(mask, bool))])
+        return self._round([], [{"name": name, "axis": axis, "index": index, "mask": mask}])
 
     def prompts(self, prompts: Sequence[Mapping[str, Any]] | str | Path) -> Self:
         """Several prompts in one round: as the JSON of docs/command-line.md, a file of it, Slicer's markups, or a label
-        file whose painted slices are masks. A text may be NAME=FILE.
+        file whose painted slices are masks. A text may be NAME=FILE. In a list also painted slices, as `paint` takes
+        them: {"name": "liver", "type": "mask", "index": 60, "mask": array}.
         """
         if not isinstance(prompts, str | Path):
-            return self._round([draft_of(each, str(each["name"]), self._order, str(each)) for each in prompts])
+            drafts, painted = [], []
+            for place, each in enumerate(prompts, start=1):
+                if isinstance(each, Mapping) and each.get("type") == "mask":
+                    painted.append(each)
+                else:
+                    drafts.append(checked_draft(each, self._order, f"Prompt {place}"))
+            return self._round(drafts, painted)
         if str(prompts).lower().endswith(".json"):
             return self._round(read_prompt_file(str(prompts), self._order))
         return self._run(read_mask(str(prompts), self._work.names, self._work.image.geometry))
@@ -291,13 +296,25 @@ class Case:
     ) -> Draft:
         points = []
         for place in places:
-            a, b, c = (float(value) for value in place)
+            try:
+                a, b, c = (float(value) for value in place)
+            except (TypeError, ValueError) as error:
+                raise CaseError(f"A place is three numbers ({self._order.words}), not {place!r}.") from error
             points.append((a, b, c))
-        return Draft(kind, name, tuple(points), positive, self._order, "", None, width, axis)
+        return Draft(kind, _name(name), tuple(points), positive, self._order, "", None, width, axis)
 
-    def _round(self, drafts: Sequence[Draft]) -> Self:
+    def _round(self, drafts: Sequence[Draft], painted: Sequence[Mapping[str, Any]] = ()) -> Self:
+        from memseg3d.propagation.prompts.prompts import MaskPrompt
+
         names = SegmentNames(dict(self._work.names.numbers))
         prompts = prompts_of(drafts, names, self._work.image.geometry, None, self._work.axes)
+        for each in painted:
+            try:
+                axis, index = operator.index(each.get("axis", 0)), operator.index(each["index"])
+                mask = np.ascontiguousarray(each["mask"], bool)
+            except (KeyError, TypeError, ValueError) as error:
+                raise CaseError(f"A painted slice is its index and a mask of all of it ({error}).") from error
+            prompts.append(MaskPrompt(names.number(_name(each.get("name"))), axis, index, mask))
         self._work.names = names
         return self._run(prompts)
 
@@ -318,6 +335,12 @@ class Case:
             return job()
         except PropagationError as error:
             raise CaseError(str(error)) from error
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise CaseError(f"A segment is named by a text, not by {name!r}.")
+    return name.strip()
 
 
 def image_of(source: Any, spacing: Sequence[float] | None, series: str | None, scratch: Path | None) -> Image:

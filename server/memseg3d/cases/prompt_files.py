@@ -69,21 +69,29 @@ def _of_json(words: Any, name: str | None, positive: bool, order: Order, path: P
     given = words if isinstance(words, list) else words["prompts"]
     if isinstance(words, dict) and "coordinates" in words:
         order = order_named(words["coordinates"])
-    found = []
-    for place, each in enumerate(given, start=1):
-        if each.get("type") not in KINDS:
-            raise CaseError(
-                f"{path}: prompt {place} has the type {each.get('type')!r}, not {', '.join(KINDS)}.", OPTION
-            )
-        own = name or each.get("name")
+    return [
+        replace(draft, positive=draft.positive and positive)
+        for place, each in enumerate(given, start=1)
+        for draft in [checked_draft(each, order, f"{path}, prompt {place}", name, OPTION)]
+    ]
+
+
+def checked_draft(words: Any, order: Order, said: str, name: str | None = None, option: str | None = None) -> Draft:
+    """One prompt of the JSON form, by its own name or by `name`. said: as messages call it. Raises `CaseError`."""
+    try:
+        if words.get("type") not in KINDS:
+            raise CaseError(f"{said} has the type {words.get('type')!r}, not {', '.join(KINDS)}.", option)
+        own = name or words.get("name")
         if not isinstance(own, str) or not own.strip():
-            raise CaseError(f"{path}: prompt {place} has no name; add one, or write NAME={path}.", OPTION)
-        sign = each.get("positive", True)
+            raise CaseError(f"{said} has no name; add one{', or write NAME=FILE' if option else ''}.", option)
+        sign = words.get("positive", True)
         if not isinstance(sign, bool):
-            raise CaseError(f"{path}: positive of prompt {place} is true or false, not {sign!r}.", OPTION)
-        draft = draft_of(each, own.strip(), order, f"{path}, prompt {place}", OPTION)
-        found.append(replace(draft, positive=sign and positive))
-    return found
+            raise CaseError(f"positive of {said} is true or false, not {sign!r}.", option)
+        return draft_of(words, own.strip(), order, said, option)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, CaseError):
+            raise
+        raise CaseError(f"{said} is damaged or of another form ({error!r}).", option) from error
 
 
 def draft_of(words: Mapping[str, Any], name: str, order: Order, said: str = "", option: str | None = None) -> Draft:

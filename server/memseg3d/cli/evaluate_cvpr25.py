@@ -71,7 +71,7 @@ def cvpr25(
     if development and data is None:
         raise typer.BadParameter("Name the training data by --data.", param_hint="--development")
     if gpu and docker is None:
-        raise typer.BadParameter("Name the container by --docker; a model of this engine has --device.", param_hint="--gpu")
+        raise typer.BadParameter("Name a container by --docker; other models have --device.", param_hint="--gpu")
     check_folder(out)
     files = _listed(cases, case or []) if cases is not None else []
     from memseg3d.evaluation.cvpr25.players import CommandPlayer, DockerPlayer, EnginePlayer

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".npz")
+ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".npz")
 
 LayerData = tuple[Any, dict[str, Any], str]
 

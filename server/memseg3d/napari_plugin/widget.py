@@ -30,6 +30,7 @@ class RoundsWidget(QWidget):
         self._viewer, self._options = viewer, options
         self.case: Case | None = None
         self._of: Image | None = None
+        self._taken: dict[str, Any] = {}
         self.images, self.segment, self.line = QComboBox(), QLineEdit("segment 1"), QLabel("")
         self.line.setWordWrap(True)
         self.run_button, self.undo_button, self.redo_button = (QPushButton(words) for words in ("Run", "Undo", "Redo"))
@@ -73,7 +74,7 @@ class RoundsWidget(QWidget):
                 self._viewer.add_layer(make())
 
     def prompts(self) -> list[dict[str, Any]]:
-        """Points and boxes that are drawn now, as the JSON of docs/command-line.md."""
+        """What is drawn now, as the JSON of docs/command-line.md; painted slices across k are masks."""
         name, found = self.segment.text().strip() or "segment 1", []
         for layer, positive in ((INSIDE, True), (OUTSIDE, False)):
             if layer in self._viewer.layers:
@@ -85,19 +86,27 @@ class RoundsWidget(QWidget):
             for corners in self._viewer.layers[BOXES].data:
                 lower, upper = np.round(corners.min(0)), np.round(corners.max(0))
                 found.append({"name": name, "type": "box", "lower": lower.tolist(), "upper": upper.tolist()})
+        if PAINTED in self._viewer.layers:
+            data = np.asarray(self._viewer.layers[PAINTED].data)
+            found += [
+                {"name": name, "type": "mask", "index": int(k), "mask": data[k] > 0}
+                for k in np.flatnonzero(data.any(axis=(1, 2)))
+            ]
         return found
 
     def run(self) -> None:
-        """A round of what is drawn, on a thread; the layers of prompts are empty afterwards."""
+        """A round of what is drawn, on a thread. The layers of prompts are empty at once, for what is drawn meanwhile;
+        where the round fails, its prompts come back.
+        """
         image = self._image()
         if image is None:
             self.line.setText("Open a volume first.")
             return
-        prompts, painted = self.prompts(), self._painted()
-        if not prompts and not painted:
+        prompts = self.prompts()
+        if not prompts:
             self.line.setText("Draw a box, points, or paint a slice first: Add prompt layers.")
             return
-        name = self.segment.text().strip() or "segment 1"
+        self._take()
 
         def compute() -> None:
             if self.case is None or self._of is not image:
@@ -105,12 +114,9 @@ class RoundsWidget(QWidget):
                     self.case.close()
                 spacing = tuple(float(step) for step in image.scale)
                 self.case, self._of = open(np.asarray(image.data), spacing, progress=False, **self._options), image
-            if prompts:
-                self.case.prompts(prompts)
-            for index, mask in painted:
-                self.case.paint(name, index, mask)
+            self.case.prompts(prompts)
 
-        self._start(compute, is_round=True)
+        self._start(compute)
 
     def _step(self, step: Callable[[Case], Any]) -> None:
         case = self.case
@@ -119,42 +125,49 @@ class RoundsWidget(QWidget):
             return
         self._start(lambda: step(case))
 
-    def _start(self, job: Callable[[], Any], is_round: bool = False) -> None:
+    def _start(self, job: Callable[[], Any]) -> None:
         self._set_enabled(False)
         self.line.setText("Computing ...")
         worker = thread_worker(job)()
-        worker.returned.connect(lambda _: self._show(is_round))
+        worker.returned.connect(lambda _: self._show())
         worker.errored.connect(self._failed)
         worker.finished.connect(lambda: self._set_enabled(True))
         worker.start()
 
-    def _show(self, is_round: bool) -> None:
-        case, image = self.case, self._image()
+    def _show(self) -> None:
+        # the image that was computed on, whichever is chosen by now
+        case, image = self.case, self._of
         assert case is not None
         assert image is not None
+        self._taken = {}
         labels = case.labels if case.names else np.zeros(case.shape, np.uint8)
         if RESULT in self._viewer.layers:
-            self._viewer.layers[RESULT].data = labels
+            shown = self._viewer.layers[RESULT]
+            shown.data, shown.scale, shown.translate = labels, image.scale, image.translate
         else:
             self._viewer.add_labels(labels, name=RESULT, scale=image.scale, translate=image.translate)
-        if is_round:
-            for name in (INSIDE, OUTSIDE, BOXES):
-                if name in self._viewer.layers:
-                    self._viewer.layers[name].data = []
-            if PAINTED in self._viewer.layers:
-                self._viewer.layers[PAINTED].data = np.zeros(case.shape, np.uint8)
         look = ", ".join(f"{name}: slice {index}" for name, (_, index) in case.look_next.items())
         self.line.setText(f"Look next at {look}." if look else "Done.")
 
     def _failed(self, error: Exception) -> None:
+        self._put_back()
         self.line.setText(str(error) if isinstance(error, CaseError) else f"It failed: {error!r}")
 
-    def _painted(self) -> list[tuple[int, np.ndarray]]:
-        """Painted slices across k with their masks."""
-        if PAINTED not in self._viewer.layers:
-            return []
-        data = np.asarray(self._viewer.layers[PAINTED].data)
-        return [(int(k), data[k] > 0) for k in np.flatnonzero(data.any(axis=(1, 2)))]
+    def _take(self) -> None:
+        """Empty the layers of prompts, and remember what was in them."""
+        layers = self._viewer.layers
+        self._taken = {name: layers[name].data for name in (INSIDE, OUTSIDE, BOXES, PAINTED) if name in layers}
+        for name, data in self._taken.items():
+            layers[name].data = np.zeros_like(data) if name == PAINTED else []
+
+    def _put_back(self) -> None:
+        """What a failed round was asked for, beside what was drawn meanwhile."""
+        for name, data in self._taken.items():
+            if name in self._viewer.layers:
+                layer = self._viewer.layers[name]
+                now = layer.data
+                layer.data = np.maximum(data, now) if name == PAINTED else [*data, *now]
+        self._taken = {}
 
     def _image(self) -> Image | None:
         name = self.images.currentText()
