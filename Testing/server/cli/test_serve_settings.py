@@ -124,6 +124,8 @@ def test_paths_and_what_belongs_together_are_checked(tmp_path: Path) -> None:
     assert "oidc_issuer is missing" in told({**closed, "oidc_audience": "x"})
     assert "oidc_audience" in told({"oidc_issuer": "https://a.example"})
     assert "multiple of 32" in told({**closed, "image_size": 100})
+    assert "say nothing without --ray" in told({**closed, "replicas": 3})
+    assert "less than the 3 replicas" in told({**closed, "ray": True, "replicas": 3, "most_replicas": 2})
     if os.name != "nt" and os.geteuid() != 0:
         assert "cannot be written to" in told({**closed, "data_folder": Path("/etc/memseg3d")})
 

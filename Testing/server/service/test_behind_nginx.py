@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import requests
 from nginx import NGINX, PLAIN, behind_nginx, guide
 
-from .conftest import TOKEN, Client, SlowNetwork, WorkerHere
+from .conftest import TOKEN, Client, SlowNetwork, StartWorker, WorkerHere
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")
 
@@ -55,6 +57,33 @@ def test_each_slice_comes_as_it_is_computed(
 def test_a_large_volume_goes_through_with_the_guide_s_lines(
     serve_here: Callable[..., WorkerHere], proxied: Callable[[Client, str], Client]
 ) -> None:
+    """200 MB."""
     client = proxied(serve_here(), guide())
     assert TOKEN in str(client.http.headers["Authorization"])
-    assert client.upload(np.random.default_rng(0).integers(0, 99, (30, 300, 300)).astype(np.uint8))
+    voxels = np.zeros((100, 1000, 1000), np.int16)
+    voxels[:, ::7] = np.arange(100, dtype=np.int16)[:, None, None]
+    name = client.upload(voxels)
+    assert client.answer("GET", f"/volumes/{name}")["shape"] == [100, 1000, 1000]
+
+
+def test_a_worker_that_dies_behind_it_is_found_again(
+    start_worker: StartWorker,
+    proxied: Callable[[Client, str], Client],
+    tmp_path: Path,
+    a_long_volume: np.ndarray,
+    a_box: dict[str, Any],
+) -> None:
+    worker = start_worker(tmp_path / "data")
+    client = proxied(worker, guide())
+    session, name = client.open_session(client.upload(a_long_volume)), str(uuid.uuid4())
+    with client.begin(session, [a_box], name) as running:
+        lines = client.lines(running)
+        while next(lines)["type"] != "slice":
+            pass
+        worker.kill()
+        with pytest.raises(requests.RequestException):
+            list(lines)
+    assert client.call("GET", "/health").status_code == 502
+    start_worker(worker.data, "--port", str(urlsplit(worker.url).port))
+    with client.call("GET", f"/sessions/{session}/rounds/{name}/events", stream=True) as again:
+        assert [*client.lines(again)][-1]["status"] == "closed"

@@ -63,7 +63,7 @@ class Served:
         listener = bind("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
         gate = Gate(application, Callers(TOKEN), request_bytes=1 << 20, metrics=self.metrics)
-        self.server = Server(gate, listener, lambda: None, certificate, patience)  # type: ignore[arg-type]
+        self.server = Server(gate, listener, lambda: None, certificate, patience)
         if most is not None:
             self.server.connections.most = most
             self.server.connections.most_unknown = most // 4
@@ -286,3 +286,12 @@ def test_the_oldest_stranger_goes_first() -> None:
         assert number != 0 or connections.known("0")
     assert ended == ["1"]
     assert connections.is_known("0")
+
+
+def test_what_follows_a_header_does_not_wait_for_its_acknowledgement(serve: Callable[..., Served]) -> None:
+    served = serve()
+    connection = served.connect(head("/", method="GET"))
+    assert answer(connection)
+    (protocol,) = served.server.server_state.connections
+    there = protocol.transport.get_extra_info("socket")
+    assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

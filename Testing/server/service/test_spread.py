@@ -10,12 +10,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from memseg3d.network.loading import load_network
+from memseg3d.service.limits.claims import Claims
+from memseg3d.service.ray.autoscaling import wanted_replicas
 from memseg3d.service.server import Server, bind, url_of
 from memseg3d.service.settings import AuditSettings, Settings, UserLimits
 from memseg3d.service.spread.front import create_front
@@ -203,3 +206,31 @@ def test_a_replica_that_leaves_lets_its_rounds_end(spread: Spread, a_long_volume
     leaving.join(30)
     assert spread.answer("GET", f"/sessions/{running}")["applied"] == 1
     assert spread.holder(running) is stayer
+
+
+@pytest.mark.parametrize(
+    ("rounds", "wanted"), [([], 1), ([0.0, 0.0], 1), ([5.0], 2), ([4.0, 4.0], 2), ([9.0, 9.0], 4)], ids=str
+)
+def test_there_are_as_many_replicas_as_the_rounds_need(rounds: list[float], wanted: int) -> None:
+    metrics = {"rounds": dict(enumerate(rounds))}
+    asked = SimpleNamespace(
+        aggregated_metrics=metrics, capacity_adjusted_min_replicas=1, capacity_adjusted_max_replicas=4
+    )
+    assert wanted_replicas(asked)[0] == wanted
+
+
+def test_what_a_dead_worker_had_claimed_is_free(tmp_path: Path) -> None:
+    alive = {"one", "other"}
+    one, other = (Claims(tmp_path / "claims", name, alive.__contains__) for name in ("one", "other"))
+    with one.counting():
+        one.hold("a", "disk", 70)
+    with other.counting():
+        assert other.of_others("b", "disk") == 70
+    alive.remove("one")
+    with other.counting():
+        assert other.of_others("b", "disk") == 0
+    assert [each.begin_round("alice", 2) for each in (one, other)] == [None, None]
+    assert 0 < (other.begin_round("alice", 2) or 0) <= 60
+    assert other.begin_round("bob", 2) is None
+    for each in (one, other):
+        each.close()
