@@ -76,7 +76,10 @@ class RoundRequest(Request):
     id: UUID
     prompts: list[PromptWords] = Field(default_factory=list)
     removed: Annotated[list[PromptId], Field(max_length=20_000)] = Field(default_factory=list)
-    limits: Annotated[dict[ObjectKey, LimitsWords], Field(max_length=1000)] = Field(default_factory=dict)
+    # A pattern of names alone would let others pass for described.
+    limits: Annotated[
+        dict[ObjectKey, LimitsWords], Field(max_length=1000, json_schema_extra={"additionalProperties": False})
+    ] = Field(default_factory=dict)
     full: Annotated[list[ObjectId], Field(max_length=1000)] = Field(default_factory=list)
 
 

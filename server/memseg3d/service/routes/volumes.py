@@ -19,6 +19,8 @@ router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
 
 Dtype = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
 _NUMBER = r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?"
+_ABOVE_ZERO = r"([1-9][0-9]{0,8}(\.[0-9]{0,9})?|0\.[0-9]{0,8}[1-9][0-9]{0,8})([eE][-+]?[0-9]{1,2})?"
+"""What the description says of it: patterns cannot leave out 0 in all its forms."""
 _ENDING = r"\.([nN][iI][iI](\.[gG][zZ])?|[nN][rR][rR][dD])$"
 """Other endings are refused as bad_file."""
 _BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -50,7 +52,14 @@ async def put_volume(
         ),
     ],
     dtype: Dtype,
-    spacing: Annotated[str, Query(pattern=f"^{_NUMBER},{_NUMBER},{_NUMBER}$", description="sk,sj,si in mm")],
+    spacing: Annotated[
+        str,
+        Query(
+            pattern=f"^{_NUMBER},{_NUMBER},{_NUMBER}$",
+            description="sk,sj,si in mm, each above 0",
+            json_schema_extra={"pattern": f"^{_ABOVE_ZERO},{_ABOVE_ZERO},{_ABOVE_ZERO}$"},
+        ),
+    ],
 ) -> VolumeWords:
     """Keep raw voxels (C order, little-endian; `Content-Encoding: gzip` allowed). 200 where they are there already."""
     k, j, i = (int(part) for part in shape.split(","))
