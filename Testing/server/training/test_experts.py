@@ -30,7 +30,9 @@ from memseg3d.training.experts.samples import global_sample, local_sample, spoil
 from memseg3d.training.experts.settings import ExpertSettings
 from memseg3d.training.experts.stages import LocalStage
 from memseg3d.training.experts.targets import SyntheticTargets, Target
+from memseg3d.training.running.one_run import FolderHeld, one_run
 from memseg3d.training.running.preflight import CannotTrain
+from memseg3d.training.running.states import Average
 from Testing.published_sets import a_volume
 
 GLOBAL = ExpertSettings(
@@ -187,3 +189,44 @@ def test_the_command_and_the_published_scripts_run_to_their_end(
         runpy.run_module(f"memseg3d.published.{script}", run_name="__main__")
     assert (tmp_path / "work_dir" / "train-full" / "global-expert.safetensors").is_file()
     assert (tmp_path / "checkpoints_interactive_sample" / "local-expert.safetensors").is_file()
+
+
+def test_a_state_of_older_settings_a_full_disk_and_nothing_to_learn_from(data: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    run = begun(tmp_path / "run", data, GLOBAL)
+    run._say = said.append
+    run.run({"command": "a test"})
+    assert said[0].startswith("Step 1 of 2"), "without a hold-out too"
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    del state["settings"]["mended"]
+    torch.save(state, tmp_path / "run" / "state.pt")
+    again = begun(tmp_path / "run", data, replace(GLOBAL, steps=3))
+    assert again.step == 2
+    again.model.with_suffix(".partial").mkdir()
+    with pytest.raises(CannotTrain, match=r"global-expert.safetensors could not be written whole"):
+        again.run({})
+    again.stage.sample = lambda *_: None  # type: ignore[method-assign]
+    with pytest.raises(CannotTrain, match="leave nothing to learn from"):
+        again._samples(again._targets, 0, 1, augment=False)
+
+
+def test_an_average_goes_on_where_its_module_is() -> None:
+    average = Average(torch.nn.Linear(2, 2, device="meta"), 0.9)
+    average.take({"weight": torch.zeros(2, 2), "bias": torch.zeros(2)})
+    assert {each.device.type for each in average.weights.values()} == {"meta"}
+
+
+def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
+    for more in (["--synthetic", "--epochs", "2"], ["--data", str(tmp_path), "--epochs", "2", "--steps", "3"]):
+        told = CliRunner().invoke(app, ["train", "global-expert", "--folder", str(tmp_path / "run"), *more])
+        assert told.exit_code == 2
+        assert "--epochs" in told.output
+
+
+def test_a_folder_of_the_users_stays_and_one_of_the_run_goes(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    for name in ("own", "made"):
+        with one_run(tmp_path / name), pytest.raises(FolderHeld), one_run(tmp_path / name):
+            pass
+    assert (tmp_path / "own").is_dir()
+    assert not (tmp_path / "made").exists()

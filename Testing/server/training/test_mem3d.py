@@ -27,10 +27,11 @@ from memseg3d.training.mem3d.begin import SIZES, Sources, interaction_stage, mem
 from memseg3d.training.mem3d.clips import drawn_slices
 from memseg3d.training.mem3d.losses import interaction_loss, lovasz, quality_loss, soft_iou
 from memseg3d.training.mem3d.objects import Objects, open_task
-from memseg3d.training.mem3d.run import RunError, run_stage
+from memseg3d.training.mem3d.run import run_stage
 from memseg3d.training.mem3d.samples import parts, prompt, sample
 from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings
 from memseg3d.training.running.parallel import Processes
+from memseg3d.training.running.preflight import CannotTrain
 from Testing.tiny_mem3d import SIDE, mem3d_set
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
@@ -181,14 +182,14 @@ def test_a_quality_stage_goes_on_from_the_folder_s_memory_network(data: Path, tm
     assert torch.equal(stage.module.KV_Q_r4.Key.weight.half(), before["KV_Q_r4.Key.weight"])
     assert "taken over" in said[0]
     other = memory_stage("memory", tmp_path, found, replace(QUICK, learning_rate=1e-4), TINY, Sources(), ALONE)
-    with pytest.raises(RunError, match="made with another learning_rate"):
+    with pytest.raises(CannotTrain, match="made with another learning_rate"):
         run_stage(tmp_path, other, {})
 
 
 def test_a_disk_that_cannot_be_written_is_told_and_leaves_nothing_half_written(data: Path, tmp_path: Path) -> None:
     stage = memory_stage("memory", tmp_path, open_task(data), QUICK, TINY, Sources(), ALONE)
     (tmp_path / "state-memory.partial").mkdir()
-    with pytest.raises(RunError, match=r"cannot be written .* goes on from the last state"):
+    with pytest.raises(CannotTrain, match=r"state-memory.pt cannot be written"):
         run_stage(tmp_path, stage, {}, stop_after=1)
     assert not list(tmp_path.glob("*.safetensors"))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memseg3d.cli.folders import make_folder, one_run
+from memseg3d.cli.folders import check_folder, make_folder, one_run
 from memseg3d.cli.networks import DeviceOption, choose_device
 from memseg3d.cli.train_experts import global_expert, local_expert
 from memseg3d.cli.train_mem3d import mem3d
@@ -85,10 +85,11 @@ def nano(
     from memseg3d.training.clips.clips import ClipSettings
     from memseg3d.training.nano.loop import HOLD_OUT_SEED, Trainer, TrainSettings
     from memseg3d.training.running.logs import LOG
+    from memseg3d.training.running.preflight import CannotTrain
 
     if seed == HOLD_OUT_SEED:
         raise typer.BadParameter("This seed is the hold-out's: choose another one.", param_hint="--seed")
-    make_folder(folder, "--folder")
+    check_folder(folder, "--folder")
     chosen = choose_device(device)
     settings = TrainSettings(
         steps=steps,
@@ -126,7 +127,11 @@ def nano(
             typer.echo(
                 f"Training in {folder} from step {trainer.step} to {steps} in {settings.precision}; the log is {log}."
             )
-        trainer.run(typer.echo)
+        try:
+            trainer.run(typer.echo)
+        except CannotTrain as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
         if first:
             typer.echo(f"Weights: {folder / (trainer.network.config.name + '.safetensors')}")
 

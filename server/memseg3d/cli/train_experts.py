@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from memseg3d.cli.folders import make_folder, one_run
+from memseg3d.cli.folders import check_folder, one_run
 from memseg3d.cli.networks import DeviceOption, ThreadsOption, choose_device
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ MendedOption = Annotated[
 ScheduleOption = Annotated[Literal["milestones", "cosine"], typer.Option(help="How learning rates fall.")]
 SaveOption = Annotated[float, typer.Option(min=0.0, help="Minutes between two states.")]
 JudgeOption = Annotated[int, typer.Option(min=1, help="Steps between two looks at held-out targets.")]
-EpochsOption = Annotated[int, typer.Option(min=1, help="Times that every class of every case is seen.")]
+EpochsOption = Annotated[
+    int | None, typer.Option(min=1, help="Times that every class of every case is seen; 144 (global), 20 (local).")
+]
 SkipBrokenOption = Annotated[bool, typer.Option("--skip-broken", help="Leave broken cases out and name them.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of weights, samples and clicks.")]
 CurvesOption = Annotated[bool, typer.Option(help="Curves in FOLDER/tensorboard, where it is installed.")]
@@ -47,7 +49,7 @@ def global_expert(
     folder: FolderOption = Path("runs/global-expert"),
     size: SizeOption = "published",
     initial: InitialOption = None,
-    epochs: EpochsOption = 144,
+    epochs: EpochsOption = None,
     steps: StepsOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Cubes at once, for each process.")] = 4,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one step.")] = 8,
@@ -71,6 +73,8 @@ def global_expert(
     The folder holds state.pt (the same command resumes to the step), log.jsonl and global-expert.safetensors, which
     `--model` takes everywhere. Start it by torchrun for several devices.
     """
+    chosen = _epochs(data, synthetic, epochs, steps, 144)
+    from memseg3d.evaluation.page import command_words
     from memseg3d.training.experts.begin import ExpertRequest
     from memseg3d.training.experts.settings import ExpertSettings
 
@@ -87,9 +91,7 @@ def global_expert(
         mended=mended,
         seed=seed,
     )
-    chosen = None if steps is not None or synthetic else epochs
-    command = f"memseg3d train global-expert {_source(data, synthetic)} --size {size}"
-    place = choose_device(device, threads)
+    place, command = choose_device(device, threads), command_words()
     request = ExpertRequest(folder, data, settings, size, initial, chosen, place, command, skip_broken, tensorboard)
     run_request(request, save_minutes, judge_every, stop_after)
 
@@ -100,7 +102,7 @@ def local_expert(
     folder: FolderOption = Path("runs/local-expert"),
     size: SizeOption = "published",
     initial: InitialOption = None,
-    epochs: EpochsOption = 20,
+    epochs: EpochsOption = None,
     steps: StepsOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Patches at once, for each process.")] = 1,
     side: Annotated[int, typer.Option(min=4, help="Voxels of a patch along each side.")] = 128,
@@ -124,6 +126,8 @@ def local_expert(
     Mended, it is shown the previous mask and maps of the clicks as well; each click lies in the last answer's error.
     The folder holds state.pt (the same command resumes to the step), log.jsonl and local-expert.safetensors.
     """
+    chosen = _epochs(data, synthetic, epochs, steps, 20)
+    from memseg3d.evaluation.page import command_words
     from memseg3d.training.experts.begin import ExpertRequest
     from memseg3d.training.experts.settings import ExpertSettings
 
@@ -132,7 +136,7 @@ def local_expert(
         steps=steps or 20_000,
         batch=batch,
         accumulate=1,
-        learning_rate=learning_rate or (2e-7 if initial is not None else 2e-4),
+        learning_rate=(2e-4 if initial is None else 2e-7) if learning_rate is None else learning_rate,
         weight_decay=1e-5,
         rounds=clicks,
         schedule=schedule,
@@ -140,9 +144,7 @@ def local_expert(
         mended=mended,
         seed=seed,
     )
-    chosen = None if steps is not None or synthetic else epochs
-    command = f"memseg3d train local-expert {_source(data, synthetic)} --size {size}"
-    place = choose_device(device, threads)
+    place, command = choose_device(device, threads), command_words()
     request = ExpertRequest(folder, data, settings, size, initial, chosen, place, command, skip_broken, tensorboard)
     run_request(request, save_minutes, judge_every, stop_after)
 
@@ -153,7 +155,7 @@ def run_request(
     """The whole run; what keeps it from going on is told as a sentence, with exit status 2."""
     from memseg3d.training.experts.begin import REFUSALS, facts_of, open_expert_run
 
-    make_folder(request.folder, "--folder")
+    check_folder(request.folder, "--folder")
     with one_run(request.folder):
         try:
             run = open_expert_run(request, typer.echo)
@@ -169,7 +171,13 @@ def run_request(
         typer.echo(f"Model: {model}")
 
 
-def _source(data: Path | None, synthetic: bool) -> str:
+def _epochs(data: Path | None, synthetic: bool, epochs: int | None, steps: int | None, default: int) -> int | None:
+    """The epochs to train for; None where steps are counted. Raises `typer.BadParameter` for what would be ignored."""
     if synthetic == (data is not None):
         raise typer.BadParameter("Give a data set, or --synthetic (and not both).", param_hint="--data")
-    return "--synthetic" if synthetic else f"--data {data}"
+    if data is not None and not data.exists():
+        raise typer.BadParameter(f"{data} does not exist.", param_hint="--data")
+    if epochs is not None and (synthetic or steps is not None):
+        other = "Generated volumes have no epochs: give --steps." if synthetic else "Give --epochs, or --steps."
+        raise typer.BadParameter(other, param_hint="--epochs")
+    return None if synthetic or steps is not None else epochs or default

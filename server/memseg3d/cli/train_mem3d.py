@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memseg3d.cli.folders import make_folder
+from memseg3d.cli.folders import check_folder
 from memseg3d.cli.networks import DeviceOption, choose_device
 
 
@@ -71,8 +71,14 @@ def mem3d(
     FOLDER/mem3d.safetensors holds every part that the folder has; `memseg3d segment --model` and the worker take it.
     Start it by torchrun for several devices: every process takes batches of its own.
     """
+    if synthetic == (data is not None):
+        raise typer.BadParameter("Give a data set, or --synthetic (and not both).", param_hint="--data")
+    if data is not None and not data.exists():
+        raise typer.BadParameter(f"{data} does not exist.", param_hint="--data")
+    check_folder(folder, "--folder")
     import torch
 
+    from memseg3d.evaluation.page import command_words
     from memseg3d.network.precision import fastest_name
     from memseg3d.training.mem3d.begin import SIZES, Sources, interaction_stage, memory_stage
     from memseg3d.training.mem3d.objects import open_task
@@ -82,9 +88,6 @@ def mem3d(
     from memseg3d.training.running.one_run import one_run
     from memseg3d.training.running.parallel import Processes
 
-    if synthetic == (data is not None):
-        raise typer.BadParameter("Give a data set, or --synthetic (and not both).", param_hint="--data")
-    make_folder(folder, "--folder")
     processes = Processes(torch.device(choose_device(device)))
     computed_in = fastest_name(processes.device) if precision == "auto" else precision
     sources = Sources(initial, backbone)
@@ -97,7 +100,7 @@ def mem3d(
                 input_size=image_size,
                 epochs=epochs or 200,
                 batch=batch or 5,
-                learning_rate=learning_rate or 1e-8,
+                learning_rate=1e-8 if learning_rate is None else learning_rate,
                 norms=norms,
                 label=label,
                 seed=seed,
@@ -111,7 +114,7 @@ def mem3d(
                 input_size=image_size,
                 epochs=epochs or 400,
                 train_batch=batch or 2,
-                learning_rate=learning_rate or 1e-5,
+                learning_rate=1e-5 if learning_rate is None else learning_rate,
                 norms=norms,
                 label=label,
                 seed=seed,
@@ -123,7 +126,7 @@ def mem3d(
             begun = memory_stage(
                 stage, folder, found, settings, SIZES[size], sources, processes, quality_head, aspp, typer.echo
             )
-        facts = {"size": size, "data": "synthetic" if found is None else found.layout}
+        facts = {"command": command_words(), "size": size, "data": "synthetic" if found is None else found.layout}
         model = run_stage(folder, begun, facts, typer.echo, stop_after=stop_after, curves=tensorboard)
     if processes.is_first:
         typer.echo(f"Model: {model}")
@@ -136,10 +139,10 @@ def sentences() -> Iterator[None]:
     from memseg3d.datasets.errors import DataSetError
     from memseg3d.files import UnreadableFile
     from memseg3d.network.checkpoint_files import UnknownCheckpoint
-    from memseg3d.training.mem3d.run import RunError
+    from memseg3d.training.running.preflight import CannotTrain
 
     try:
         yield
-    except (DataSetError, UnreadableFile, UnknownCheckpoint, RunError, ValueError, OSError) as error:
+    except (DataSetError, UnreadableFile, UnknownCheckpoint, CannotTrain, ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

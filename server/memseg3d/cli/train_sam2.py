@@ -76,6 +76,7 @@ def memrefine(
 
     The folder holds state.pt (the same command resumes to the step), best.safetensors, latest.safetensors, log.jsonl.
     """
+    from memseg3d.evaluation.page import command_words
     from memseg3d.network.memrefine import MemRefineConfig
     from memseg3d.training.sam2.settings import Sam2Settings
     from memseg3d.training.sam2.whole_run import RunRequest
@@ -96,23 +97,9 @@ def memrefine(
         save_minutes=save_minutes,
         tensorboard=tensorboard,
     )
-    _run(
-        RunRequest(
-            folder=folder,
-            data=data,
-            checkpoint=checkpoint,
-            settings=settings,
-            refine=refine,
-            image_size=image_size,
-            layout=layout,
-            splits=splits,
-            skip_broken=skip_broken,
-            device=choose_device(device, threads),
-            models=models,
-            name=name or folder.name,
-            command=f"memseg3d train memrefine --data {data} --model {checkpoint}",
-        )
-    )
+    place, own, said = choose_device(device, threads), name or folder.name, command_words()
+    seen = image_size, layout, splits, skip_broken
+    _run(RunRequest(folder, data, checkpoint, settings, refine, *seen, place, models, own, said))
 
 
 def finetune(
@@ -148,6 +135,7 @@ def finetune(
 
     Clips are prompted on their first or middle slice and tracked both ways. Give the same command again to resume.
     """
+    from memseg3d.evaluation.page import command_words
     from memseg3d.training.sam2.settings import Sam2Settings
     from memseg3d.training.sam2.whole_run import RunRequest
 
@@ -169,23 +157,9 @@ def finetune(
         save_minutes=save_minutes,
         tensorboard=tensorboard,
     )
-    _run(
-        RunRequest(
-            folder=folder,
-            data=data,
-            checkpoint=checkpoint,
-            settings=settings,
-            refine=None,
-            image_size=image_size,
-            layout=layout,
-            splits=splits,
-            skip_broken=skip_broken,
-            device=choose_device(device, threads),
-            models=models,
-            name=name or folder.name,
-            command=f"memseg3d train finetune --data {data} --model {checkpoint}",
-        )
-    )
+    place, own, said = choose_device(device, threads), name or folder.name, command_words()
+    seen = image_size, layout, splits, skip_broken
+    _run(RunRequest(folder, data, checkpoint, settings, None, *seen, place, models, own, said))
 
 
 def _run(request: RunRequest) -> None:

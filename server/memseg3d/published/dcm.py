@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from memseg3d.evaluation.page import command_words
 from memseg3d.files import UnreadableFile
 from memseg3d.training.experts.begin import REFUSALS, ExpertRequest, facts_of, open_expert_run
 from memseg3d.training.experts.preparing import prepare
 from memseg3d.training.experts.settings import ExpertSettings
-from memseg3d.training.running.preflight import CannotTrain
+from memseg3d.training.running.one_run import one_run
 
 Words = Sequence[str] | None
 
@@ -105,14 +105,14 @@ def _train(asked: argparse.Namespace, settings: ExpertSettings, folder: Path, da
         initial=initial,
         epochs=epochs,
         device="cuda" if torch.cuda.is_available() else "cpu",
-        command=" ".join(["python -m memseg3d.published", *sys.argv[1:]]),
+        command=command_words(),
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        run = open_expert_run(request)
-        model = run.run(facts_of(request))
-        run.processes.leave()
-    except (*REFUSALS, CannotTrain, ValueError, OSError) as error:
+        with one_run(folder):
+            run = open_expert_run(request)
+            model = run.run(facts_of(request))
+            run.processes.leave()
+    except (*REFUSALS, ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
     if run.processes.is_first:
         print(f"Model: {model}")

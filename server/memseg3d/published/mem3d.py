@@ -24,11 +24,12 @@ from memseg3d.network.mem3d import Mem3dNetwork
 from memseg3d.network.mem3d.shapes import Kind
 from memseg3d.training.mem3d.begin import SIZES, Sources, interaction_stage, memory_stage
 from memseg3d.training.mem3d.objects import open_task
-from memseg3d.training.mem3d.run import MODEL, RunError, run_stage
+from memseg3d.training.mem3d.run import MODEL, run_stage
 from memseg3d.training.mem3d.settings import InteractionSettings, MemorySettings, Widths
 from memseg3d.training.mem3d.stages import Stage
 from memseg3d.training.running.one_run import one_run
 from memseg3d.training.running.parallel import Processes
+from memseg3d.training.running.preflight import CannotTrain
 
 Arguments = argparse.Namespace
 
@@ -135,7 +136,7 @@ def _train(arguments: Arguments, begin: Callable[[Path, Processes], Stage]) -> N
         resumed = Path(arguments.resume)
         folder = resumed if resumed.is_dir() else resumed.parent
         if not list(folder.glob("state-*.pt")):
-            raise RunError(f"There is no state to go on from in {folder}: name a folder with state-*.pt.")
+            raise CannotTrain(f"There is no state to go on from in {folder}: name a folder with state-*.pt.")
     processes = Processes(_device(arguments))
     with one_run(folder):
         stage = begin(folder, processes)
@@ -163,7 +164,7 @@ def _widths(arguments: Arguments) -> Widths:
 def _side(arguments: Arguments) -> int:
     height, width = arguments.input_size
     if height != width:
-        raise RunError(f"The networks see a square: --input_size {height} {height}, not {height} {width}.")
+        raise CannotTrain(f"The networks see a square: --input_size {height} {height}, not {height} {width}.")
     return int(height)
 
 
@@ -252,6 +253,6 @@ def _ended(work: Callable[[], None]) -> None:
     """What is wrong with data, weights, settings or disk is a sentence, and ends with 2."""
     try:
         work()
-    except (DataSetError, UnreadableFile, UnknownCheckpoint, RunError, ValueError, OSError) as error:
+    except (DataSetError, UnreadableFile, UnknownCheckpoint, CannotTrain, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from error

@@ -115,16 +115,17 @@ def _moved(prompt: Prompt, index: int) -> Prompt:
 
 def write_state(path: Path, state: State) -> None:
     """Write a state, whole or not at all."""
-    partial = path.with_name(f"{path.stem}-{os.getpid()}.partial.npz")
-    np.savez_compressed(
-        partial,
-        voxels=state.voxels,
-        spacing=state.spacing,
-        truth=np.packbits(state.truth, axis=-1),
-        mask=np.packbits(state.mask, axis=-1),
-        prompted=state.prompted,
-        windows=state.windows,
-    )
+    partial = path.with_name(f"{path.stem}-{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            voxels=state.voxels,
+            spacing=state.spacing,
+            truth=np.packbits(state.truth, axis=-1),
+            mask=np.packbits(state.mask, axis=-1),
+            prompted=state.prompted,
+            windows=state.windows,
+        )
     os.replace(partial, path)
 
 

@@ -26,6 +26,7 @@ from memseg3d.training.experts.run import ExpertRun, at_least
 from memseg3d.training.experts.settings import ExpertSettings
 from memseg3d.training.experts.stages import GlobalStage, LocalStage, Stage
 from memseg3d.training.experts.targets import CaseTargets, SyntheticTargets, Targets
+from memseg3d.training.running.logs import first_alone
 from memseg3d.training.running.preflight import CannotTrain
 from memseg3d.training.synthetic.hold_out import SEED as HOLD_OUT_SEED
 
@@ -61,6 +62,7 @@ class ExpertRequest:
 
 def open_expert_run(request: ExpertRequest, say: Callable[[str], None] = print) -> ExpertRun:
     """Weights, data and folder looked at in this order. Raises `REFUSALS`."""
+    say = first_alone(say)
     settings = request.settings
     if settings.seed == HOLD_OUT_SEED:
         raise CannotTrain("This seed is the hold-out's: choose another one.")

@@ -37,9 +37,10 @@ def prepare(images: Path, truths: Path, out: Path, side: int = 64, say: Callable
             k, j, i = (max(FEWEST_VOXELS, round(MARGIN * (one.stop - one.start))) for one in found)
             region = Region3.about((ck, cj, ci), (k, j, i), (side, side, side))
             truth = region.seen(labels == place) > 0.5
-            partial = cube.with_suffix(".partial.npz")
+            partial = cube.with_suffix(".partial")
             seen = np.clip(np.rint(region.seen(voxels)), 0, 255).astype(np.uint8)
-            np.savez_compressed(partial, imgs=seen, gts=truth.astype(np.uint8))
+            with partial.open("wb") as file:
+                np.savez_compressed(file, imgs=seen, gts=truth.astype(np.uint8))
             partial.replace(cube)
         say(f"{path.name}: {count} cubes")
     return count

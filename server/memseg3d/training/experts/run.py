@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -21,15 +20,18 @@ from memseg3d.training.experts.samples import Sample
 from memseg3d.training.experts.settings import ExpertSettings
 from memseg3d.training.experts.stages import Stage
 from memseg3d.training.experts.targets import Targets
-from memseg3d.training.running.logs import RunLog
+from memseg3d.training.running.logs import RunLog, Told, first_alone
 from memseg3d.training.running.parallel import Processes
-from memseg3d.training.running.preflight import CannotTrain, not_written, require_room
-from memseg3d.training.running.provenance import made_by
-from memseg3d.training.running.states import Average, load_state, save_state
+from memseg3d.training.running.preflight import CannotTrain, on_disk, require_room
+from memseg3d.training.running.provenance import made_by, write_card
+from memseg3d.training.running.settings import differing, words_of
+from memseg3d.training.running.states import Average, save_state, taken_up
 
 STATE = "state.pt"
 JUDGED = 8
 """Held-out targets that a look at them takes."""
+MOST_TRIES = 100
+"""So many targets in a row may leave nothing to learn from."""
 
 
 class ExpertRun:
@@ -53,7 +55,8 @@ class ExpertRun:
         self.folder, self.stage, self.settings = folder, stage, settings
         self.processes = Processes(device)
         stage.module.to(self.processes.device).train()
-        self._targets, self._held_out, self._say, self._tensorboard = targets, held_out, say, tensorboard
+        self._targets, self._held_out, self._tensorboard = targets, held_out, tensorboard
+        self._say = first_alone(say)
         size = sum(value.numel() * value.element_size() for value in stage.module.state_dict().values())
         require_room(folder, 6 * size)
         self._optimiser = torch.optim.AdamW(stage.groups(), weight_decay=settings.weight_decay)
@@ -79,7 +82,7 @@ class ExpertRun:
         """Train to the last step, or for `stop_after` steps of this call; returns the model. facts: for its card."""
         first = self.processes.is_first
         log = RunLog(self.folder, writes=first, curves=self._tensorboard)
-        taken, saved = 0, time.monotonic()
+        taken, saved, told_last = 0, time.monotonic(), Told()
         try:
             while self.step < self.settings.steps and taken != stop_after:
                 began = time.perf_counter()
@@ -87,11 +90,15 @@ class ExpertRun:
                 self.seconds += time.perf_counter() - began
                 taken += 1
                 is_last = self.step == self.settings.steps or taken == stop_after
-                if self._held_out is not None and (self.step % judge_every == 0 or is_last):
+                words = f"Step {self.step} of {self.settings.steps}: loss {line['loss']:.4f}"
+                looks = first and self._held_out is not None and (self.step % judge_every == 0 or is_last)
+                if looks and self._held_out is not None:
                     line["held_out"] = self._judged(self._held_out)
                     shown = ", ".join(f"{name} {value:.3f}" for name, value in line["held_out"].items())
+                    words += f", held out {shown}"
+                if told_last.is_due(looks or is_last):
                     left = self.seconds / self.step * (self.settings.steps - self.step) / 60
-                    self._say(f"step {self.step}: loss {line['loss']:.4f}, held out {shown}; {left:.0f} min left.")
+                    self._say(f"{words}; {left:.0f} min left.")
                 log.write(line)
                 if is_last or self.processes.decided(time.monotonic() - saved > 60 * save_minutes):
                     self._save(facts)
@@ -140,11 +147,14 @@ class ExpertRun:
         found: list[Sample] = []
         for index in range(first, first + count):
             rng = np.random.default_rng([self.settings.seed, 67, index])
-            sample, tries = None, 0
-            while sample is None:
-                # a target that a cut leaves nothing of gives way to another one, always the same
-                sample = self.stage.sample(targets.target(index + tries * 7919), rng, augment)
-                tries += 1
+            # a target that a cut leaves nothing of gives way to another one, always the same
+            tried = (self.stage.sample(targets.target(index + n * 7919), rng, augment) for n in range(MOST_TRIES))
+            sample = next((each for each in tried if each is not None), None)
+            if sample is None:
+                raise CannotTrain(
+                    f"{MOST_TRIES} targets in a row leave nothing to learn from: their masks are too thin for the "
+                    "network's grid. Look at them by `memseg3d data check`."
+                )
             found.append(sample)
         return found
 
@@ -168,24 +178,13 @@ class ExpertRun:
         return {f"dice_{turn}": float(value) for turn, value in enumerate(np.mean(dices, axis=0))}
 
     def _resume(self) -> None:
-        path = self.folder / STATE
-        try:
-            kept = load_state(path)
-            wrong = self.settings.differing(kept["settings"])
-            if wrong:
-                raise CannotTrain(
-                    f"{path} was made with another {', '.join(wrong)}: go on with the same, or name a new folder."
-                )
+        def take(kept: dict[str, Any]) -> None:
             self.stage.module.load_state_dict(kept["module"])
             self._optimiser.load_state_dict(kept["optimiser"])
-            self._average.weights = kept["average"]
+            self._average.take(kept["average"])
             self.step, self.seconds = int(kept["step"]), float(kept["seconds"])
-        except CannotTrain:
-            raise
-        except Exception as error:
-            # whatever is in the file, no run of hours may begin on it
-            words = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-            raise CannotTrain(f"{path} is no state of this expert ({words}): name a new folder.") from error
+
+        taken_up(self.folder / STATE, "this expert", lambda kept: differing(self.settings, kept, "steps"), take)
 
     def _save(self, facts: dict[str, Any]) -> None:
         if not self.processes.is_first:
@@ -193,18 +192,15 @@ class ExpertRun:
         state = {
             "step": self.step,
             "seconds": self.seconds,
-            "settings": self.settings.words(),
+            "settings": words_of(self.settings, "steps"),
             "module": self.stage.module.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "average": self._average.weights,
         }
-        try:
+        with on_disk(self.folder / STATE):
             save_state(self.folder / STATE, state)
+        with on_disk(self.model):
             self._write_model(facts)
-        except (OSError, RuntimeError) as error:
-            for left in self.folder.glob("*.partial"):
-                left.unlink(missing_ok=True)
-            raise not_written(self.folder, error if isinstance(error, OSError) else OSError(str(error))) from error
 
     def _write_model(self, facts: dict[str, Any]) -> None:
         """Averaged weights in half precision, and their card; each whole or not at all."""
@@ -217,23 +213,16 @@ class ExpertRun:
             **facts,
             "steps": self.step,
             "seconds": round(self.seconds, 1),
-            "settings": {**self.settings.words(), "steps": self.settings.steps},
+            "settings": {**words_of(self.settings, "steps"), "steps": self.settings.steps},
             "made_by": made,
         }
         words = {METADATA: self.stage.sight.to_json(), "memseg3d.training": json.dumps(training, sort_keys=True)}
         partial = self.model.with_suffix(".partial")
         save_file(weights, partial, metadata=words)
-        card = {
-            "name": self.model.stem,
-            "method": "SAM-Med3D" if self.settings.kind == "global" else "VISTA3D",
-            "parameters": sum(value.numel() for value in weights.values()),
-            "sha256": hashlib.sha256(partial.read_bytes()).hexdigest(),
-            "training": training,
-        }
-        card_partial = self.model.with_suffix(".card.partial")
-        card_partial.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, self.model)
-        os.replace(card_partial, self.model.with_suffix(".json"))
+        method = "SAM-Med3D" if self.settings.kind == "global" else "VISTA3D"
+        parameters = sum(value.numel() for value in weights.values())
+        write_card(self.model, method=method, parameters=parameters, training=training)
 
 
 def at_least(settings: ExpertSettings, epochs: int, count: int, world: int) -> ExpertSettings:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 Kind = Literal["global", "local"]
 Schedule = Literal["milestones", "cosine"]
@@ -52,14 +52,3 @@ class ExpertSettings:
         if self.schedule == "cosine":
             return warm * 0.5 * (1 + math.cos(math.pi * done))
         return warm * float(self.gamma ** sum(done >= each for each in self.milestones))
-
-    def words(self) -> dict[str, Any]:
-        """Plain values, as a state keeps them: a run goes on with the same ones, but may go on for longer."""
-        words = asdict(self)
-        del words["steps"]
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in words.items()}
-
-    def differing(self, kept: dict[str, Any]) -> list[str]:
-        """Names of the settings that a kept run was made with otherwise."""
-        now = self.words()
-        return sorted(each.name for each in fields(self) if each.name in now and now[each.name] != kept.get(each.name))

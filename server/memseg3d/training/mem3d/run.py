@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError
 
 from memseg3d.network.mem3d import Mem3dNetwork, Sight
 from memseg3d.network.mem3d.checkpoint import read_mem3d, write_mem3d
 from memseg3d.network.mem3d.interaction import InteractionNetwork
 from memseg3d.network.mem3d.memory_network import MemoryNetwork
 from memseg3d.network.mem3d.shapes import KINDS
-from memseg3d.training.mem3d.settings import differing, words_of
 from memseg3d.training.mem3d.stages import Stage, optimiser_state
-from memseg3d.training.running.logs import LOG, RunLog, Told
-from memseg3d.training.running.provenance import made_by
-from memseg3d.training.running.states import Average, load_state, save_state
+from memseg3d.training.running.logs import LOG, RunLog, Told, first_alone
+from memseg3d.training.running.preflight import CannotTrain, on_disk
+from memseg3d.training.running.provenance import made_by, write_card
+from memseg3d.training.running.settings import differing, words_of
+from memseg3d.training.running.states import Average, save_state, taken_up
 
 MODEL = "mem3d.safetensors"
 """All parts that a folder holds, as one file for the worker."""
-
-
-class RunError(ValueError):
-    """A run cannot begin or go on; the sentence says why and what to do."""
 
 
 def part_file(folder: Path, stage: str) -> Path:
@@ -57,15 +48,14 @@ def run_stage(
 
     save_every, validate_every: epochs. stop_after: end, with a state, after so many steps of this call. curves: also
     for TensorBoard, where it is installed. Of several processes the first speaks and writes.
-    Raises RunError where the state is of other settings or networks, or where the loss is no number any more.
+    Raises CannotTrain where the state is of other settings or networks, or where the loss is no number any more.
     """
     settings, first = stage.settings, stage.processes.is_first
     average = Average(stage.module, settings.average_decay) if settings.average_decay else None
     done = _resumed(folder, stage, average)
     total = settings.epochs * stage.steps
     log = RunLog(folder, first, curves)
-    if not first:
-        say = _silent
+    say = first_alone(say)
     began, taken, told_last = time.perf_counter(), 0, Told()
     if done >= total:
         say(f"{stage.name}: has come to its end ({total} steps): nothing is left to train.")
@@ -79,7 +69,7 @@ def run_stage(
             if average is not None:
                 average.update(stage.module, at + 1)
             if not math.isfinite(told["loss"]):
-                raise RunError(
+                raise CannotTrain(
                     f"The loss of {stage.name} is {told['loss']} at step {at + 1}; lower the learning rate and begin "
                     f"from the last state in {folder}."
                 )
@@ -105,45 +95,33 @@ def run_stage(
                 break
     finally:
         log.close()
-    facts = {**facts, "stage": stage.name, "steps": min(total, done + taken), "settings": words_of(settings)}
+    facts = {**facts, "stage": stage.name, "steps": min(total, done + taken), "settings": words_of(settings, "epochs")}
     facts |= {"epochs": settings.epochs, "processes": stage.processes.world, "made_by": made_by()}
     if average is not None:
         stage.module.load_state_dict(average.weights)
     return _written(folder, stage, facts) if first else folder / MODEL
 
 
-def _silent(_words: str) -> None:
-    """The other processes of a run say nothing."""
-
-
 def assemble(folder: Path, sight: Sight, facts: dict[str, Any]) -> Path:
     """Every part that the folder holds as one model with its card. The memory network: with quality head, else without.
 
-    Raises RunError where there is none.
+    Raises CannotTrain where there is none.
     """
-    parts = [part_file(folder, name) for name in ("quality", "memory")]
-    memory = next((read_mem3d(path).memory for path in parts if path.is_file()), None)
+    files = [part_file(folder, name) for name in ("quality", "memory")]
+    memory = next((read_mem3d(path).memory for path in files if path.is_file()), None)
     networks: dict[str, InteractionNetwork] = {}
     for kind in KINDS:
         path = part_file(folder, f"interaction-{kind}")
         if path.is_file():
             networks |= read_mem3d(path).networks
     if memory is None and not networks:
-        raise RunError(f"{folder} holds no weights yet: train a stage first.")
+        raise CannotTrain(f"{folder} holds no weights yet: train a stage first.")
     model = folder / MODEL
     network = Mem3dNetwork(memory, networks, sight)
     write_mem3d(model, network, facts)
-    card = {
-        "name": model.stem,
-        "method": "Mem3D",
-        "parts": [*(["memory"] if memory is not None else []), *networks],
-        "parameters": sum(each.numel() for each in network.parameters()),
-        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-        "training": facts,
-    }
-    partial = model.with_suffix(".card-partial")
-    partial.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, model.with_suffix(".json"))
+    parts = [*(["memory"] if memory is not None else []), *networks]
+    parameters = sum(each.numel() for each in network.parameters())
+    write_card(model, method="Mem3D", parts=parts, parameters=parameters, training=facts)
     return model
 
 
@@ -152,36 +130,26 @@ def _resumed(folder: Path, stage: Stage, average: Average | None) -> int:
     path = state_file(folder, stage.name)
     if not path.is_file():
         return 0
-    try:
-        kept = load_state(path)
-        wrong = differing(stage.settings, kept["settings"])
-        if wrong:
-            raise RunError(
-                f"{path} was made with another {', '.join(wrong)}. Go on with the same, or name a new folder."
-            )
+
+    def take(kept: dict[str, Any]) -> None:
         stage.module.load_state_dict(kept["module"])
         stage.optimiser.load_state_dict(kept["optimiser"])
         if average is not None:
-            average.weights = {name: each.to(stage.processes.device) for name, each in kept["average"].items()}
-        return int(kept["step"])
-    except RunError:
-        raise
-    except Exception as error:
-        # Whatever is in the file, no run of hours may begin on it.
-        raise RunError(
-            f"{path} is no state of this stage and width ({str(error).splitlines()[0][:100]}); name a new folder."
-        ) from error
+            average.take(kept["average"])
+
+    kept = taken_up(path, "this stage and width", lambda kept: differing(stage.settings, kept, "epochs"), take)
+    return int(kept["step"])
 
 
 def _save(folder: Path, stage: Stage, step: int, average: Average | None) -> None:
     state = {
         "step": step,
-        "settings": words_of(stage.settings),
+        "settings": words_of(stage.settings, "epochs"),
         "module": stage.module.state_dict(),
         "optimiser": optimiser_state(stage),
         "average": {} if average is None else average.weights,
     }
-    with _on_disk(folder):
+    with on_disk(state_file(folder, stage.name)):
         save_state(state_file(folder, stage.name), state)
 
 
@@ -192,26 +160,9 @@ def _written(folder: Path, stage: Stage, facts: dict[str, Any]) -> Path:
     else:
         assert isinstance(module, InteractionNetwork)
         part = Mem3dNetwork(None, {module.shape.kind: module}, stage.settings.sight)
-    with _on_disk(folder):
+    with on_disk(folder / MODEL):
         write_mem3d(part_file(folder, stage.name), part, facts)
         return assemble(folder, stage.settings.sight, facts)
-
-
-@contextmanager
-def _on_disk(folder: Path) -> Iterator[None]:
-    """A disk that is full in mid-run is a sentence; what was whole before stays, and half-written files go."""
-    try:
-        yield
-    except RunError:
-        raise
-    except (OSError, RuntimeError, SafetensorError) as error:
-        for file in folder.glob("*.partial"):
-            with suppress(OSError):
-                file.unlink()
-        raise RunError(
-            f"{folder} cannot be written ({str(error).splitlines()[0][:120]}). Make room and run the same command: it "
-            "goes on from the last state."
-        ) from error
 
 
 def _minutes(seconds: float) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from memseg3d.network.mem3d import MemoryShape, Sight
 from memseg3d.network.mem3d.shapes import Kind
@@ -103,21 +103,3 @@ class Widths:
     memory: MemoryShape = field(default_factory=MemoryShape)
     interaction_base: int = 64
     interaction_blocks: tuple[int, int, int, int] = (3, 4, 23, 3)
-
-
-def words_of(settings: MemorySettings | InteractionSettings) -> dict[str, Any]:
-    """Plain values, as a state keeps them: a run goes on with the same ones, but may go on for longer."""
-    words = asdict(settings)
-    del words["epochs"]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in words.items()}
-
-
-def differing(settings: MemorySettings | InteractionSettings, kept: dict[str, Any]) -> list[str]:
-    """Names of the settings that a kept run was made with otherwise."""
-    now = words_of(settings)
-    # A state that does not tell of a setting is older than it and was made with its default.
-    return sorted(
-        each.name
-        for each in fields(settings)
-        if each.name in now and now[each.name] != kept.get(each.name, each.default)
-    )

@@ -28,6 +28,7 @@ from memseg3d.training.nano.settings import TrainSettings
 from memseg3d.training.nano.weights import save_weights, state_of_weights
 from memseg3d.training.running.logs import RunLog, Told
 from memseg3d.training.running.parallel import Processes
+from memseg3d.training.running.preflight import on_disk
 from memseg3d.training.running.provenance import made_by
 from memseg3d.training.running.states import Average, halved, load_state, save_state, widened
 from memseg3d.training.synthetic.hold_out import SEED as HOLD_OUT_SEED
@@ -149,7 +150,8 @@ class Trainer:
             state |= {"network": halved(state["network"]), "average": halved(state["average"])}
         else:
             state["optimiser"] = self.optimiser.state_dict()
-        save_state(self.folder / "state.pt", state)
+        with on_disk(self.folder / "state.pt"):
+            save_state(self.folder / "state.pt", state)
         facts = {
             "steps": self.step,
             "hours": round(self.seconds / 3600, 3),
@@ -158,7 +160,8 @@ class Trainer:
             "history": self.history,
         }
         weights = self.folder / f"{self.network.config.name}.safetensors"
-        save_weights(weights, self.network.config, self.average.weights, facts)
+        with on_disk(weights):
+            save_weights(weights, self.network.config, self.average.weights, facts)
 
     def _rate(self) -> float:
         s = self.settings

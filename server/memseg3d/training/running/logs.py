@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 LOG = "log.jsonl"
 SAY_SECONDS = 30.0
+
+
+def first_alone(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say` in the first process of a run; torchrun's others say nothing."""
+    return say if os.environ.get("RANK", "0") == "0" else lambda _: None
 
 
 class Told:

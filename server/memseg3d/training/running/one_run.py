@@ -16,20 +16,19 @@ class FolderHeld(ValueError):
 
 @contextmanager
 def one_run(folder: Path, what: str = "training") -> Iterator[None]:
-    """Hold a run's folder, which is made; one that is still empty at the end goes again. Of torchrun's processes the
-    first one holds it.
+    """Hold a run's folder. One that had to be made and is still empty at the end goes again. Of torchrun's processes
+    the first one holds it.
 
     what: as messages call it. Raises FolderHeld.
     """
     from filelock import FileLock, Timeout
 
-    if os.environ.get("RANK", "0") != "0":
-        yield
-        return
+    is_first, is_made = os.environ.get("RANK", "0") == "0", not folder.exists()
     lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        if is_first:
+            lock.acquire(timeout=0)
     except Timeout as error:
         raise FolderHeld(
             f"Another {what} runs in {folder}: wait until it has ended, or name another folder."
@@ -39,8 +38,12 @@ def one_run(folder: Path, what: str = "training") -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
-        with suppress(OSError):
-            if [each.name for each in folder.iterdir()] == [LOCK]:
+        is_empty = is_made and {each.name for each in folder.iterdir()} <= {LOCK}
+        if is_first and is_empty:
+            # while it is held: deleted later, it could be another run's (Windows keeps it until then, and the folder)
+            with suppress(OSError):
                 (folder / LOCK).unlink()
-            folder.rmdir()
+        lock.release()
+        if is_first and is_empty:
+            with suppress(OSError):
+                folder.rmdir()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 
 class CannotTrain(ValueError):
@@ -37,8 +39,28 @@ def try_step(step: Callable[[], object], hint: str) -> None:
         raise CannotTrain(f"One step does not fit into the memory: {hint}") from error
 
 
-def not_written(path: Path, error: OSError) -> CannotTrain:
-    """What to tell where a state or weights could not be written; what was there before is whole still."""
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """A disk that is full in mid-run is CannotTrain; half-written files beside `path` go, what was whole stays."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        for left in (path if path.is_dir() else path.parent).glob("*partial"):
+            with suppress(OSError):
+                left.unlink()
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path, error: Exception) -> CannotTrain:
+    """What to tell where a state or weights could not be written; what was there before is whole still.
+
+    error: of the system, of torch's writer (RuntimeError) or of safetensors', which hold no number of the system's.
+    """
+    if not isinstance(error, OSError):
+        return CannotTrain(
+            f"{path} could not be written whole ({str(error).splitlines()[0][:120]}); is the disk full? What was there "
+            "before is whole still: make room and give the same command again, it goes on from there."
+        )
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return CannotTrain(
             f"The disk is full: {path} could not be written. The state before it is whole: make room and give the same "

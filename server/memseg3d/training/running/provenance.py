@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
+import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,3 +38,11 @@ def made_by() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+def write_card(model: Path, **words: Any) -> None:
+    """The card beside a model's file, with its name and sum; whole or not at all."""
+    card = {"name": model.stem, "sha256": hashlib.sha256(model.read_bytes()).hexdigest(), **words}
+    partial = model.with_suffix(".card.partial")
+    partial.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, model.with_suffix(".json"))

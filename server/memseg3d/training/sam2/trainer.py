@@ -20,7 +20,7 @@ from memseg3d.training.cases.sets import TrainingSet
 from memseg3d.training.running.checkpointing import checkpoint_parts
 from memseg3d.training.running.logs import RunLog, Told
 from memseg3d.training.running.parallel import Processes
-from memseg3d.training.running.preflight import CannotTrain, not_written, require_room, try_step
+from memseg3d.training.running.preflight import CannotTrain, on_disk, require_room, try_step
 from memseg3d.training.running.provenance import made_by
 from memseg3d.training.running.states import Average, load_state, save_state
 from memseg3d.training.sam2.recipes import recipe_of
@@ -125,11 +125,8 @@ class Sam2Trainer:
             "cases": [case.name for case in self.data.train],
             "history": self.history,
         }
-        try:
+        with on_disk(self.folder / STATE):
             save_state(self.folder / STATE, state)
-        except (OSError, RuntimeError) as error:
-            (self.folder / STATE).with_suffix(".partial").unlink(missing_ok=True)
-            raise _as_full(self.folder / STATE, error) from error
         self._write(LATEST)
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -193,10 +190,8 @@ class Sam2Trainer:
 
     def _write(self, name: str) -> None:
         path = self.folder / name
-        try:
+        with on_disk(path):
             save_network(path, self.network, self.weights(), self.facts())
-        except OSError as error:
-            raise not_written(path, error) from error
 
     def _resume(self) -> None:
         path = self.folder / STATE
@@ -220,7 +215,7 @@ class Sam2Trainer:
             except (RuntimeError, ValueError) as error:
                 raise CannotTrain(f"{path} holds a network of other sizes or modules: name another folder.") from error
             if self.average is not None and state["average"]:
-                self.average.weights = {name: tensor.to(self.device) for name, tensor in state["average"].items()}
+                self.average.take(state["average"])
             self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
             self.history = state["history"]
         if not self.history or {k: v for k, v in self.history[-1].items() if k != "from_step"} != words:
@@ -264,19 +259,9 @@ def write_published(trainer: Sam2Trainer, folder: Path) -> None:
         files["best_model.pth"] = {"model": tensors, "epoch": best["epoch"], **told}
     for name, content in files.items():
         partial = folder / f"{name}.partial"
-        try:
+        with on_disk(folder / name):
             torch.save(content, partial)
             os.replace(partial, folder / name)
-        except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
-            raise _as_full(folder / name, error) from error
-
-
-def _as_full(path: Path, error: Exception) -> CannotTrain:
-    """torch tells a full disk as a RuntimeError of its own writer."""
-    if isinstance(error, OSError):
-        return not_written(path, error)
-    return CannotTrain(f"{path} could not be written whole; is the disk full? What was there before is whole still.")
 
 
 def _span(seconds: float) -> str:

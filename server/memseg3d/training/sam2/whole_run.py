@@ -15,7 +15,7 @@ from memseg3d.network.memrefine import MemRefineConfig, MemRefineNetwork
 from memseg3d.network.models import ModelDamaged, ModelNotFound, find_model
 from memseg3d.network.sam2 import Sam2Network
 from memseg3d.training.cases.sets import open_training_set
-from memseg3d.training.running.logs import LOG
+from memseg3d.training.running.logs import LOG, first_alone
 from memseg3d.training.running.one_run import FolderHeld
 from memseg3d.training.running.preflight import CannotTrain
 from memseg3d.training.sam2.install import install, models_folder
@@ -49,6 +49,7 @@ class RunRequest:
 
 def open_run(request: RunRequest, say: Callable[[str], None] = print) -> Sam2Trainer:
     """Checkpoint, set and folder looked at in this order, so that what is wrong is told soon. Raises `REFUSALS`."""
+    say = first_alone(say)
     path = find_model(request.checkpoint, request.models)
     network = load_network(path, request.image_size, "cpu")
     if not isinstance(network, Sam2Network):
