@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from memseg3d.network.backends import BackendMissing, backend_of, choose_backend, choosing, installed
+from memseg3d.network.backends import BackendMissing, backend_of, choose_backend, choosing
 from memseg3d.network.loading import load_network
 from memseg3d.network.models import find_model
 from memseg3d.network.nano import NanoConfig, NanoNetwork
@@ -24,8 +24,6 @@ from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.volume import Volume
 
 LIBRARIES = ("onnxruntime", "openvino")
-if not set(LIBRARIES) <= set(installed()):
-    pytest.skip("The worker's extra cpu is not installed here.", allow_module_level=True)
 
 SIZE = 32
 
@@ -141,11 +139,16 @@ def test_gradients_and_other_shapes_are_torchs(a_network: NanoNetwork, compiled:
     assert a_network.encode(images[:1]).levels[0].requires_grad
 
 
-def test_the_fastest_is_chosen(a_network: NanoNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_is_chosen(
+    a_network: NanoNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv(choosing.ENVIRONMENT)
     seconds = {"torch": 1.0, "onnxruntime": 0.99, "openvino": 2.0}
     monkeypatch.setattr(choosing, "measured", lambda *_: seconds)
     choose_backend(copy.deepcopy(a_network).to(torch.bfloat16), "auto", tmp_path)
+    assert not caplog.records
+    choose_backend(copy.deepcopy(a_network).to(torch.bfloat16), "openvino", tmp_path)
+    assert "openvino computes networks in float32 on the CPU" in caplog.text
     assert not list(tmp_path.iterdir())
     choose_backend(a_network, "auto", tmp_path)
     assert backend_of(a_network) == "torch"

@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memseg3d.datasets.challenge_boxes import drawn_box
 from memseg3d.evaluation.cvpr25.cases import ClassBox
 from memseg3d.evaluation.cvpr25.scoring import labels_of
-
-MOST_SHIFT = 5
-"""Sides move outward by 0 to so many pixels of an image of 256."""
 
 
 def class_boxes(truth: NDArray[Any], seed: int = 0) -> tuple[ClassBox, ...]:
@@ -21,18 +19,13 @@ def class_boxes(truth: NDArray[Any], seed: int = 0) -> tuple[ClassBox, ...]:
 
 
 def _box(mask: NDArray[np.bool_], random: np.random.Generator) -> ClassBox:
-    _, height, width = mask.shape
-    slices = np.flatnonzero(mask.any(axis=(1, 2)))
-    middle = int(slices[len(slices) // 2])
-    rows, columns = np.flatnonzero(mask[middle].any(axis=1)), np.flatnonzero(mask[middle].any(axis=0))
-    shift = int(random.integers(0, MOST_SHIFT + 1))
-    aside, down = int(shift * width / 256), int(shift * height / 256)
+    (first, last), (top, bottom), (left, right), middle = drawn_box(mask, random)
     return ClassBox(
-        z_min=int(slices[0]),
-        z_max=int(slices[-1]),
+        z_min=first,
+        z_max=last,
         z_mid=middle,
-        z_mid_x_min=max(0, int(columns[0]) - aside),
-        z_mid_y_min=max(0, int(rows[0]) - down),
-        z_mid_x_max=min(width - 1, int(columns[-1]) + aside),
-        z_mid_y_max=min(height - 1, int(rows[-1]) + down),
+        z_mid_x_min=left,
+        z_mid_y_min=top,
+        z_mid_x_max=right,
+        z_mid_y_max=bottom,
     )

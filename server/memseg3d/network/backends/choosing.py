@@ -54,7 +54,8 @@ def backend_of(network: Network) -> str:
 def choose_backend(network: Network, wanted: str = "auto", folder: Path | None = None) -> None:
     """Have a network's parts computed by the fastest library, or by the one that is wanted.
 
-    Does nothing for networks that are not float32 on the CPU, or that have no parts. folder: where compiled models are
+    Networks that are not float32 on the CPU, or that have no parts, stay torch's, which is told where a library was
+    named. folder: where compiled models are
     kept. Raises BackendMissing where the wanted library is not installed, or cannot compute the network.
     """
     if wanted == "auto":
@@ -62,7 +63,11 @@ def choose_backend(network: Network, wanted: str = "auto", folder: Path | None =
     if wanted not in BACKENDS:
         raise BackendMissing(f"There is no backend {wanted}: choose {', '.join(BACKENDS)}.")
     versions = {} if wanted == "torch" else installed(wanted)
-    if not versions or not isinstance(network, HasParts) or not _is_fp32_on_cpu(network):
+    if not isinstance(network, HasParts) or not _is_fp32_on_cpu(network):
+        if wanted in LIBRARIES:
+            log.warning("%s computes networks in float32 on the CPU alone, and not all: torch computes", wanted)
+        return
+    if not versions:
         return
     place = (folder or user_state_folder() / "compiled") / _key(network, versions, wanted)
     try:

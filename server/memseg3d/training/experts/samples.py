@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from memseg3d.datasets.challenge_boxes import drawn_box
 from memseg3d.experts.global_expert import FEWEST_VOXELS, MARGIN, normalised
 from memseg3d.experts.regions import Region3
 from memseg3d.experts.seam import Request
 from memseg3d.training.experts.targets import Target
 
-MOST_SHIFT = 5
-"""A challenge's box is moved outward by 0 to so many pixels of an image of 256."""
 LOOSE_SHARE, LOOSE = 0.3, (0.8, 1.7)
 """Share of the regions that follow another extent than the box's, as those about a mask or a click do; by how much."""
 SCALES, SHIFT, ELASTIC, CONTROLS = (0.2, 0.5, 0.5), 4.0, 7.5, 7
@@ -37,7 +36,7 @@ def global_sample(target: Target, side: int, rng: np.random.Generator, augment: 
     mended: the box is the challenge's, of the middle slice and moved outward, and sometimes looser; the release takes
     the exact one, which no user draws.
     """
-    box = _challenge_box(target, rng) if mended else target.box
+    box = drawn_box(target.mask, rng)[:3] if mended else target.box
     sizes = [MARGIN * (last - first + 1) for first, last in box]
     if mended and rng.random() < LOOSE_SHARE:
         sizes = [size * float(rng.uniform(*LOOSE)) for size in sizes]
@@ -58,7 +57,7 @@ def local_sample(target: Target, side: int, rng: np.random.Generator, augment: b
     places = np.argwhere(target.mask[_slices(target)])
     at = places[int(rng.integers(len(places)))] + np.array([first for first, _ in target.box])
     start = [
-        int(np.clip(int(here) - int(rng.integers(side // 4, side - side // 4)), 0, max(0, size - side)))
+        int(np.clip(int(here) - int(rng.integers(side // 4, side - side // 4)), 0, size - side))
         if size > side
         else (size - side) // 2
         for here, size in zip(at, target.mask.shape, strict=True)
@@ -83,19 +82,6 @@ def spoiled(truth: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bo
     field = functional.interpolate(coarse, size=truth.shape, mode="trilinear", align_corners=True)[0, 0]
     soft = functional.avg_pool3d(torch.from_numpy(truth.astype(np.float32))[None, None], 5, stride=1, padding=2)[0, 0]
     return np.asarray((soft + float(rng.uniform(0.1, 0.5)) * field).numpy() > 0.5)
-
-
-def _challenge_box(target: Target, rng: np.random.Generator) -> list[tuple[float, float]]:
-    _, height, width = target.mask.shape
-    first, last = target.box[0]
-    shown = first + np.flatnonzero(target.mask[first : last + 1].any(axis=(1, 2)))
-    plane = target.mask[int(shown[len(shown) // 2])]
-    shift = int(rng.integers(0, MOST_SHIFT + 1))
-    sides = []
-    for axis, size in ((1, height), (0, width)):
-        found, move = np.flatnonzero(plane.any(axis=axis)), int(shift * size / 256)
-        sides.append((max(0.0, float(found[0] - move)), min(size - 1.0, float(found[-1] + move))))
-    return [(float(first), float(last)), *sides]
 
 
 def _slices(target: Target) -> tuple[slice, slice, slice]:
