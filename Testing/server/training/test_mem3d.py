@@ -189,7 +189,7 @@ def test_a_quality_stage_goes_on_from_the_folder_s_memory_network(data: Path, tm
 def test_a_disk_that_cannot_be_written_is_told_and_leaves_nothing_half_written(data: Path, tmp_path: Path) -> None:
     stage = memory_stage("memory", tmp_path, open_task(data), QUICK, TINY, Sources(), ALONE)
     (tmp_path / "state-memory.partial").mkdir()
-    with pytest.raises(CannotTrain, match=r"state-memory.pt cannot be written"):
+    with pytest.raises(CannotTrain, match=r"state-memory.pt could not be written whole"):
         run_stage(tmp_path, stage, {}, stop_after=1)
     assert not list(tmp_path.glob("*.safetensors"))
 
