@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from memseg3d.network.seam import Conditioned, Decoded, Prompts
+from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.negative_clicks import removed_by_clicks
+from memseg3d.propagation.rules.negative_clicks import ClickBall, removed_by_clicks, within_balls
 from memseg3d.propagation.rules.one_sign import Edit, edit_of, within_edit
+from memseg3d.propagation.volume.volume import Volume
 
-from .conftest import BALL, finish
+from .conftest import BALL, ThresholdNetwork, finish
 from .test_rounds import dice
 
 YES = PointPrompt(1, (3.0, 4.0, 5.0), True)
@@ -130,3 +134,48 @@ def test_a_box_on_a_denied_slice_brings_the_object_back(a_segmented_ball: Sessio
     finish(a_segmented_ball.begin("third", [again]))
     shown = a_segmented_ball.labels(1).slices_with_content(0).tolist()
     assert shown == [*range(5, 16), 17, 18, 19]
+
+
+def test_a_negative_click_takes_as_much_as_it_lies_deep_and_nothing_far_off() -> None:
+    """On its slice and on those beside it, by millimetres; what the network takes in between is its own."""
+    before, nothing = np.ones((41, 41), bool), np.zeros((41, 41), bool)
+    ball = ClickBall(10, 20, 20, 5.0, False, 8, 20, (2.0, 1.0, 1.0))
+    whole, none = within_balls([ball], before, before, 10), within_balls([ball], before, nothing, 10)
+    assert not whole[20, 16:25].any()
+    assert whole[20, 15]
+    assert whole[20, 25]
+    assert not none[20, 10:31].any()
+    assert none[20, 9]
+    assert none[20, 31]
+    beside = within_balls([ball], before, before, 11)
+    assert 0 < np.count_nonzero(~beside) < np.count_nonzero(~whole)
+    assert within_balls([ball], before, nothing, 7).all(), "beyond what was prompted it says nothing"
+    assert ball.slices == range(8, 13)
+
+
+def test_a_negative_click_leaves_the_far_side_of_its_slice_and_the_object_as_they_were() -> None:
+    """Whatever else a network takes away for it: here all that it has found, on every slice."""
+
+    class Denying(ThresholdNetwork):
+        denies = False
+
+        def decode(self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None = None) -> Decoded:
+            found = super().decode(conditioned, prompts, prior)
+            logits = -abs(found.logits) - 1 if self.denies else found.logits
+            return Decoded(logits, found.quality, found.object_score, found.chosen)
+
+    cube = np.zeros((12, 40, 40), bool)
+    cube[2:10, 4:36, 4:36] = True
+    network = Denying()
+    volume = Volume(np.where(cube, 100, 10).astype(np.int16), (1.0, 1.0, 1.0))
+    session = Session(volume, network, Options(window=(0.0, 110.0)))
+    finish(session.begin("box", [BoxPrompt(1, 0, (5, 4, 4), (5, 35, 35))]))
+    before = session.labelmap(1)
+    assert np.array_equal(before, cube)
+    network.denies = True
+    finish(session.begin("no", [PointPrompt(1, (7.0, 9.0, 20.0), positive=False)]))
+    taken = before & ~session.labelmap(1)
+    assert taken[7, 9, 20]
+    assert taken[6, 9, 20], "and beside it"
+    away = np.sqrt(sum((at - to) ** 2 for at, to in zip(np.nonzero(taken), (7, 9, 20), strict=True)))
+    assert away.max() <= 2 * 6

@@ -1,13 +1,18 @@
-"""What negative clicks take from a slice's mask: the part that they hit, or the piece that an edge divides off."""
+"""What negative clicks take away: on their slice the part that they hit, or the piece that an edge divides off, and
+about them in space no more than a ball as deep as they lie in the object.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 
 from memseg3d.propagation.prompts.covered_voxels import part_at
+from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane, nearest_voxel
+from memseg3d.propagation.sight.view import View
 
 HEART = 0.75
 """A click at this part of a mask's greatest depth, or deeper, is at its heart."""
@@ -20,8 +25,78 @@ HIT = 0.7
 FEWEST = 0.08
 """Share of a part that must be known to be the object's, or the part is none of it."""
 
+ABSENT = 0.95
+"""A click at this part of a mask's greatest depth, or deeper, may say that the object is not on its slice at all."""
+SURE, LIKELY = 0.8, 2.0
+"""Radii of the ball that a click takes, and of the ball beyond which it takes nothing, over its depth in the mask."""
+
 _EDGE_STEPS = 20.0
 """Steps of the watershed's integer levels in one standard deviation of grey values a pixel."""
+
+
+@dataclass(frozen=True)
+class ClickBall:
+    """How far a negative click speaks. row, column: of slice `index`; depth: mm from there to the mask's border; first,
+    last: slices between which it holds. spacing: mm of (slice, row, column).
+    """
+
+    index: int
+    row: int
+    column: int
+    depth: float
+    is_central: bool
+    """Whether the mask is nowhere much deeper: the click may mean all of it."""
+    first: int
+    last: int
+    spacing: tuple[float, float, float]
+
+    @property
+    def slices(self) -> range:
+        """Those that hold some of what it takes."""
+        reach = int(SURE * self.depth / self.spacing[0])
+        return range(max(self.first, self.index - reach), min(self.last, self.index + reach) + 1)
+
+    def within(self, index: int, shape: tuple[int, int], radii: float) -> np.ndarray:
+        """Pixels (rows, columns) of a slice that lie within so many of its depths; none where it does not hold."""
+        if not self.first <= index <= self.last:
+            return np.zeros(shape, bool)
+        away = _distance(shape, self.row, self.column, self.spacing[1:])
+        return np.asarray(np.hypot(away, (index - self.index) * self.spacing[0]) <= radii * self.depth)
+
+
+def balls_of_clicks(
+    view: View, clicks: Sequence[PointPrompt], mask: Callable[[int], np.ndarray], prompted: Collection[int]
+) -> list[ClickBall]:
+    """The balls of negative clicks that hit the object. mask: (rows, columns) of a slice as the user saw it. prompted:
+    the conditioning slices: what the user has said of others than the clicked one stands, and what lies beyond.
+    """
+    count, axis, found = view.volume.shape[view.axis], view.axis, []
+    spacing = (view.volume.spacing[axis], *view.framing.spacing)
+    for click in clicks:
+        index = nearest_voxel(click.position[axis])
+        row, column = (nearest_voxel(at) for at in in_plane(click.position, axis))
+        before = mask(index)
+        if not before[row, column]:
+            continue
+        depth = _depth(part_at(before, row, column), view.framing.spacing)
+        own = float(depth[row, column])
+        first = max((at + 1 for at in prompted if at < index), default=0)
+        last = min((at - 1 for at in prompted if at > index), default=count - 1)
+        found.append(ClickBall(index, row, column, own, own >= ABSENT * depth.max(), first, last, spacing))
+    return found
+
+
+def within_balls(balls: Sequence[ClickBall], before: np.ndarray, after: np.ndarray, index: int) -> np.ndarray:
+    """A slice's mask (rows, columns) that negative clicks change as far as they speak. A click lies about in the middle
+    of what is wrong, so that the nearest border of the mask is most often the wrong part's as well: what is as far away
+    is it too, and what lies more than twice as far is left to other clicks.
+    """
+    likely, sure = np.zeros_like(before), np.zeros_like(before)
+    shape = (before.shape[0], before.shape[1])
+    for ball in balls:
+        likely |= ball.within(index, shape, LIKELY)
+        sure |= ball.within(index, shape, SURE)
+    return np.asarray(np.where(likely, after, before) & ~sure)
 
 
 def removed_by_clicks(
@@ -63,7 +138,7 @@ def removed_by_clicks(
     return result
 
 
-def _distance(shape: tuple[int, ...], row: int, column: int, spacing: tuple[float, float]) -> np.ndarray:
+def _distance(shape: tuple[int, ...], row: int, column: int, spacing: Sequence[float]) -> np.ndarray:
     """Distance of every pixel from one, in mm."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     return np.asarray(np.hypot((rows - row) * spacing[0], (columns - column) * spacing[1]))

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels
-from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane
+from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane, nearest_voxel
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
 from memseg3d.propagation.rules.boxes import box_walls
-from memseg3d.propagation.rules.negative_clicks import removed_by_clicks
-from memseg3d.propagation.rules.one_sign import edit_of, within_edit
+from memseg3d.propagation.rules.negative_clicks import ClickBall, balls_of_clicks, removed_by_clicks, within_balls
+from memseg3d.propagation.rules.one_sign import Edit, edit_of, within_edit
 from memseg3d.propagation.rules.tissue_of_clicks import MOST_CLICKS, LastSeen, TissueOfClicks, tissue_of_clicks
 from memseg3d.propagation.rules.voxel_limits import VoxelLimits
 from memseg3d.propagation.sight.slice_logits import SliceLogits
@@ -38,6 +38,13 @@ class SliceRules:
         )
         self._is_denied = False
         """Whether a slice that was decoded in this round shows nothing of the object."""
+        self._balls: list[ClickBall] = []
+        """How far the round's clicks speak; empty: as far as the network finds."""
+        if self._only_clicks and self._edit is Edit.SHRINK:
+            clicks = [each for each in plan.added if isinstance(each, PointPrompt)]
+            own = {nearest_voxel(each.position[view.axis]) for each in clicks}
+            # A click that contradicts what was drawn across another axis changes what that said elsewhere as well.
+            self._balls = balls_of_clicks(view, clicks, last.mask, plan.slices) if plan.changed <= own else []
         self._walls = box_walls(plan.slices, view.axis, view.slice_shape)
         self._tissue = TissueOfClicks()
 
@@ -74,7 +81,13 @@ class SliceRules:
             if clicks:
                 pixels = np.asarray(self._view.volume.slice(axis, index))
                 mask &= ~removed_by_clicks(before, clicks, self._view.framing.spacing, known_near(index), pixels)
-        mask = with_drawn_voxels(self._tissue.on(mask, axis, index), prompts, axis, index)
+        mask = self._tissue.on(mask, axis, index)
+        if not mask.any() and any(ball.is_central for ball in self._balls if ball.index == index):
+            # The object is not on this slice: where it ends is asked anew.
+            self._balls = []
+        if self._balls:
+            mask = within_balls(self._balls, before, mask, index)
+        mask = with_drawn_voxels(mask, prompts, axis, index)
         confined = self._plan.confined_to
         if confined is not None and not confined[0] <= index <= confined[1]:
             # Only what takes away stands here; a click beside the object would leave the rest of it.
@@ -90,6 +103,8 @@ class SliceRules:
             return np.zeros_like(mask)
         if index not in self._plan.slices:
             mask = self._tissue.on(mask, self._view.axis, index)
+        if self._balls and index not in self._plan.decode:
+            mask = within_balls(self._balls, self._last.mask(index), mask, index)
         if self._walls is not None:
             mask = mask & self._walls
         for crossing in self._plan.crossings_on(index):
@@ -119,7 +134,8 @@ class SliceRules:
         axis = self._view.axis
         drawn = {index for each in self._plan.crossings for index in each.indices(axis)}
         held = set(self._last.content) if self._held else set()
-        return drawn | held | (self._tissue.slices(axis) - set(self._plan.slices))
+        taken = {index for ball in self._balls for index in ball.slices}
+        return drawn | held | ((self._tissue.slices(axis) | taken) - set(self._plan.slices))
 
     def _is_good(self, index: int) -> bool:
         """Whether a slice without prompts surely is one of the object: between prompted ones, or well found before."""
