@@ -5,7 +5,8 @@
 The volume is the synthetic CT of `worker.py` (512x512x300), the object its liver-like ellipsoid. "Ready" means that the
 image features were computed ahead (a hint went before the round). Prints a Markdown table: the best and the median of
 the repeats beside the bar. With one thread the session alone is timed in processor seconds, so that other programs do
-not count; everything else is timed by the clock.
+not count; everything else is timed by the clock. At last
+the worker's anonymous memory, where the system tells.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
-from worker import SPACING, Timing, box, click, run_round, synthetic_ct
+from worker import SPACING, Timing, anonymous_memory, box, click, run_round, synthetic_ct
 
 from memseg3d.network.loading import load_network
 from memseg3d.network.models import find_model
@@ -155,8 +156,11 @@ def main() -> None:
         volume = volume_id(voxels, SPACING)
         client.upload_volume(volume, voxels, SPACING)
         lines += rows("over HTTP", WireStory(client, volume).play, arguments.repeats)
+        memory = anonymous_memory(worker.process_id)
     print("| run | figure | best s | median s | bar s | best / bar |\n|---|---|---|---|---|---|")
     print("\n".join(lines))
+    if memory is not None:
+        print(f"\nanonymous memory of the worker at the end: {memory:.0f} MB")
 
 
 if __name__ == "__main__":
