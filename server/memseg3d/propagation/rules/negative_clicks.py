@@ -27,7 +27,7 @@ FEWEST = 0.08
 
 ABSENT = 0.95
 """A click at this part of a mask's greatest depth, or deeper, may say that the object is not on its slice at all."""
-SURE, LIKELY = 0.8, 2.0
+SURE, LIKELY = 0.8, 1.5
 """Radii of the ball that a click takes, and of the ball beyond which it takes nothing, over its depth in the mask."""
 
 _EDGE_STEPS = 20.0
@@ -89,7 +89,7 @@ def balls_of_clicks(
 def within_balls(balls: Sequence[ClickBall], before: np.ndarray, after: np.ndarray, index: int) -> np.ndarray:
     """A slice's mask (rows, columns) that negative clicks change as far as they speak. A click lies about in the middle
     of what is wrong, so that the nearest border of the mask is most often the wrong part's as well: what is as far away
-    is it too, and what lies more than twice as far is left to other clicks.
+    is it too, and what lies farther than half as much again is left to other clicks.
     """
     likely, sure = np.zeros_like(before), np.zeros_like(before)
     shape = (before.shape[0], before.shape[1])
