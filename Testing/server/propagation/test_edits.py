@@ -144,9 +144,9 @@ def test_a_negative_click_takes_as_much_as_it_lies_deep_and_nothing_far_off() ->
     assert not whole[20, 16:25].any()
     assert whole[20, 15]
     assert whole[20, 25]
-    assert not none[20, 10:31].any()
-    assert none[20, 9]
-    assert none[20, 31]
+    assert not none[20, 13:28].any()
+    assert none[20, 12]
+    assert none[20, 28]
     beside = within_balls([ball], before, before, 11)
     assert 0 < np.count_nonzero(~beside) < np.count_nonzero(~whole)
     assert within_balls([ball], before, nothing, 7).all(), "beyond what was prompted it says nothing"
@@ -178,4 +178,4 @@ def test_a_negative_click_leaves_the_far_side_of_its_slice_and_the_object_as_the
     assert taken[7, 9, 20]
     assert taken[6, 9, 20], "and beside it"
     away = np.sqrt(sum((at - to) ** 2 for at, to in zip(np.nonzero(taken), (7, 9, 20), strict=True)))
-    assert away.max() <= 2 * 6
+    assert away.max() <= 1.5 * 6
