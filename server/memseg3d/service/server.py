@@ -174,7 +174,8 @@ class Server(uvicorn.Server):
             if self._renewal is None:
                 assert self.config.ssl is not None
                 self._renewal = Renewal(self._certificate, self.config.ssl)
-            await asyncio.to_thread(self._renewal.look)
+            if await asyncio.to_thread(self._renewal.look):
+                self._renewal.take_up()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

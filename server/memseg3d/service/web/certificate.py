@@ -48,22 +48,36 @@ class Renewal:
         self._context = context
         self._seen = self._signs()
 
-    def look(self) -> None:
-        """Take up files that have changed. Half a renewal, such as a key that is not there yet, is waited for."""
+    def look(self) -> bool:
+        """Whether the files have changed and fit. Half a renewal (the key is not there yet) is waited for."""
         signs = self._signs()
         if signs == self._seen or not signs:
-            return
+            return False
         try:
             self._certificate.check()
+        except ServeError as error:
+            self._refuse(signs, error)
+            return False
+        return True
+
+    def take_up(self) -> None:
+        """Serve what the files hold now. Only where no handshake is made meanwhile: it could meet the new certificate
+        with the old key.
+        """
+        signs = self._signs()
+        try:
             self._context.load_cert_chain(self._certificate.file, self._certificate.key)
-        except (ServeError, ssl.SSLError, OSError) as error:
-            # Told once for each change; the one in use goes on.
-            if signs != self._told:
-                log.error("the certificate was not renewed, the last one is used on: %s", error)
-                self._told = signs
+        except (ssl.SSLError, OSError) as error:
+            self._refuse(signs, error)
             return
         self._seen = signs
         log.info("the certificate was renewed")
+
+    def _refuse(self, signs: tuple[tuple[int, int, int], ...], error: Exception) -> None:
+        # Told once for each change; the one in use goes on.
+        if signs != self._told:
+            log.error("the certificate was not renewed, the last one is used on: %s", error)
+            self._told = signs
 
     _told: tuple[tuple[int, int, int], ...] = ()
 
