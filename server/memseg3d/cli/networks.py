@@ -10,6 +10,7 @@ import typer
 from memseg3d.cases.opening import Backend, Precision
 
 if TYPE_CHECKING:
+    from memseg3d.cli.serve_options import Options
     from memseg3d.network.seam import Network
 
 ModelOption = Annotated[
@@ -67,3 +68,17 @@ def choose_device(wanted: str, threads: int | None = None) -> str:
         return opening.choose_device(wanted, threads)
     except opening.NetworkError as error:
         raise typer.BadParameter(str(error), param_hint=f"--{error.about}") from error
+
+
+def network_and_device(options: Options) -> tuple[Network, str]:
+    """What a worker computes with, as its settings name it. Raises `typer.BadParameter`."""
+    device = choose_device(options.device, options.threads)
+    network = open_network(
+        options.model,
+        options.models,
+        device,
+        image_size=options.image_size,
+        precision=options.precision,
+        backend=options.backend,
+    )
+    return network, device

@@ -216,22 +216,14 @@ def _serve(config: Path | None, is_check: bool, given: dict[str, Any]) -> None:
         return
 
     # Imported here: torch takes seconds, and neither `--help` nor a wrong option should wait for it.
-    from memseg3d.cli.networks import choose_device, open_network
+    from memseg3d.cli.networks import network_and_device
     from memseg3d.service.app import create_app
     from memseg3d.service.folders import DataFolder, DataFolderError
     from memseg3d.service.storage.data_key import DataKeyError
     from memseg3d.service.worker import Worker
 
     try:
-        chosen = choose_device(options.device, options.threads)
-        network = open_network(
-            options.model,
-            options.models,
-            chosen,
-            image_size=options.image_size,
-            precision=options.precision,
-            backend=options.backend,
-        )
+        network, chosen = network_and_device(options)
         folder = DataFolder(options.data_folder) if options.data_folder is not None else DataFolder.default()
         listener = bind(options.host, options.port)
     except (ServeError, DataFolderError, typer.BadParameter) as error:

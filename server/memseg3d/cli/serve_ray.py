@@ -1,4 +1,4 @@
-"""`memseg3d serve --ray`: a door in this process, and before it replicas of the worker on Ray Serve."""
+"""`memseg3d serve --ray`: a door in this process, and behind it replicas of the worker on Ray Serve."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memseg3d.cli.networks import network_and_device
 from memseg3d.cli.serve_checks import certificate_of, settings_of
 from memseg3d.cli.serve_options import Options
 from memseg3d.network.models import user_state_folder
@@ -57,17 +58,7 @@ def serve_on_ray(options: Options, token: str | None) -> None:
 
 def replica_parts(options: Options, folder: Path) -> tuple[Settings, Network, str]:
     """What a replica is made of, in its own process."""
-    from memseg3d.cli.networks import choose_device, open_network
-
-    device = choose_device(options.device, options.threads)
-    network = open_network(
-        options.model,
-        options.models,
-        device,
-        image_size=options.image_size,
-        precision=options.precision,
-        backend=options.backend,
-    )
+    network, device = network_and_device(options)
     return settings_of(options, folder, os.environ.get(TOKEN) or None), network, device
 
 

@@ -54,6 +54,7 @@ def own_ray(cpus: int, gpus: int) -> Iterator[Any]:
         serve.start(proxy_location="Disabled")
         yield serve
     finally:
+        # Whatever it cannot end ends with Ray itself, next.
         with contextlib.suppress(Exception):
             serve.shutdown()
         ray.shutdown()
