@@ -197,7 +197,7 @@ def test_results_of_an_earlier_run_are_not_overwritten_unasked(
         (["--box", BLOCK, "--limits", "other:3-7"], "No prompt of this round is for 'other'"),
         (["--box", BLOCK, "--limits", "block:3"], "write NAME:first-last"),
         (["--box", BLOCK, "--rounds", "rounds.json"], "bring their own prompts"),
-        (["--rounds", "nothing.json"], "cannot be read"),
+        (["--rounds", "nothing.json"], "does not exist"),
         (["--box", BLOCK, "--window", "40"], "write two numbers, low,high"),
         (["--box", BLOCK, "--memory", "fifo"], "must be one of default, stm, self_sorting"),
         (["--box", BLOCK, "--window", "40,40"], "low below high"),

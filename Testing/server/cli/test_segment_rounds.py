@@ -201,7 +201,7 @@ def test_another_volume_is_refused_unless_it_is_meant(run_again: Callable[..., R
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("no JSON", "is no JSON document"),
+        ("no JSON", "is no JSON that can be read, line 1"),
         ("[]", "is no document of rounds"),
         (json.dumps({"format": "something else"}), "is no document of rounds"),
         ({**document(ROUNDS), "version": 9}, "version 9"),
@@ -209,7 +209,7 @@ def test_another_volume_is_refused_unless_it_is_meant(run_again: Callable[..., R
         (document([{"id": "1"}]), "is damaged"),
         (document([a_round("1", [{**BOX, "upper": [5, 15, 99]}])]), "outside the volume"),
         (document([a_round("1", [{**BOX, "type": "spray"}])]), "spray"),
-        ("[" * 100_000, "is no JSON document"),
+        ("[" * 100_000, "is no JSON that can be read"),
         (document([a_round("1", [{**BOX, "object": 0}])]), "greater than or equal to 1"),
         (document([a_round("1", [{**BOX, "colour": 1}])]), "colour"),
         (document([a_round("1", [{**CLICK, "position": [1, 2, float("nan")]}])]), "position"),

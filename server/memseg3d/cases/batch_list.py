@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ TEXTS = ("box", "point", "scribble", "lasso", "extreme")
 """Columns as the options of `segment` are written."""
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".npz")
 NAME = "{name}"
+OWN = ("report.csv", "report.new")
+"""What lies beside the cases' folders."""
 _SEPARATOR = "|"
 _ODD = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
@@ -51,11 +54,12 @@ def cases_of(source: Path, options: Mapping[str, Iterable[str]]) -> list[BatchCa
             "in a column `name` of a CSV file.",
             "CASES",
         )
+    taken = [case.name for case in found if case.name.casefold() in OWN]
+    if taken:
+        raise CaseError(f"A case cannot be called {taken[0]}, as a file of the batch is: rename it.", "CASES")
     nameless = [case.image for case in found if not case.name.strip(" .")]
     if nameless:
-        raise CaseError(
-            f"{nameless[0]} gives its case no name: give it one in a column `name` of a CSV file.", "CASES"
-        )
+        raise CaseError(f"{nameless[0]} gives its case no name: give it one in a column `name` of a CSV file.", "CASES")
     return [_with(case, options, folder) for case in found]
 
 
@@ -74,26 +78,40 @@ def _of_folder(folder: Path) -> list[BatchCase]:
 
 
 def _of_table(file: Path) -> list[BatchCase]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            rows = list(csv.DictReader(text))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise CaseError(f"{file} is no CSV file ({error}).", "CASES") from error
+    lines = [(line, row) for line, row in _lines(file) if any(cell.strip() for cell in row)]
+    if not lines:
+        return []
+    columns = [cell.strip().casefold() for cell in lines[0][1]]
     known = {"image", "name", *FILES, *TEXTS}
-    for line, row in enumerate(rows, 2):
-        if None in row:
-            raise CaseError(f'{file}, line {line}: more cells than columns; put what holds commas in "".', "CASES")
-    columns = {str(each) for row in rows[:1] for each in row}
-    if rows and ("image" not in columns or columns - known):
+    if "image" not in columns or set(columns) - known or len(set(columns)) < len(columns):
         raise CaseError(
-            f"{file} has the columns {', '.join(sorted(columns))}: it needs `image`, and may have "
-            f"{', '.join(sorted(known - {'image'}))}.",
+            f"{file} has the columns {', '.join(columns)}: it needs `image`, and may have "
+            f"{', '.join(sorted(known - {'image'}))}, each once.",
             "CASES",
         )
-    return [_of_row(row, file, line) for line, row in enumerate(rows, 2) if any(row.values())]
+    found = []
+    for line, row in lines[1:]:
+        if len(row) > len(columns):
+            raise CaseError(f'{file}, line {line}: more cells than columns; put what holds commas in "".', "CASES")
+        found.append(_of_row(dict(zip(columns, row, strict=False)), file, line))
+    return found
 
 
-def _of_row(row: Mapping[str, str | None], file: Path, line: int) -> BatchCase:
+def _lines(file: Path) -> list[tuple[int, list[str]]]:
+    """The rows with their numbers, separated by what the first one has most of: spreadsheets write ; and tabs too."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        first = next((line for line in text.splitlines() if line.strip()), "")
+        separator = max(",;\t", key=first.count)
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+        return [(rows.line_num, row) for row in rows]
+    except UnicodeDecodeError as error:
+        raise CaseError(f"{file} is no text in UTF-8: save it as CSV in UTF-8.", "CASES") from error
+    except csv.Error as error:
+        raise CaseError(f"{file} is no CSV file ({error}).", "CASES") from error
+
+
+def _of_row(row: Mapping[str, str], file: Path, line: int) -> BatchCase:
     image = (row.get("image") or "").strip()
     if not image:
         raise CaseError(f"{file}, line {line}: there is no image.", "CASES")

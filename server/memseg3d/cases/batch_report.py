@@ -69,7 +69,7 @@ class CaseMark:
         try:
             words = json.loads((folder / MARK).read_text("utf-8"))
             self._words: dict[str, Any] = words if isinstance(words, dict) else {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             self._words = {}
 
     def result_of(self, made_from: str) -> CaseLine | None:

@@ -326,15 +326,14 @@ class Case:
         )
         return self
 
-    @staticmethod
-    def _told(job: Callable[[], Any]) -> Any:
+    def _told(self, job: Callable[[], Any]) -> Any:
         """Errors of propagation as those of cases."""
         from memseg3d.propagation.volume.errors import PropagationError
 
         try:
             return job()
         except PropagationError as error:
-            raise CaseError(str(error)) from error
+            raise CaseError(self._work.names.said(error)) from error
 
 
 def _name(name: object) -> str:

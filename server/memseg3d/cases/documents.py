@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memseg3d.cases.errors import CaseError
+from memseg3d.cases.json_files import read_json
+from memseg3d.cases.stored_rounds import checked_files, checked_names, checked_rounds
 
 if TYPE_CHECKING:
     from memseg3d.files import VolumeFile
@@ -83,36 +85,36 @@ class SessionDocument:
         if words.get("version") != VERSION:
             raise CaseError(f"{path} is of version {words.get('version')}, memseg3d reads {VERSION}; update memseg3d.")
         try:
-            rounds = [dict(one) for one in words["rounds"]]
-            for one in rounds:
-                if not (isinstance(one["prompts"], list) and isinstance(one["removed"], list) and one["id"]):
-                    raise TypeError("a round without prompts, removed or id")
+            rounds = checked_rounds(words.get("rounds"))
             applied = int(words["applied"])
             if not 0 <= applied <= len(rounds):
-                raise ValueError(f"{applied} of {len(rounds)} rounds")
+                raise ValueError(f"{applied} of {len(rounds)} rounds stand")
+            image = dict(words["image"])
+            if not isinstance(image.get("path"), str | None) or not isinstance(image.get("series"), str | None):
+                raise TypeError("where the image lies is no text")
             return cls(
-                dict(words["image"]),
+                image,
                 dict(words["model"]),
                 dict(words["options"]),
-                {int(number): str(name) for number, name in words["names"].items()},
+                checked_names(words.get("names"), rounds),
                 rounds,
                 applied,
-                dict(words["files"]),
+                checked_files(words.get("files")),
                 dict(words.get("software", {})),
                 bool(words.get("mirrored", False)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CaseError(f"{path} is damaged ({error!r}); segment again, or take it from a copy.") from error
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise CaseError(f"{path} is damaged ({reason}): segment again, or take it from a copy.") from error
 
 
 def read_document(path: Path) -> SessionDocument:
     """The document at `path`. Raises `CaseError`."""
-    try:
-        words = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CaseError(f"{path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise CaseError(f"{path} is no JSON document.") from error
+    if not path.parent.is_dir() or not path.exists():
+        raise CaseError(
+            f"{path.parent} holds no {path.name}; `memseg3d segment` writes one beside the labelmap.", "OUT"
+        )
+    words = read_json(path, "session of memseg3d")
     if not isinstance(words, dict) or words.get("format") != FORMAT:
         raise CaseError(f"{path} is no session of memseg3d; `memseg3d segment` writes one beside the labelmap.")
     return SessionDocument.from_json(words, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -52,6 +53,10 @@ class SegmentNames:
     def name(self, number: int) -> str:
         """The name of an object."""
         return next((name for name, each in self.numbers.items() if each == number), str(number))
+
+    def said(self, sentence: object) -> str:
+        """A sentence about objects with the names that the user knows them by."""
+        return re.sub(r"\bobject (\d+)\b", lambda found: f"'{self.name(int(found[1]))}'", str(sentence), flags=re.I)
 
 
 def prompts_of(

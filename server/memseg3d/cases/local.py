@@ -43,8 +43,8 @@ class Image:
         return self.file.geometry
 
     @classmethod
-    def read(cls, source: Path, series: str | None = None, scratch: Path | None = None) -> Image:
-        """Read a file or DICOM folder. Raises `CaseError`."""
+    def read(cls, source: Path, series: str | None = None, scratch: Path | None = None, about: str = "INPUT") -> Image:
+        """Read a file or DICOM folder. Raises `CaseError` about the option of that name."""
         from memseg3d.files import UnreadableFile, read_volume
         from memseg3d.propagation.volume.volume import Volume, VolumeError
 
@@ -52,7 +52,7 @@ class Image:
             file = read_volume(source, series, scratch)
             return cls(file, Volume(file.voxels, file.spacing), source, series, scratch)
         except (UnreadableFile, VolumeError) as error:
-            raise CaseError(str(error), "INPUT") from error
+            raise CaseError(str(error), about) from error
 
 
 @dataclass
@@ -111,6 +111,10 @@ class LocalCase:
                 for words in document.rounds[: document.applied]:
                     case._again(words)
         except PropagationError as error:
+            if error.code == "bad_record":
+                raise CaseError(
+                    "What session.json tells of its rounds is damaged: segment again, or take it from a copy."
+                ) from error
             raise CaseError(f"The rounds cannot be taken up: {error}") from error
         return case
 

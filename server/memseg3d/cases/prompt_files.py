@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from memseg3d.cases.drafts import Draft, Kind
 from memseg3d.cases.errors import CaseError
+from memseg3d.cases.json_files import read_json
 from memseg3d.cases.orders import KJI, ORDERS, Order, Point3, order_named
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 OPTION = "--prompts"
 MASK = "--mask"
 KINDS: tuple[Kind, ...] = ("point", "box", "scribble", "lasso", "extreme_points")
+WORDS = ("name", "type", "position", "lower", "upper", "points", "positive", "axis", "width")
+"""What a prompt of the JSON form may tell. A misspelt "positive" would turn a prompt into its opposite."""
+SYSTEMS = {"LPS": "lps", "1": "lps", "RAS": "ras", "0": "ras"}
+"""Of Slicer's markups, as they have been written over the years."""
 SAME_GRID = 1e-3
 """Corners of a label file may lie so many voxels away from the volume's."""
 
@@ -33,22 +38,25 @@ def read_prompt_file(text: str, order: Order = KJI) -> list[Draft]:
     order: of a file that names none. Raises `CaseError`.
     """
     name, positive, path = name_and_file(text)
-    try:
-        words = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CaseError(f"{path} cannot be read ({error.strerror}).", OPTION) from error
-    except ValueError as error:
-        raise CaseError(f"{path} is no JSON file of prompts or markups.", OPTION) from error
+    words = read_json(path, "file of prompts or markups", OPTION)
     try:
         if isinstance(words, dict) and "markups" in words:
             stem = path.name.lower().removesuffix(".json").removesuffix(".mrk")
             own = path.name[: len(stem)]
-            return [each for markup in words["markups"] for each in _of_markup(markup, name or own, positive, path)]
-        return _of_json(words, name, positive, order, path)
+            found = [each for markup in words["markups"] for each in _of_markup(markup, name or own, positive, path)]
+        else:
+            found = _of_json(words, name, positive, order, path)
     except CaseError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise CaseError(f"{path} is damaged or of another form ({error!r}).", OPTION) from error
+        raise CaseError(f"{path} is damaged or of another form{_lacks(error)}.", OPTION) from error
+    if not found:
+        raise CaseError(f"{path} holds no prompt.", OPTION)
+    return found
+
+
+def _lacks(error: Exception) -> str:
+    return f" (it lacks {error})" if isinstance(error, KeyError) else ""
 
 
 def name_and_file(text: str) -> tuple[str | None, bool, Path]:
@@ -81,6 +89,8 @@ def checked_draft(words: Any, order: Order, said: str, name: str | None = None, 
     try:
         if words.get("type") not in KINDS:
             raise CaseError(f"{said} has the type {words.get('type')!r}, not {', '.join(KINDS)}.", option)
+        if unknown := sorted(set(words) - set(WORDS)):
+            raise CaseError(f"{said} tells {unknown[0]!r}; known are {', '.join(WORDS)}.", option)
         own = name or words.get("name")
         if not isinstance(own, str) or not own.strip():
             raise CaseError(f"{said} has no name; add one{', or write NAME=FILE' if option else ''}.", option)
@@ -91,7 +101,7 @@ def checked_draft(words: Any, order: Order, said: str, name: str | None = None, 
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, CaseError):
             raise
-        raise CaseError(f"{said} is damaged or of another form ({error!r}).", option) from error
+        raise CaseError(f"{said} is damaged or of another form{_lacks(error)}.", option) from error
 
 
 def draft_of(words: Mapping[str, Any], name: str, order: Order, said: str = "", option: str | None = None) -> Draft:
@@ -115,14 +125,22 @@ def draft_of(words: Mapping[str, Any], name: str, order: Order, said: str = "", 
         order,
         said,
         option,
-        None if width is None else float(width),
+        None if width is None else _width(width),
         axis,
     )
 
 
+def _width(value: Any) -> float:
+    if not _is_number(value) or value < 0:
+        raise ValueError("a width is a number of millimetres")
+    return float(value)
+
+
 def _of_markup(markup: Mapping[str, Any], name: str, positive: bool, path: Path) -> list[Draft]:
     kind, system = markup.get("type"), str(markup.get("coordinateSystem", "LPS"))
-    order = ORDERS["lps" if system.upper() in ("LPS", "1") else "ras"]
+    if system.upper() not in SYSTEMS:
+        raise CaseError(f"{path} has coordinates in {system}; save it in LPS or RAS.", OPTION)
+    order = ORDERS[SYSTEMS[system.upper()]]
     units = markup.get("coordinateUnits", "mm")
     if units not in ("mm", ["mm", "UCUM", "millimeter"]) and not (isinstance(units, list) and "mm" in units):
         raise CaseError(f"{path} has coordinates in {units}; save it in millimetres.", OPTION)
@@ -182,8 +200,6 @@ def read_mask(text: str, names: SegmentNames, geometry: Geometry, axis: int | No
     values = [int(value) for value in np.unique(labels) if value != 0]
     if not values:
         raise CaseError(f"{path} is empty: no voxel has a label.", MASK)
-    if name is None and len(values) > 100:
-        raise CaseError(f"{path} holds {len(values)} labels: is it an image? Or write NAME={path}.", MASK)
     for label in [None] if name else values:
         mask = labels != 0 if label is None else labels == label
         number = names.number(name or f"label {label}")
@@ -196,13 +212,14 @@ def read_mask(text: str, names: SegmentNames, geometry: Geometry, axis: int | No
 
 
 def labels_on(path: Path, geometry: Geometry, option: str) -> np.ndarray:
-    """The labels (k, j, i) of a file on the volume's grid. Raises `CaseError` about `option`."""
+    """The labels (k, j, i) of a file on the volume's grid, whole numbers from 0. Raises `CaseError` about `option`."""
     import numpy as np
 
-    from memseg3d.files import UnreadableFile, read_volume
+    from memseg3d.files import UnreadableFile
+    from memseg3d.files.labels import read_labels
 
     try:
-        file = read_volume(path)
+        file = read_labels(path)
     except UnreadableFile as error:
         raise CaseError(str(error), option) from error
     if file.geometry.shape != geometry.shape:
@@ -224,5 +241,14 @@ def _corners(geometry: Geometry) -> Any:
 
 
 def _point3(values: Sequence[Any]) -> Point3:
+    if len(values) != 3 or not all(_is_number(value) for value in values):
+        raise ValueError("three numbers are wanted")
     a, b, c = (float(value) for value in values)
     return a, b, c
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False

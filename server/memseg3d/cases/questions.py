@@ -1,4 +1,4 @@
-"""Boxes that look as if they were meant in another order of coordinates: asked about before anything is computed."""
+"""Prompts that look like mistakes, such as boxes in another order of coordinates: asked about before computing."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 def questions(
     prompts: Sequence[Prompt], names: SegmentNames, volume: Volume, options: Options, order: Order, axis: int | None
 ) -> list[str]:
-    """A sentence for every box on one slice that looks odd: across another axis than k, or with nothing to see in it.
+    """A sentence for every box on one slice that looks odd: across another axis than k, or with nothing to see in it;
+    and for every voxel that is clicked as inside and as outside.
 
     axis: that the user has named, which is no mistake then.
     """
     from memseg3d.propagation.prompts.prompts import BoxPrompt
     from memseg3d.propagation.volume.window import Window, automatic_window
 
+    found = _contradictions(prompts, names)
     boxes = [prompt for prompt in prompts if isinstance(prompt, BoxPrompt)]
     if not boxes:
-        return []
+        return found
     window = Window(*options.window) if options.window else automatic_window(volume)
-    found = []
     for box in boxes:
         name = names.name(box.object)
         if box.axis != 0 and axis != box.axis and not order.in_mm:
@@ -43,6 +44,19 @@ def questions(
                 f": are its numbers in the order {order.words}, and not {other}?"
             )
     return found
+
+
+def _contradictions(prompts: Sequence[Prompt], names: SegmentNames) -> list[str]:
+    from memseg3d.propagation.prompts.prompts import PointPrompt, nearest_voxel
+
+    places: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}
+    for point in prompts:
+        if isinstance(point, PointPrompt):
+            places[point.positive].add((point.object, *map(nearest_voxel, point.position)))
+    return [
+        f"One voxel of '{names.name(number)}' is clicked as inside and as outside, at k, j, i = {numbers(place)}."
+        for number, *place in sorted(places[True] & places[False])
+    ]
 
 
 def _across(box: BoxPrompt, name: str, volume: Volume, order: Order) -> str:

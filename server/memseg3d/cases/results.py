@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -108,6 +108,13 @@ class ResultFolder:
             return []
         others = (self.folder / name for name in (SESSION, OVERVIEW, REPORT))
         return sorted([*self.folder.glob(f"{STEM}.*"), *(path for path in others if path.is_file())])
+
+    def check_kept(self, inputs: Iterable[Path]) -> None:
+        """Raise `CaseError` where writing would replace or delete one of the files that are read."""
+        present = {path.resolve() for path in self.existing()}
+        for path in inputs:
+            if path.resolve() in present:
+                raise CaseError(f"{path} would be replaced by the results: choose another folder.", "--out")
 
     def write(
         self, outcome: Outcome, document: SessionDocument | None = None, pictures: Mapping[str, bytes] | None = None

@@ -77,10 +77,13 @@ def read_catalogue(path: Path | None = None) -> list[CatalogueModel]:
     found = path or next((place / FILE for place in model_folders() if (place / FILE).is_file()), None)
     if found is None:
         raise CatalogueError(f"There is no {FILE} beside the models that came with MemSeg3D: install it again.")
+    advice = "install MemSeg3D again" if path is None else "give another catalogue"
     try:
-        return _models_of(json.loads(found.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CatalogueError(f"{found} cannot be read ({error}): install MemSeg3D again.") from error
+        return _models_of(json.loads(found.read_text(encoding="utf-8-sig")))
+    except OSError as error:
+        raise CatalogueError(f"{found} cannot be read ({error.strerror}): {advice}.") from error
+    except (AttributeError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CatalogueError(f"{found} is no catalogue of models: {advice}.") from error
 
 
 def model_called(name: str, models: Iterable[CatalogueModel]) -> CatalogueModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -78,8 +79,12 @@ class ModelShelf:
 
         Raises CatalogueError where it is none, cannot be read, or its name is taken.
         """
+        if name is not None and (Path(name).name != name or re.search(r'[<>:"/\\|?*\x00-\x1f]|^\.', name)):
+            raise CatalogueError(f"{name!r} is no name for a model: take letters, digits, dots and dashes.")
         stem = name or name_of(file)
         target = self.folder / (f"{stem}{file.suffix}" if file.is_file() else stem)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise CatalogueError(f"{self.folder} is a file: name a folder by --models.")
         if any((self.folder / f"{stem}{suffix}").exists() for suffix in ("", *SUFFIXES)):
             raise CatalogueError(f"There is a model called {stem}: give another --name, or remove that one.")
         part = target.with_name(f"{target.name}.part")
@@ -124,14 +129,34 @@ class ModelShelf:
 def _check_file(file: Path) -> None:
     if file.suffix not in SUFFIXES:
         raise CatalogueError(f"{file.name} is no model: give a file that ends in {', '.join(SUFFIXES)}.")
+    is_cut_off = False
     try:
         with file.open("rb") as opened:
             head = opened.read(9)
+            if head[8:9] == b"{" and file.suffix == ".safetensors":
+                opened.seek(8)
+                is_cut_off = file.stat().st_size < _safetensors_bytes(head, opened.read(_size_of_header(head)))
     except OSError as error:
         raise CatalogueError(f"{file} cannot be read ({error.strerror}): give another file.") from error
+    if is_cut_off:
+        raise CatalogueError(f"{file.name} is damaged or cut off: fetch it again.")
     is_whole = head[8:9] == b"{" if file.suffix == ".safetensors" else head[:2] in (b"PK", b"\x80\x02")
     if not is_whole:
         raise CatalogueError(f"{file.name} is no checkpoint: fetch it again, and see that it is not a web page.")
+
+
+def _size_of_header(head: bytes) -> int:
+    """Of a safetensors file; no more than is ever read of one."""
+    return min(int.from_bytes(head[:8], "little"), 100_000_000)
+
+
+def _safetensors_bytes(head: bytes, header: bytes) -> float:
+    """How many bytes a file of this header has; infinitely many where the header cannot be read."""
+    try:
+        tensors = [each for name, each in json.loads(header).items() if name != "__metadata__"]
+        return 8 + len(header) + max((int(each["data_offsets"][1]) for each in tensors), default=0)
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        return float("inf")
 
 
 def _check_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ import typer
 from memseg3d.cases.batch_list import BatchCase, cases_of
 from memseg3d.cases.batch_report import REPORT, BatchReport, CaseLine, CaseMark, made_from
 from memseg3d.cases.errors import CaseError
+from memseg3d.cases.orders import order_named
 from memseg3d.cases.results import ResultFolder
 from memseg3d.cli.case_errors import FAILED, told
 from memseg3d.cli.case_options import (
@@ -28,6 +29,7 @@ from memseg3d.cli.case_options import (
     WidthOption,
 )
 from memseg3d.cli.case_output import Talk
+from memseg3d.cli.early_checks import check_model
 from memseg3d.cli.folders import make_folder, one_run
 from memseg3d.cli.networks import (
     BackendOption,
@@ -90,7 +92,9 @@ def batch(
     if not cases.exists():
         raise typer.BadParameter(f"{cases} does not exist; check the path.", param_hint="CASES")
     given = {"prompts": prompts, "mask": mask, "box": box, "point": point, "scribble": scribble}
+    check_model(model, models)
     with told():
+        order_named(coordinates)
         listed = cases_of(cases, {name: texts for name, texts in given.items() if texts})
     if not any(case.texts for case in listed):
         raise typer.BadParameter("Nothing to segment: give --prompts, --mask, --box or --point, or columns of these.")

@@ -91,6 +91,20 @@ class PromptTexts:
         """True where it names no prompt."""
         return not any((self.boxes, self.points, self.scribbles, self.lassos, self.extremes, self.files, self.masks))
 
+    @property
+    def label_files(self) -> list[Path]:
+        """The label files of --mask. Raises `CaseError`."""
+        from memseg3d.cases.prompt_files import name_and_file
+
+        return [name_and_file(text)[2] for text in self.masks or []]
+
+    @property
+    def all_files(self) -> list[Path]:
+        """Every file that holds prompts. Raises `CaseError`."""
+        from memseg3d.cases.prompt_files import name_and_file
+
+        return [*self.label_files, *(name_and_file(text)[2] for text in self.files or [])]
+
     def drafts(self) -> list[Draft]:
         """The prompts as far as they can be read without the volume. Raises `CaseError`."""
         from memseg3d.cases.prompt_files import read_prompt_file

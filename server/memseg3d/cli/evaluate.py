@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memseg3d.cli.early_checks import check_exists, check_has_manifest, check_model
 from memseg3d.cli.evaluate_baselines import run_baselines
 from memseg3d.cli.evaluate_cvpr25 import cvpr25, cvpr25_npz
 from memseg3d.cli.evaluate_development import compare, run_development
@@ -17,7 +18,7 @@ from memseg3d.cli.evaluate_mem3d import mem3d
 from memseg3d.cli.evaluate_memory import memory
 from memseg3d.cli.evaluate_report import ReportOption, report, write_reports
 from memseg3d.cli.evaluate_video import video
-from memseg3d.cli.folders import make_folder
+from memseg3d.cli.folders import check_folder, make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
 if TYPE_CHECKING:
@@ -106,6 +107,14 @@ def rounds(
     real targets for choosing between candidates) development.md and development.json.
     """
     require_extra(baselines)
+    check_model(model, models)
+    check_exists(table, "--table")
+    check_exists(grow_cut, "--grow-cut")
+    check_folder(out)
+    if development or development_half:
+        check_has_manifest(training_data, "--training-data", "the training data")
+    else:
+        check_has_manifest(data, "--data")
     from memseg3d.evaluation.baselines import agreement, find_baselines, read_all_baselines
     from memseg3d.evaluation.page import command_words
     from memseg3d.evaluation.report import Evaluation, write_report
@@ -153,6 +162,8 @@ def rounds(
     try:
         for way in ways:
             runs[way] = run_rounds(data, out, network, protocol_of(network, way), cases, targets, typer.echo)
+        if not any(runs.values()):
+            raise UnreadableFile(f"No label of {data} is large enough to be a target.")
         if baselines:
             anew = run_baselines(run, corrections, grow_cut)
             compared = [agreement(rows, known.get(name, {})) for name, rows in anew.items()]
@@ -193,6 +204,8 @@ def hold_out(
     The volumes are written once and then stay: keep their folder to compare networks over time.
     """
     require_extra()
+    check_model(model, models)
+    check_folder(out)
     from memseg3d.evaluation.page import command_words
     from memseg3d.evaluation.report import Evaluation, write_report
     from memseg3d.evaluation.results import Protocol

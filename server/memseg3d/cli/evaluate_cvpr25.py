@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memseg3d.cli.case_errors import FAILED
+from memseg3d.cli.early_checks import check_has_manifest, check_is_folder, check_model
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.folders import check_folder, make_folder
 from memseg3d.cli.networks import DeviceOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
@@ -73,17 +75,27 @@ def cvpr25(
     if gpu and docker is None:
         raise typer.BadParameter("Name a container by --docker; other models have --device.", param_hint="--gpu")
     check_folder(out)
+    for each in model or []:
+        check_model(each, models)
+    check_has_manifest(data, "--data")
     files = _listed(cases, case or []) if cases is not None else []
-    from memseg3d.evaluation.cvpr25.players import CommandPlayer, DockerPlayer, EnginePlayer
+    from memseg3d.evaluation.cvpr25.players import CannotPlay, CommandPlayer, DockerPlayer, EnginePlayer
     from memseg3d.evaluation.cvpr25.running import folder_of, play_all, table
     from memseg3d.evaluation.cvpr25.scoring import Quirks
     from memseg3d.files import UnreadableFile
 
+    foreign: dict[str, CommandPlayer] = {}
+    try:
+        if docker is not None:
+            foreign["--docker"] = DockerPlayer(docker, gpu)
+        if command is not None:
+            foreign["--command"] = CommandPlayer(command)
+    except CannotPlay as error:
+        raise typer.BadParameter(str(error), param_hint="--docker or --command") from error
     make_folder(out)
     if data is not None:
         files = _cases_of(data, development, case or [], out / "cases")
-    is_foreign = docker is not None or command is not None
-    wanted: list[str | None] = [*(model or [])] or ([] if is_foreign or baselines else [None])
+    wanted: list[str | None] = [*(model or [])] or ([] if foreign or baselines else [None])
     quirks = Quirks(-1.0 if nsd_always else 0.2, not forget_answers, not turn_spacing)
     rows: dict[str, list[CaseScore]] = {}
 
@@ -99,10 +111,13 @@ def cvpr25(
         rows[folder.name if player.name in rows else player.name] = scores
         (out / "table.md").write_text(table(rows), encoding="utf-8")
 
-    if docker is not None:
-        play(DockerPlayer(docker, gpu))
-    if command is not None:
-        play(CommandPlayer(command))
+    for option, player in foreign.items():
+        play(player)
+        if player.codes and all(player.codes):
+            raise typer.BadParameter(
+                f"It failed in each of {len(player.codes)} rounds (exit code {player.codes[-1]}): its scores are 0.",
+                param_hint=option,
+            )
     for each in wanted:
         play(EnginePlayer(open_network(each, models, device, threads, precision=precision)))
     if baselines:
@@ -159,7 +174,10 @@ def cvpr25_npz(
     boxes: Annotated[bool, typer.Option("--boxes/--no-boxes", help="With a box for every class.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of how far boxes are moved outward.")] = 0,
 ) -> None:
-    """Turn volumes with labels into cases of the challenge: imgs in 8 bits, gts, spacing and boxes."""
+    """Turn volumes with labels into cases of the challenge: imgs in 8 bits, gts, spacing and boxes.
+
+    Ends with 0 where every case was written, 1 where broken ones were left out (each is named).
+    """
     import zlib
     from dataclasses import replace
 
@@ -171,6 +189,8 @@ def cvpr25_npz(
     from memseg3d.evaluation.cvpr25.cases import read_array, read_case, write_case
     from memseg3d.files import UnreadableFile
 
+    check_is_folder(source, "SOURCE")
+    check_folder(destination, "DESTINATION")
     try:
         record = convert(open_data(source, None, None, None), destination, target_name("cvpr25"), Options())
         for path in sorted(destination.glob("3D_*_npz/*.npz")) if boxes else []:
@@ -185,6 +205,8 @@ def cvpr25_npz(
     typer.echo(f"{len(record.cases)} cases are in {destination}.")
     for name, why in record.skipped.items():
         typer.echo(f"Left out: {name}: {why}")
+    if record.skipped:
+        raise typer.Exit(FAILED)
 
 
 def _tell(score: CaseScore) -> None:

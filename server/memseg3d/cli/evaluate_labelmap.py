@@ -71,8 +71,10 @@ def labelmap(
         )
     if as_json:
         typer.echo(json.dumps({"tolerance_mm": tolerance, "labels": rows}))
-        return
-    _print(rows)
+    elif rows:
+        _print(rows)
+    else:
+        typer.echo("Neither file has a label.")
 
 
 def _pair(text: str) -> tuple[int, int]:
@@ -83,15 +85,13 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def _read(path: Path, which: str) -> VolumeFile:
-    from memseg3d.files import UnreadableFile, read_volume
+    from memseg3d.files import UnreadableFile
+    from memseg3d.files.labels import read_labels
 
     try:
-        file = read_volume(path)
+        return read_labels(path)
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint=which) from error
-    if file.voxels.dtype.kind not in "iu" and (file.voxels % 1 != 0).any():
-        raise typer.BadParameter(f"{path} holds no whole numbers: is it an image?", param_hint=which)
-    return file
 
 
 def _labels(voxels: np.ndarray) -> list[int]:

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from memseg3d.cli.early_checks import check_is_folder, check_model
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.evaluate_report import ReportOption, write_reports
-from memseg3d.cli.folders import make_folder
+from memseg3d.cli.folders import check_folder, make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, ThreadsOption, open_network
 
 
@@ -54,6 +55,9 @@ def mem3d(
     Cases that the set keeps for testing, or all. Writes rounds.md, rounds.csv, rounds.json, and with --report one page.
     """
     require_extra()
+    check_model(model, models)
+    check_folder(out)
+    check_is_folder(data, "--data")
     from memseg3d.datasets.door import open_data
     from memseg3d.datasets.errors import DataSetError
     from memseg3d.evaluation.mem3d.protocol import Mem3dProtocol

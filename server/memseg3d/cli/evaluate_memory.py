@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memseg3d.cli.early_checks import check_has_manifest, check_model
 from memseg3d.cli.evaluate_extra import require_extra
-from memseg3d.cli.folders import make_folder
+from memseg3d.cli.folders import check_folder, make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def memory(
     `evaluate hold-out` makes is a folder of cases as well.
     """
     require_extra()
+    check_model(model, models)
+    check_folder(out)
+    check_has_manifest(data, "--data")
     from memseg3d.evaluation.ablation import run_ablation, write_ablation
     from memseg3d.evaluation.targets import find_cases
     from memseg3d.files import UnreadableFile

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from memseg3d.cli.early_checks import check_all_exist
 from memseg3d.cli.folders import make_folder
 
 ReportOption = Annotated[
@@ -21,6 +22,7 @@ def report(
     title: Annotated[str, typer.Option(help="Its heading.")] = "Evaluation",
 ) -> None:
     """Put any runs side by side on one page: means over targets that all have, curves, worst cases, every target."""
+    check_all_exist(folders, "FOLDERS")
     make_folder(out.parent)
     write_reports(folders, out.parent, out.name, title)
 

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from memseg3d.cli.early_checks import check_is_folder, check_model
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.evaluate_report import ReportOption, write_reports
-from memseg3d.cli.folders import make_folder
+from memseg3d.cli.folders import check_folder, make_folder
 from memseg3d.cli.networks import DeviceOption, ModelOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
 
 
@@ -43,6 +44,9 @@ def video(
     Writes video.csv (one line an object) and video.json (protocol, scores, means).
     """
     require_extra()
+    check_model(model, models)
+    check_folder(out)
+    check_is_folder(data, "--data")
     from memseg3d.datasets.door import open_data
     from memseg3d.datasets.errors import DataSetError
     from memseg3d.evaluation.video.protocol import VideoProtocol

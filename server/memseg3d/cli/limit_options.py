@@ -94,6 +94,7 @@ def _apart(limits: Mapping[int, ObjectLimits], number: int, before: tuple[int, .
 
 def _limits(asked: Asked, texts: LimitTexts) -> dict[int, ObjectLimits]:
     """Limits by object number."""
+    from memseg3d.cases.drafts import SegmentNames
     from memseg3d.propagation.prompts.object_limits import ObjectLimits
     from memseg3d.propagation.volume.errors import PropagationError
 
@@ -102,7 +103,7 @@ def _limits(asked: Asked, texts: LimitTexts) -> dict[int, ObjectLimits]:
         try:
             each.check(number, asked.geometry.shape, [prompt for prompt in asked.prompts if prompt.object == number])
         except PropagationError as error:
-            raise typer.BadParameter(str(error), param_hint="--limits") from error
+            raise typer.BadParameter(SegmentNames(dict(asked.names)).said(error), param_hint="--limits") from error
     ranges = dict(part for text in texts.ranges or () for part in _range(text, asked).items())
     between = {asked.number(name, "--between") for name in texts.between or ()}
     others = _others(texts.others or (), asked.geometry)

@@ -11,6 +11,7 @@ import typer
 
 from memseg3d.cases.documents import NAME, SessionDocument, read_document
 from memseg3d.cases.gallery import make_pictures
+from memseg3d.cases.json_files import read_json
 from memseg3d.cases.orders import order_named
 from memseg3d.cases.results import ResultFolder
 from memseg3d.cli.case_errors import REFUSED, ask, told
@@ -37,6 +38,7 @@ from memseg3d.cli.case_options import (
     YesOption,
 )
 from memseg3d.cli.case_output import Talk, Watch, leave
+from memseg3d.cli.early_checks import check_all_exist, check_model
 from memseg3d.cli.limit_options import Asked, LimitTexts, rounds_of
 from memseg3d.cli.networks import (
     BackendOption,
@@ -118,13 +120,17 @@ def refine(
                 raise typer.BadParameter(
                     f"There is no prompt {each}; there are: {', '.join(sorted(known))}.", param_hint="--remove"
                 )
-        source = image or Path(str(document.image.get("path")))
-        if not source.exists():
-            raise typer.BadParameter(f"{source} does not exist; say where the image is now.", param_hint="--image")
+        check_all_exist(texts.label_files, "--mask")
+        check_all_exist(bounds.others or (), "--not")
+        source = image or (Path(document.image["path"]) if document.image.get("path") else None)
+        if source is None or not source.exists():
+            where = "The session names no image" if source is None else f"{source} does not exist"
+            raise typer.BadParameter(f"{where}; say where the image is now.", param_hint="--image")
+        check_model(model, models)
         with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as scratch:
             from memseg3d.cases.local import Image, LocalCase, check_image
 
-            read = Image.read(source, document.image.get("series"), Path(scratch))
+            read = Image.read(source, document.image.get("series"), Path(scratch), "--image")
             check_image(document, read)
             chosen = choose_device(device, threads)
             was: Any = document.model.get("precision")
@@ -168,23 +174,24 @@ def _step(
             ask(questions(prompts, case.names, case.image.volume, case.session.options, texts.order, texts.axis), yes)
             watch.run(lambda follow: [case.run(each.prompts, each.removed, each.limits, follow) for each in rounds])
     except PropagationError as error:
-        typer.echo(f"memseg3d refine: {error}", err=True)
+        typer.echo(f"memseg3d refine: {case.names.said(error)}", err=True)
         raise typer.Exit(REFUSED) from error
 
 
 def _next(document: SessionDocument, out: Path, talk: Talk) -> None:
     """The slices to look at, as the side-car of the last round has them."""
-    import json
-
     side_car = out / "segmentation.json"
+    words = read_json(side_car, "side-car of a labelmap", OUT)
     try:
-        segments = json.loads(side_car.read_text(encoding="utf-8"))["segments"]
-        found = {each["name"]: each["look_next"] for each in segments}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise typer.BadParameter(f"{side_car} cannot be read; run a round again.", param_hint=OUT) from error
-    for name, place in found.items():
-        words = f"slice {place['index']} ({'kji'[place['axis']]})" if place else "no slice"
-        talk.say(f"{name}: {words}")
+        found = {each["name"]: each["look_next"] for each in words["segments"]}
+        places = {
+            name: f"slice {place['index']} ({'kji'[place['axis']]})" if place else "no slice"
+            for name, place in found.items()
+        }
+    except (KeyError, TypeError, IndexError) as error:
+        raise typer.BadParameter(f"{side_car} is damaged; run a round again.", param_hint=OUT) from error
+    for name, place in places.items():
+        talk.say(f"{name}: {place}")
     talk.result({"look_next": found})
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from memseg3d.cases.json_files import read_json
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -80,7 +82,7 @@ def read_rounds(path: Path, file: VolumeFile, any_volume: bool) -> StoredRounds:
     except (PropagationError, ServiceError) as error:
         raise typer.BadParameter(f"{path}: {error.message}", param_hint=HINT) from error
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
-        raise typer.BadParameter(f"{path} is damaged ({error!r}); export it again.", param_hint=HINT) from error
+        raise typer.BadParameter(f"{path} is damaged; export it again.", param_hint=HINT) from error
     numbers = sorted({prompt.object for one in rounds for prompt in one.prompts})
     if not numbers:
         raise typer.BadParameter(f"{path} holds no prompt; export it again.", param_hint=HINT)
@@ -231,12 +233,7 @@ class Replay:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read ({error.strerror}).", param_hint=HINT) from error
-    except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"{path} is no JSON document of rounds.", param_hint=HINT) from error
+    document = read_json(path, "document of rounds", HINT)
     if isinstance(document, dict) and document.get("format") == SESSION_FORMAT:
         return _rounds_of(document, path)
     if not isinstance(document, dict) or document.get("format") != FORMAT:

@@ -35,6 +35,7 @@ from memseg3d.cli.case_options import (
     YesOption,
 )
 from memseg3d.cli.case_output import Talk, Watch, leave
+from memseg3d.cli.early_checks import check_all_exist, check_exists, check_model
 from memseg3d.cli.folders import check_folder, make_folder
 from memseg3d.cli.limit_options import Asked, LimitTexts, rounds_of
 from memseg3d.cli.networks import (
@@ -115,8 +116,7 @@ def segment(
     """
     results, talk = ResultFolder(out, labelmap_format, layers), Talk(as_json, quiet)
     check_folder(out)
-    if not source.exists():
-        raise typer.BadParameter(f"{source} does not exist; check the path.", param_hint=INPUT)
+    check_exists(source, INPUT)
     if not overwrite and results.existing():
         raise typer.BadParameter(
             f"{out} holds the results of an earlier run; choose another folder, go on with `memseg3d refine {out}`, or "
@@ -139,8 +139,13 @@ def segment(
         raise typer.BadParameter(
             "The rounds bring their own prompts, limits and options; leave the others out.", param_hint="--rounds"
         )
+    check_model(model, models)
     with told():
         drafts = texts.drafts()
+        check_all_exist(texts.label_files, "--mask")
+        check_all_exist(bounds.others or (), "--not")
+        check_exists(rounds, "--rounds")
+        results.check_kept([source, *texts.all_files, *(bounds.others or ())])
     if rounds is None and texts.is_empty:
         raise typer.BadParameter(
             "Nothing to segment: give at least one --box NAME:k0,j0,i0,k1,j1,i1 or --point NAME:+k,j,i."
@@ -209,7 +214,7 @@ def _one_round(
     try:
         watch.run(lambda follow: [case.run(each.prompts, limits=each.limits, follow=follow) for each in rounds])
     except PropagationError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(names.said(error)) from error
     case.seconds = watch.seconds
     return case.outcome(), case.document(results.words)
 

@@ -97,7 +97,7 @@ def gathered(file: Path | None, environment: Mapping[str, str], given: Mapping[s
 
 def _from_file(file: Path, faults: list[str]) -> dict[str, Any]:
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = tomllib.loads(file.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         faults.append(f"{file} is no TOML file: {error}.")
         return {}

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from memseg3d.cli.early_checks import check_exists
 from memseg3d.service.users.token_file import TokenFile, TokenFileError
 
 app = typer.Typer(help="Who may use a worker: add, list and revoke users' own tokens.", no_args_is_help=True)
@@ -40,6 +41,7 @@ def add(
 @app.command("list")
 def list_tokens(tokens: FileOption) -> None:
     """Who has a token, and who had one."""
+    check_exists(tokens, "--tokens")
     try:
         entries = TokenFile(tokens).entries()
     except TokenFileError as error:

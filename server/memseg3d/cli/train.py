@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from memseg3d.cli.early_checks import check_exists, check_has_manifest, check_is_folder, check_picture
 from memseg3d.cli.folders import check_folder, make_folder, one_run
 from memseg3d.cli.networks import DeviceOption, choose_device
 from memseg3d.cli.train_experts import global_expert, local_expert
@@ -77,6 +78,9 @@ def nano(
     The folder holds state.pt (resumes to the step), the averaged weights as safetensors, and log.jsonl. Start it by
     torchrun for several devices.
     """
+    check_folder(folder, "--folder")
+    check_has_manifest(data, "--data", "the training data")
+    check_exists(weights, "--weights")
     import torch
 
     from memseg3d.files import UnreadableFile
@@ -89,7 +93,6 @@ def nano(
 
     if seed == HOLD_OUT_SEED:
         raise typer.BadParameter("This seed is the hold-out's: choose another one.", param_hint="--seed")
-    check_folder(folder, "--folder")
     chosen = choose_device(device)
     settings = TrainSettings(
         steps=steps,
@@ -122,7 +125,9 @@ def nano(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--weights") from error
         first = trainer.processes.is_first
-        if first:
+        if trainer.step >= steps:
+            typer.echo(f"The run is at step {trainer.step} of {steps} already: ask for more --steps.")
+        elif first:
             log = folder / LOG
             typer.echo(
                 f"Training in {folder} from step {trainer.step} to {steps} in {settings.precision}; the log is {log}."
@@ -145,6 +150,7 @@ def sheet(
     if find_spec("matplotlib") is None:
         typer.echo("memseg3d train sheet needs matplotlib: pip install 'memseg3d[report]'.", err=True)
         raise typer.Exit(1)
+    check_picture(out)
     from memseg3d.training.synthetic.sheet import draw_sheet
 
     make_folder(out.parent)
@@ -163,13 +169,14 @@ def states(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the network.")] = 1,
 ) -> None:
     """Play sessions with a run's weights, beside the run, and leave their states for it to learn from."""
+    weights = folder / "memseg3d-nano.safetensors"
+    if not weights.is_file():
+        raise typer.BadParameter(f"There are no weights in {folder} yet: train first.", param_hint="--folder")
+    check_has_manifest(data, "--data", "the training data")
     from memseg3d.cli.networks import open_network
     from memseg3d.datasets.training_data import training_cases
     from memseg3d.training.clips.play_states import fill_states
 
-    weights = folder / "memseg3d-nano.safetensors"
-    if not weights.is_file():
-        raise typer.BadParameter(f"There are no weights in {folder} yet: train first.", param_hint="--folder")
     network = open_network(str(weights), None, "cpu", threads)
     made = fill_states(folder, network, training_cases(data) if data else [], seed, count, typer.echo)
     typer.echo(f"{made} states in {folder / 'states'}")
@@ -188,6 +195,8 @@ def clip_sheet(
     if find_spec("matplotlib") is None:
         typer.echo("memseg3d train clip-sheet needs matplotlib: pip install 'memseg3d[report]'.", err=True)
         raise typer.Exit(1)
+    check_picture(out)
+    check_has_manifest(data, "--data", "the training data")
     from memseg3d.datasets.training_data import training_cases
     from memseg3d.training.clips.sheet import draw_clips
 
@@ -202,6 +211,8 @@ def mean(
     into: Annotated[Path, typer.Option(help="The file to write.")],
 ) -> None:
     """Write the mean of two checkpoints of one run, which forgets less of the first than the second does."""
+    check_exists(first, "FIRST")
+    check_exists(second, "SECOND")
     from memseg3d.training.nano.weights import save_mean
 
     try:
@@ -225,6 +236,8 @@ def release(
     ] = None,
 ) -> None:
     """Publish a run: copy its weights into the models' folder and write their card."""
+    check_is_folder(folder, "--folder")
+    check_exists(hold_out, "--hold-out")
     from memseg3d.training.nano.release import ReleaseError
     from memseg3d.training.nano.release import release as publish
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from memseg3d.cli.early_checks import check_exists
 from memseg3d.cli.folders import check_folder, one_run
 from memseg3d.cli.networks import DeviceOption, ThreadsOption, choose_device
 
@@ -74,6 +75,7 @@ def global_expert(
     `--model` takes everywhere. Start it by torchrun for several devices.
     """
     chosen = _epochs(data, synthetic, epochs, steps, 144)
+    check_folder(folder, "--folder")
     from memseg3d.evaluation.page import command_words
     from memseg3d.training.experts.begin import ExpertRequest
     from memseg3d.training.experts.settings import ExpertSettings
@@ -127,6 +129,7 @@ def local_expert(
     The folder holds state.pt (the same command resumes to the step), log.jsonl and local-expert.safetensors.
     """
     chosen = _epochs(data, synthetic, epochs, steps, 20)
+    check_folder(folder, "--folder")
     from memseg3d.evaluation.page import command_words
     from memseg3d.training.experts.begin import ExpertRequest
     from memseg3d.training.experts.settings import ExpertSettings
@@ -175,8 +178,7 @@ def _epochs(data: Path | None, synthetic: bool, epochs: int | None, steps: int |
     """The epochs to train for; None where steps are counted. Raises `typer.BadParameter` for what would be ignored."""
     if synthetic == (data is not None):
         raise typer.BadParameter("Give a data set, or --synthetic (and not both).", param_hint="--data")
-    if data is not None and not data.exists():
-        raise typer.BadParameter(f"{data} does not exist.", param_hint="--data")
+    check_exists(data, "--data")
     if epochs is not None and (synthetic or steps is not None):
         other = "Generated volumes have no epochs: give --steps." if synthetic else "Give --epochs, or --steps."
         raise typer.BadParameter(other, param_hint="--epochs")

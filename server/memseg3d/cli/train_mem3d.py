@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from memseg3d.cli.early_checks import check_exists
 from memseg3d.cli.folders import check_folder
 from memseg3d.cli.networks import DeviceOption, choose_device
 
@@ -73,8 +74,8 @@ def mem3d(
     """
     if synthetic == (data is not None):
         raise typer.BadParameter("Give a data set, or --synthetic (and not both).", param_hint="--data")
-    if data is not None and not data.exists():
-        raise typer.BadParameter(f"{data} does not exist.", param_hint="--data")
+    check_exists(data, "--data")
+    check_exists(backbone, "--backbone")
     check_folder(folder, "--folder")
     import torch
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from memseg3d.cli.early_checks import check_exists, check_is_folder, check_model
 from memseg3d.cli.folders import check_folder
 from memseg3d.cli.networks import DeviceOption, choose_device
 
@@ -76,6 +77,7 @@ def memrefine(
 
     The folder holds state.pt (the same command resumes to the step), best.safetensors, latest.safetensors, log.jsonl.
     """
+    _check(data, checkpoint, folder, splits)
     from memseg3d.evaluation.page import command_words
     from memseg3d.network.memrefine import MemRefineConfig
     from memseg3d.training.sam2.settings import Sam2Settings
@@ -135,6 +137,7 @@ def finetune(
 
     Clips are prompted on their first or middle slice and tracked both ways. Give the same command again to resume.
     """
+    _check(data, checkpoint, folder, splits)
     from memseg3d.evaluation.page import command_words
     from memseg3d.training.sam2.settings import Sam2Settings
     from memseg3d.training.sam2.whole_run import RunRequest
@@ -162,12 +165,19 @@ def finetune(
     _run(RunRequest(folder, data, checkpoint, settings, None, *seen, place, models, own, said))
 
 
+def _check(data: Path, checkpoint: str, folder: Path, splits: Path | None) -> None:
+    """What is not there is told before torch is loaded."""
+    check_is_folder(data, "--data")
+    check_model(checkpoint, None)
+    check_exists(splits, "--splits")
+    check_folder(folder, "--folder")
+
+
 def _run(request: RunRequest) -> None:
     """The whole run; what keeps it from going on is told as a sentence, with exit status 1."""
     from memseg3d.training.running.one_run import one_run
     from memseg3d.training.sam2.whole_run import REFUSALS, open_run, run_and_install
 
-    check_folder(request.folder, "--folder")
     try:
         with one_run(request.folder):
             run_and_install(open_run(request, typer.echo), request, typer.echo)

@@ -71,7 +71,7 @@ def read_record(root: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        words = json.loads(path.read_text(encoding="utf-8-sig"))
         if words["format"] != _FORMAT:
             raise DataSetError(f"{path} was written by a later version; update memseg3d.")
         return Record(
@@ -84,7 +84,7 @@ def read_record(root: Path) -> Record | None:
         )
     except DataSetError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise DataSetError(f"{path} is damaged; restore it, or convert the set again into a new folder.") from error
 
 

@@ -47,11 +47,11 @@ class Splits:
 def read_splits(path: Path) -> Splits:
     """Read a file of splits. Raises `WrongSplit` where it is damaged, or a case or patient stands in two splits."""
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        words = json.loads(path.read_text(encoding="utf-8-sig"))
         lists = {split: [str(n) for n in words.get(str(split), [])] for split in Split if split is not Split.UNKNOWN}
         patients = {str(case): str(patient) for case, patient in words.get("patients", {}).items()}
         seed = int(words.get("seed", 0))
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
         raise WrongSplit(f"{path} is no file of splits that can be read; `memseg3d data split` writes one.") from error
     by_case: dict[str, Split] = {}
     by_patient: dict[str, Split] = {}

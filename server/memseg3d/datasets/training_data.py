@@ -93,12 +93,12 @@ def development_groups(folder: Path) -> dict[str, list[DevelopmentTarget]]:
     path = folder / "DEVELOPMENT.json"
     groups: dict[str, list[DevelopmentTarget]] = {}
     try:
-        for group, targets in json.loads(path.read_text(encoding="utf-8"))["groups"].items():
+        for group, targets in json.loads(path.read_text(encoding="utf-8-sig"))["groups"].items():
             groups[group] = [
                 DevelopmentTarget(each["case"], int(each["label"]), modality_of(manifest[each["case"]]))
                 for each in targets
             ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableFile(f"{path} is no development set of this folder ({error!r}).") from error
     for target in (each for targets in groups.values() for each in targets):
         if manifest[target.case].get("role") != DEVELOPMENT:
@@ -147,10 +147,10 @@ def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise UnreadableFile(f"{folder} holds no MANIFEST.json; give the folder of the training data.")
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        words = json.loads(path.read_text(encoding="utf-8-sig"))
         if not all(isinstance(each, dict) and "for_weights" in each for each in words.values()):
             raise TypeError("a case without for_weights")
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
         raise UnreadableFile(f"{path} is no manifest of training data ({error}).") from error
     checked: dict[str, dict[str, Any]] = words
     return checked

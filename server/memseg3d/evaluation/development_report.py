@@ -149,9 +149,9 @@ def write_development(
 def read_dice(path: Path) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Dice of every round by "case/label", and the protocol, of a development.json. Raises `UnreadableFile`."""
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        words = json.loads(path.read_text(encoding="utf-8-sig"))
         return {key: [float(v) for v in values] for key, values in words["dice"].items()}, dict(words["protocol"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableFile(f"{path} is no development.json of `memseg3d evaluate rounds --development`.") from error
 
 

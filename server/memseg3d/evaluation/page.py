@@ -78,15 +78,15 @@ def runs_in(folder: Path, name: str = "", command: str = "") -> list[PageRun]:
 
 def _result(file: Path) -> TargetResult:
     try:
-        return TargetResult.from_json(json.loads(file.read_text(encoding="utf-8"))["result"])
-    except (ValueError, KeyError, TypeError) as error:
+        return TargetResult.from_json(json.loads(file.read_text(encoding="utf-8-sig"))["result"])
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise UnreadableFile(f"{file} is no result of this version: delete it and run the command again.") from error
 
 
 def _video_run(file: Path, name: str, command: str) -> PageRun:
     """The results of `memseg3d evaluate video`: one round, NSD in mm, no HD95, no pictures."""
     try:
-        words = json.loads(file.read_text(encoding="utf-8"))
+        words = json.loads(file.read_text(encoding="utf-8-sig"))
         results = []
         for row in words["scores"]:
             at = int(row["at"])
@@ -94,15 +94,15 @@ def _video_run(file: Path, name: str, command: str) -> PageRun:
             target = Target(row["case"], int(row["label"]), "unknown", 0)
             results.append((TargetResult(target, 0, Box(0, (at, 0, 0), (at, 0, 0)), 1.0, (score,)), file))
         return PageRun(name or f"{words['model']['name']} video", command, results)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise UnreadableFile(f"{file} is no result of this version: delete it and run the command again.") from error
 
 
 def _command(folder: Path) -> str:
     for file in sorted(folder.glob("*.json")):
         try:
-            words = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
+            words = json.loads(file.read_text(encoding="utf-8-sig"))
+        except (ValueError, RecursionError):
             continue
         if isinstance(words, dict) and isinstance(words.get("command"), str):
             return words["command"]

@@ -132,8 +132,8 @@ def kept(file: Path, protocol: Protocol) -> TargetResult | None:
     if not file.is_file():
         return None
     try:
-        words = json.loads(file.read_text(encoding="utf-8"))
+        words = json.loads(file.read_text(encoding="utf-8-sig"))
         # An older result lacks what was not a choice then: it was made with what is left out.
         return TargetResult.from_json(words["result"]) if type(protocol)(**words["protocol"]) == protocol else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return None

@@ -76,9 +76,9 @@ def find_cases(folder: Path, names: Iterable[str] | None = None) -> dict[str, st
     if not manifest.is_file():
         raise UnreadableFile(f"{folder} holds no MANIFEST.json; give the folder of cases with truth.")
     try:
-        words = json.loads(manifest.read_text(encoding="utf-8"))
+        words = json.loads(manifest.read_text(encoding="utf-8-sig"))
         known = {name: _modality(str(entry.get("modality", ""))) for name, entry in sorted(words.items())}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, RecursionError, AttributeError) as error:
         raise UnreadableFile(f'{manifest} cannot be read; write {{"<case>": {{"modality": "CT"}}, ...}}.') from error
     if names is None:
         return known
@@ -106,7 +106,7 @@ def _modality(words: str) -> str:
 
 def read_traits(folder: Path) -> dict[str, frozenset[str]]:
     """What is hard about a target, by "case/label", where the manifest tells it (`"traits": {"1": ["thin"]}`)."""
-    words = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))
+    words = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8-sig"))
     return {
         f"{case}/{label}": frozenset(str(trait) for trait in traits)
         for case, entry in words.items()

@@ -72,7 +72,7 @@ def accepted_licences(folder: Path) -> dict[str, str]:
     for place in (own_folder(), folder):
         try:
             words = json.loads((place / CONSENTS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         found |= words if isinstance(words, dict) else {}
     return found
@@ -151,8 +151,8 @@ def describe_model(path: Path) -> ModelFile:
     card_path = path.with_suffix(".json")
     if card_path.is_file():
         try:
-            card = json.loads(card_path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            card = json.loads(card_path.read_text(encoding="utf-8-sig"))
+        except (ValueError, RecursionError) as error:
             raise ModelDamaged(f"The card {card_path.name} is no JSON: correct it or take it away.") from error
         if not isinstance(card, dict):
             raise ModelDamaged(f"The card {card_path.name} must be a JSON object: correct it or take it away.")

@@ -62,7 +62,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises `DataSetError`."""
     try:
         words = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise DataSetError(f"{path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
         raise DataSetError(f"{path} is no JSON that can be read; restore it from the set's archive.") from error
     if not isinstance(words, dict):
         raise DataSetError(f"{path} should hold one JSON object; restore it from the set's archive.")

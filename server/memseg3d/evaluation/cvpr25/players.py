@@ -14,6 +14,10 @@ from memseg3d.evaluation.cvpr25.predict import STATE, Entry
 from memseg3d.network.seam import Network
 
 
+class CannotPlay(ValueError):
+    """A command that cannot be run, with a sentence that says why."""
+
+
 class Player(Protocol):
     """Reads `inputs/<case>` and writes `outputs/<case>` with the labelmap as `segs`."""
 
@@ -44,19 +48,27 @@ class EnginePlayer:
 class CommandPlayer:
     """A command that is run in a folder with `inputs` and `outputs`, once a round.
 
-    {inputs} and {outputs} in it are replaced by the folders' paths.
+    {inputs} and {outputs} in it are replaced by the folders' paths. Raises `CannotPlay` where it is no command, or its
+    program is not found.
     """
 
     def __init__(self, command: str, name: str = "command") -> None:
         self.name, self.identity = name, command
-        self._words = shlex.split(command)
+        try:
+            self._words = shlex.split(command)
+        except ValueError as error:
+            raise CannotPlay(f"{command} cannot be read ({error}): check its quotes.") from error
+        if not self._words or shutil.which(self._words[0]) is None:
+            raise CannotPlay(f"There is no program {self._words[0] if self._words else command!r}: check the command.")
+        self.codes: list[int] = []
+        """How the rounds ended, one after the other."""
 
     def play(self, case: str, inputs: Path, outputs: Path) -> float:
         """Run it; whatever it says goes where this program's own words go."""
         places = {"{inputs}": str(inputs), "{outputs}": str(outputs)}
         command = [_filled(word, places) for word in self._words]
         begun = time.perf_counter()
-        subprocess.run(command, cwd=inputs.parent, check=False)
+        self.codes.append(subprocess.run(command, cwd=inputs.parent, check=False).returncode)
         return time.perf_counter() - begun
 
 

@@ -170,10 +170,10 @@ def _known(path: Path, words: dict[str, Any]) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(path.read_text(encoding="utf-8-sig"))
         rows: list[dict[str, Any]] = told["scores"]
         same = {key: told[key] for key in words} == words
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise UnreadableFile(f"{path} is damaged: move it away to begin anew.") from error
     if not same:
         raise UnreadableFile(f"{path} holds results of another model, set or protocol: name another folder by --out.")

@@ -11,8 +11,10 @@ import logging
 import os
 import re
 import secrets
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -58,13 +60,13 @@ class TokenFile:
     def entries(self) -> list[Entry]:
         """All entries in their order, [] where there is no file. Raises TokenFileError."""
         try:
-            words = json.loads(self.path.read_text("utf-8"))
+            words = json.loads(self.path.read_text("utf-8-sig"))
             entries = [Entry(**each) for each in words["tokens"]]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise TokenFileError(f"{self.path} cannot be read ({error.strerror}).") from error
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise TokenFileError(f"{self.path} is no file of tokens: give another one, or make it anew.") from error
         if not all(each.role in ("user", "administrator") and isinstance(each.sha256, str) for each in entries):
             raise TokenFileError(f"{self.path} holds a role that is neither user nor administrator.")
@@ -93,9 +95,16 @@ class TokenFile:
                 replace(each, revoked=now) if each.name == name and each.revoked is None else each for each in entries
             )
 
-    def _changing(self) -> FileLock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.path.with_name(self.path.name + ".lock"))
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # A lock waits for ever in a folder that takes no file.
+            tempfile.TemporaryFile(dir=self.path.parent).close()
+        except OSError as error:
+            raise TokenFileError(f"{self.path} cannot be written ({error.strerror}).") from error
+        with FileLock(self.path.with_name(self.path.name + ".lock")):
+            yield
 
     def _write(self, entries: Iterable[Entry]) -> None:
         fresh = self.path.with_name(self.path.name + ".new")

@@ -113,8 +113,8 @@ def _targets(request: ExpertRequest, say: Callable[[str], None]) -> tuple[Target
 def _listed(path: Path) -> list[Case]:
     """Cases of a JSON list of npz files with imgs and gts (`train_subsetall.json`); paths as seen from the list."""
     try:
-        found = [path.parent / str(each) for each in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
+        found = [path.parent / str(each) for each in json.loads(path.read_text(encoding="utf-8-sig"))]
+    except (OSError, ValueError, RecursionError, TypeError) as error:
         raise CannotTrain(f"{path} is no JSON list of npz files: give one, or a folder of them.") from error
     return [Case(each.stem, (NpzArray(each, "imgs"),), NpzArray(each, "gts")) for each in found]
 

@@ -133,10 +133,10 @@ def _sets(chapters: Sequence[Mapping[str, Any]], data: Path | None) -> dict[str,
 def _hold_out(results: Path, sha256: str) -> dict[str, Any]:
     """What the card tells of whole volumes of the hold-out."""
     try:
-        words = json.loads(results.read_text(encoding="utf-8"))
+        words = json.loads(results.read_text(encoding="utf-8-sig"))
         figures, protocol = words["figures"]["all"], words["protocol"]
         told = {key: figures[key] for key in ("targets", "dice", "nsd", "prompted_dice")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise ReleaseError(f"{results} is no rounds.json of `memseg3d evaluate hold-out`.") from error
     if protocol.get("model_sha256") != sha256:
         raise ReleaseError(
@@ -146,6 +146,6 @@ def _hold_out(results: Path, sha256: str) -> dict[str, Any]:
 
 
 def _last_validation(log: Path) -> dict[str, float]:
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8-sig").splitlines()] if log.is_file() else []
     found: list[dict[str, float]] = [line["validation"] for line in lines if "validation" in line]
     return found[-1] if found else {}

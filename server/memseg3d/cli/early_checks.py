@@ -1,0 +1,54 @@
+"""What is told before torch is loaded and data are read: files, folders and models that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+
+
+def check_exists(path: Path | None, option: str) -> None:
+    """Raise `typer.BadParameter` where a path is named and nothing is there."""
+    if path is not None and not path.exists():
+        raise typer.BadParameter(f"{path} does not exist; check the path.", param_hint=option)
+
+
+def check_all_exist(paths: Iterable[Path], option: str) -> None:
+    """The same for several."""
+    for path in paths:
+        check_exists(path, option)
+
+
+def check_is_folder(path: Path | None, option: str) -> None:
+    """Raise `typer.BadParameter` where a path is named and is no folder."""
+    check_exists(path, option)
+    if path is not None and not path.is_dir():
+        raise typer.BadParameter(f"{path} is no folder; name one.", param_hint=option)
+
+
+def check_picture(path: Path, option: str = "--out") -> None:
+    """Raise `typer.BadParameter` where a picture cannot go there."""
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise typer.BadParameter(f"{path} is no name for a picture; let it end in .png.", param_hint=option)
+
+
+def check_has_manifest(path: Path | None, option: str, kind: str = "cases with truth") -> None:
+    """Raise `typer.BadParameter` where a folder is named that lists no cases."""
+    if path is not None and not (path / "MANIFEST.json").is_file():
+        raise typer.BadParameter(f"{path} holds no MANIFEST.json; give the folder of {kind}.", param_hint=option)
+
+
+def check_model(model: str | None, models: Path | None, option: str = "--model") -> None:
+    """Raise `typer.BadParameter` where there is no model of that name, or one of those joined by a +."""
+    from memseg3d.network.models import ModelNotFound, find_model
+
+    check_is_folder(models, "--models")
+    try:
+        find_model(model, models)
+    except ModelNotFound as error:
+        first, plus, last = str(model).rpartition("+")
+        if not plus:
+            raise typer.BadParameter(str(error), param_hint=option) from error
+        check_model(first or None, models, option)
+        check_model(last, models, option)
