@@ -93,7 +93,7 @@ def read_labels(path: Path) -> list[SegmentDescription]:
     labelmap are read, too. Raises `LabelsError` where the file is not that.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise LabelsError(f"The labels file {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from numpy.testing import assert_allclose
 
 from memseg3d.cases.drafts import SegmentNames, prompts_of
@@ -178,7 +181,7 @@ def test_a_json_file_of_prompts_is_read_and_what_is_wrong_is_told(geometry: Geom
     assert isinstance(stroke, ScribblePrompt)
     assert stroke.radii == (0.75, 1.0, 1.5)
     for wrong, sentence in (
-        ("no JSON", "no JSON file"),
+        ("no JSON", "no JSON that can be read"),
         (json.dumps({"prompts": [{"type": "spray", "name": "a"}]}), "spray"),
         (json.dumps([{"type": "point", "position": [1, 2, 3]}]), "has no name"),
         (json.dumps([{"type": "point", "name": "a"}]), "damaged"),
@@ -204,3 +207,52 @@ def test_painted_slices_of_a_label_file_are_masks(geometry: Geometry, tmp_path: 
     with pytest.raises(CaseError, match="beside the volume"):
         read_mask(str(path), names, moved)
     assert two.object == 2
+
+
+CLICK = {"name": "a", "type": "point", "position": [5, 8, 6]}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[" * 100_000, "no JSON that can be read"),
+        ('{"prompts": [{]}', "no JSON that can be read, line 1"),
+        (json.dumps([]), "holds no prompt"),
+        (json.dumps({"markups": []}), "holds no prompt"),
+        (json.dumps([{**CLICK, "positiv": False}]), "tells 'positiv'"),
+        (json.dumps([{**CLICK, "position": [10**400, 1, 2]}]), "of another form"),
+        (json.dumps([{**CLICK, "position": [True, 1, 2]}]), "of another form"),
+        (json.dumps([{"name": "a", "type": "point"}]), "it lacks 'position'"),
+        (json.dumps([{"name": "a", "type": "scribble", "points": [[1, 2, 3]], "width": -1}]), "of another form"),
+        (json.dumps({"markups": [{"type": "Fiducial", "coordinateSystem": "IJK"}]}), "save it in LPS or RAS"),
+    ],
+    ids=["deep", "cut", "empty", "no-markup", "misspelt", "huge", "bool", "lacking", "width", "system"],
+)
+def test_an_odd_file_of_prompts_is_refused_with_a_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+    file = tmp_path / "prompts.json"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(CaseError, match=re.escape(sentence)):
+        read_prompt_file(str(file))
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.json"
+    file.write_text(json.dumps([CLICK]), encoding="utf-8-sig")
+    assert [draft.points for draft in read_prompt_file(str(file))] == [((5.0, 8.0, 6.0),)]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [([0.5], "holds fractions"), ([np.inf], "holds fractions"), ([-1], "labels count from 0"), (range(2000), "image")],
+    ids=["fractions", "infinite", "negative", "image"],
+)
+def test_what_is_no_labelmap_is_no_mask(
+    geometry: Geometry, tmp_path: Path, values: Sequence[float], sentence: str
+) -> None:
+    voxels = np.zeros(geometry.shape, np.float32)
+    voxels.ravel()[: len(values)] = values
+    image = sitk.GetImageFromArray(voxels)
+    geometry.place(image)
+    sitk.WriteImage(image, str(tmp_path / "labels.nrrd"))
+    with pytest.raises(CaseError, match=sentence):
+        read_mask(f"a={tmp_path / 'labels.nrrd'}", SegmentNames(), geometry)

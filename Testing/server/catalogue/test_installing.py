@@ -106,6 +106,18 @@ def test_a_file_of_ones_own_is_added_and_removed(shelf: Path, tmp_path: Path) ->
     assert "There is no model liver" in models("remove", "liver").output
 
 
+def test_a_file_that_is_cut_off_or_a_name_that_leads_out_is_not_added(shelf: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.safetensors"
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    whole.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(whole.read_bytes()[:-1])
+    assert "is damaged or cut off" in models("add", cut).output
+    assert "is no name for a model" in models("add", whole, "--name", "../out").output
+    assert models("add", whole).exit_code == 0
+    assert [path.name for path in shelf.iterdir()] == ["whole.safetensors"]
+
+
 def test_what_is_left_of_a_fetch_is_removed_by_name(shelf: Path, catalogue: Path, site: Site) -> None:
     site.status = 500
     shelf.mkdir(parents=True)

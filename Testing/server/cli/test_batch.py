@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from tiny_model import write_tiny_model
 from typer.testing import CliRunner
 
+from memseg3d.cases.batch_list import cases_of
 from memseg3d.cli.main import app
 
 
@@ -128,6 +129,15 @@ def test_a_table_names_cases_and_their_prompts(a_model: Path, scans: Path, tmp_p
     assert "does not exist" in told["failures"]["third"]
 
 
+@pytest.mark.parametrize("text", ["\ufeffimage;Name;point\n", "image\tname\tpoint\n", "\nimage , name, point\n\n"])
+def test_a_table_of_any_spreadsheet_is_read(tmp_path: Path, text: str) -> None:
+    separator = next(each for each in ";\t," if each in text)
+    file = tmp_path / "cases.csv"
+    file.write_text(text + separator.join(("a.nii", "first", '"x:+1,2,3"')) + "\n\n", encoding="utf-8")
+    (case,) = cases_of(file, {})
+    assert (case.name, case.image, case.texts) == ("first", tmp_path / "a.nii", {"point": ("x:+1,2,3",)})
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -137,8 +147,10 @@ def test_a_table_names_cases_and_their_prompts(a_model: Path, scans: Path, tmp_p
         ("image,point\na.nii,x:+1,2,3\n", "more cells"),
         ("image,name\na.nii,..\n", "no name"),
         ("image\n.nii.gz\n", "no name"),
+        ("image,box,box\na.nii,,\n", "each once"),
+        ("image,name\na.nii,report.csv\n", "as a file of the batch is"),
     ],
-    ids=["columns", "twice", "empty", "commas", "upwards", "nameless"],
+    ids=["columns", "twice", "empty", "commas", "upwards", "nameless", "column-twice", "report"],
 )
 def test_a_list_that_is_wrong_is_refused_before_anything_is_computed(tmp_path: Path, content: str, words: str) -> None:
     file = tmp_path / "cases.csv"

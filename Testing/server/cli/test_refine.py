@@ -183,3 +183,58 @@ def test_the_session_is_what_its_schema_says(memseg3d: Command, a_case: Path) ->
     check.validate(words_of)
     assert not check.is_valid({**words_of, "applied": -1})
     assert not check.is_valid({**words_of, "rounds": [{"id": "1"}]})
+
+
+def _without(words: dict[str, Any], name: str) -> None:
+    del words[name]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda words: words.update(version=2), "is of version 2"),
+        (lambda words: _without(words, "image"), "'image' is missing"),
+        (lambda words: words["image"].update(path=5), "is damaged"),
+        (lambda words: words["files"].update(format="../../evil"), "files tell no format"),
+        (lambda words: words.update(names={"1": "a", "2": "a"}), "two segments have one name"),
+        (lambda words: words["rounds"][0]["prompts"][0].update(object="x"), "of no object"),
+        (lambda words: words["rounds"][0]["prompts"][0].update(lower="abc"), "is damaged"),
+        (lambda words: words["rounds"][0].update(prompts=[5]), "is damaged"),
+        (lambda words: words["rounds"][0].update(session={}), "is damaged"),
+        (lambda words: words["rounds"][0].update(objects={}), "does not tell what it changed"),
+        (lambda words: words["rounds"][0]["objects"]["1"].update(checksum="0"), "is damaged"),
+    ],
+    ids=["newer", "lacking", "path", "format", "names", "object", "place", "prompt", "session", "objects", "sum"],
+)
+def test_a_session_that_was_edited_is_refused_with_a_sentence(
+    memseg3d: Command, a_case: Path, change: Callable[[dict[str, Any]], None], sentence: str
+) -> None:
+    session = session_in(a_case)
+    change(session)
+    (a_case / "session.json").write_text(json.dumps(session), encoding="utf-8")
+    before = {path: path.read_bytes() for path in a_case.iterdir()}
+    for words_of_it in (["--undo"], ["--point", CLICK]):
+        result = memseg3d("refine", a_case, *words_of_it)
+        assert result.exit_code == 2, result.output
+        assert isinstance(result.exception, SystemExit)
+        assert sentence in words(result)
+    assert {path: path.read_bytes() for path in a_case.iterdir()} == before
+
+
+def test_an_edited_session_keeps_working_where_it_says_the_same(memseg3d: Command, a_case: Path) -> None:
+    session = session_in(a_case)
+    del session["rounds"][0]["prompts"][0]["id"]
+    session["names"] = {}
+    (a_case / "session.json").write_text(json.dumps(session), encoding="utf-8-sig")
+    assert "round-1/0 1 box" in words(memseg3d("refine", a_case, "--show"))
+    assert memseg3d("refine", a_case, "--point", "1-:4,12,10").exit_code == 0
+    assert labels_in(a_case).max() == 1
+
+
+def test_what_contradicts_itself_is_questioned_and_an_input_is_never_replaced(memseg3d: Command, a_case: Path) -> None:
+    both = ["--point", "block:+4,12,10", "--point", "block:-4,12,10"]
+    assert "as inside and as outside" in words(result := memseg3d("refine", a_case, *both))
+    assert result.exit_code == 3
+    own = memseg3d("segment", a_case / "segmentation.nii.gz", "--point", "x:+5,12,10", "--out", a_case, "--overwrite")
+    assert own.exit_code == 2
+    assert "would be replaced" in words(own)

@@ -147,6 +147,12 @@ def tokens_command(file: Path, *words: str) -> str:
     return done.output.strip()
 
 
+def test_a_file_of_tokens_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot be written" in tokens_command(tmp_path / "file" / "tokens.json", "add", "dan")
+    assert "does not exist" in tokens_command(tmp_path / "nothing.json", "list")
+
+
 def test_tokens_come_and_go_while_the_worker_runs(a_ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     file = a_ward.tokens.path

@@ -56,7 +56,8 @@ def read_prompt_file(text: str, order: Order = KJI) -> list[Draft]:
 
 
 def _lacks(error: Exception) -> str:
-    return f" (it lacks {error})" if isinstance(error, KeyError) else ""
+    reason = f"it lacks {error}; " if isinstance(error, KeyError) else ""
+    return f" ({reason}docs/command-line.md shows the form)"
 
 
 def name_and_file(text: str) -> tuple[str | None, bool, Path]:

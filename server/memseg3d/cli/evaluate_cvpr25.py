@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -114,6 +115,8 @@ def cvpr25(
     for option, player in foreign.items():
         play(player)
         if player.codes and all(player.codes):
+            # Kept, they would count as this command's results once it is mended.
+            shutil.rmtree(folder_of(out, player, quirks), ignore_errors=True)
             raise typer.BadParameter(
                 f"It failed in each of {len(player.codes)} rounds (exit code {player.codes[-1]}): its scores are 0.",
                 param_hint=option,
