@@ -18,6 +18,7 @@ from training_folder import write_training_folder
 from typer.testing import Result
 
 from memseg3d import __version__
+from memseg3d.cli.main import ENTRIES
 from memseg3d.cli.networks import Precision, open_network
 from memseg3d.network.loading import load_network
 from memseg3d.network.precision import NAMES, fastest_dtype, precision_of
@@ -38,6 +39,23 @@ def test_help_lists_every_command(memseg3d: Command) -> None:
     shown = words(memseg3d("--help"))
     for command in ("serve", "segment", "models", "evaluate", "train"):
         assert f" {command} " in shown
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_list_of_commands_says_what_their_own_help_says(name: str) -> None:
+    own = " ".join((ENTRIES[name].built(name).help or "").split())
+    assert own.startswith(ENTRIES[name].summary)
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    code = (
+        "import sys\n"
+        "from memseg3d.cli.main import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        "print('OWN', sorted(m for m in sys.modules if m.startswith('memseg3d.cli.')))\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert "OWN ['memseg3d.cli.main']" in shown.stdout
 
 
 def test_help_loads_neither_torch_nor_simpleitk() -> None:

@@ -17,10 +17,12 @@ PLAIN = None
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a subcommand lies: a function, or a `Typer` of several, in a module of `memseg3d.cli`."""
+    """Where a subcommand lies: a function, or a `Typer` of several, in a module of `memseg3d.cli`; and what it does."""
 
     module: str
     name: str
+    summary: str
+    """What the list of commands says of it: the first sentence of its own help."""
     context: dict[str, Any] | None = None
     """Settings of its context."""
 
@@ -41,18 +43,18 @@ class Entry:
 # Its own arguments, --help among them, are the plug-in's.
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 ENTRIES = {
-    "serve": Entry("serve", "serve"),
-    "segment": Entry("segment", "segment"),
-    "refine": Entry("refine", "refine"),
-    "batch": Entry("batch", "batch"),
-    "export": Entry("plugins", "export", _PASSED_ON),
-    "about": Entry("about", "about"),
-    "tokens": Entry("tokens", "app"),
-    "sessions": Entry("sessions", "app"),
-    "models": Entry("models", "app"),
-    "evaluate": Entry("evaluate", "app"),
-    "train": Entry("train", "app"),
-    "data": Entry("data", "app"),
+    "serve": Entry("serve", "serve", "Serve the wire protocol."),
+    "segment": Entry("segment", "segment", "Segment a volume from prompts, one round; every NAME is one segment."),
+    "refine": Entry("refine", "refine", "Correct a segmentation: add prompts as another round, or take one back."),
+    "batch": Entry("batch", "batch", "Segment many volumes by their own prompts, in one process."),
+    "export": Entry("plugins", "export", "Write a labelmap as DICOM-SEG", _PASSED_ON),
+    "about": Entry("about", "about", "Print one JSON object: version, protocols, python, torch, machine"),
+    "tokens": Entry("tokens", "app", "Who may use a worker: add, list and revoke users' own tokens."),
+    "sessions": Entry("sessions", "app", "What a worker keeps: list its sessions, end a round that runs, delete."),
+    "models": Entry("models", "app", "The models that are found by name; fetch public ones, add one from a file"),
+    "evaluate": Entry("evaluate", "app", "Judge a model on volumes with truth."),
+    "train": Entry("train", "app", "Train networks."),
+    "data": Entry("data", "app", "Check, convert and split data sets."),
 }
 
 
@@ -68,6 +70,11 @@ class Table(TyperGroup):
         if cmd_name in ENTRIES and cmd_name not in self.commands:
             self.commands[cmd_name] = ENTRIES[cmd_name].built(cmd_name)
         return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of them, from the table: none is imported for that."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in ENTRIES.items()])
 
 
 app = typer.Typer(

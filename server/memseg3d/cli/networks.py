@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memseg3d.cases.opening import Backend, Precision
+from memseg3d.cli.starting import without_collections
 
 if TYPE_CHECKING:
     from memseg3d.cli.serve_options import Options
@@ -65,7 +66,8 @@ def choose_device(wanted: str, threads: int | None = None) -> str:
     from memseg3d.cases import opening
 
     try:
-        return opening.choose_device(wanted, threads)
+        with without_collections():
+            return opening.choose_device(wanted, threads)
     except opening.NetworkError as error:
         raise typer.BadParameter(str(error), param_hint=f"--{error.about}") from error
 

@@ -216,18 +216,21 @@ def _serve(config: Path | None, is_check: bool, given: dict[str, Any]) -> None:
         return
 
     # Imported here: torch takes seconds, and neither `--help` nor a wrong option should wait for it.
-    from memseg3d.cli.networks import network_and_device
-    from memseg3d.service.app import create_app
-    from memseg3d.service.folders import DataFolder, DataFolderError
-    from memseg3d.service.storage.data_key import DataKeyError
-    from memseg3d.service.worker import Worker
+    from memseg3d.cli.starting import without_collections
 
-    try:
-        network, chosen = network_and_device(options)
-        folder = DataFolder(options.data_folder) if options.data_folder is not None else DataFolder.default()
-        listener = bind(options.host, options.port)
-    except (ServeError, DataFolderError, typer.BadParameter) as error:
-        raise _refused(str(error)) from error
+    with without_collections():
+        from memseg3d.cli.networks import network_and_device
+        from memseg3d.service.app import create_app
+        from memseg3d.service.folders import DataFolder, DataFolderError
+        from memseg3d.service.storage.data_key import DataKeyError
+        from memseg3d.service.worker import Worker
+
+        try:
+            network, chosen = network_and_device(options)
+            folder = DataFolder(options.data_folder) if options.data_folder is not None else DataFolder.default()
+            listener = bind(options.host, options.port)
+        except (ServeError, DataFolderError, typer.BadParameter) as error:
+            raise _refused(str(error)) from error
     # The compute thread lets go of Python at every layer, and waits so long at most for others each time.
     sys.setswitchinterval(SWITCH_SECONDS)
     try:

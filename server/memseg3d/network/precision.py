@@ -13,14 +13,20 @@ WORTH = 1.2
 """bf16 must be so many times as fast, for it is less exact."""
 TRIES = 20
 """On a busy computer most of a few are slow: threads wait for one that does not run."""
+HOPELESS, GLANCES = 5, 3
+"""A dtype whose best of GLANCES is HOPELESS times as slow is imitated there: the rest would only take long."""
 
 
-def _seconds(dtype: torch.dtype, device: torch.device) -> float:
-    """The best of many convolutions of the size that networks here are made of."""
+def _seconds(dtype: torch.dtype, device: torch.device, reference: float = float("inf")) -> float:
+    """The best of many convolutions of the size that networks here are made of; of a few where `reference`, another
+    dtype's, is out of reach.
+    """
     image = torch.ones(1, 32, 64, 64, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
     weight = torch.ones(32, 32, 3, 3, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
     best = float("inf")
-    for _ in range(TRIES):
+    for tried in range(TRIES):
+        if tried >= GLANCES and best > HOPELESS * reference:
+            break
         started = time.perf_counter()
         F.conv2d(image, weight, padding=1).sum().item()
         best = min(best, time.perf_counter() - started)
@@ -33,7 +39,8 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device is clearly faster with it, else float32. Takes some milliseconds, once."""
     if not computes_in(torch.bfloat16, device):
         return torch.float32
-    is_worth = _seconds(torch.bfloat16, device) * WORTH < _seconds(torch.float32, device)
+    single = _seconds(torch.float32, device)
+    is_worth = _seconds(torch.bfloat16, device, single) * WORTH < single
     return torch.bfloat16 if is_worth else torch.float32
 
 
