@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,17 @@ def test_a_list_that_is_wrong_is_refused_before_anything_is_computed(tmp_path: P
     assert result.exit_code == 2
     assert words in " ".join(result.output.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_report_that_finds_no_room_ends_in_a_sentence(
+    a_model: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "report.new")
+
+    monkeypatch.setattr("memseg3d.cases.batch_report.csv.DictWriter", full)
+    words = ["--box", "a:5,4,4,5,20,20", "--model", str(a_model), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["batch", str(scans), *words, "--quiet"])
+    assert result.exit_code == 1
+    assert "The disk is full: report.new could not be written" in result.output
+    assert not list((tmp_path / "out").glob("report*"))

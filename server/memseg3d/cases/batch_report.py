@@ -48,12 +48,15 @@ class BatchReport:
         names = [each.name for each in fields(CaseLine)]
         done = {each.case for each in self.lines}
         fresh = self._path.with_suffix(".new")
-        with fresh.open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, names, extrasaction="ignore")
-            table.writeheader()
-            table.writerows(asdict(each) for each in self.lines)
-            table.writerows(row for row in self._before if row["case"] not in done)
-        fresh.replace(self._path)
+        try:
+            with fresh.open("w", encoding="utf-8", newline="") as file:
+                table = csv.DictWriter(file, names, extrasaction="ignore")
+                table.writeheader()
+                table.writerows(asdict(each) for each in self.lines)
+                table.writerows(row for row in self._before if row["case"] not in done)
+            fresh.replace(self._path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     @property
     def failed(self) -> list[CaseLine]:

@@ -30,7 +30,7 @@ from memseg3d.cli.case_options import (
 )
 from memseg3d.cli.case_output import Talk
 from memseg3d.cli.early_checks import check_model
-from memseg3d.cli.folders import make_folder, one_run
+from memseg3d.cli.folders import check_folder, make_folder, one_run
 from memseg3d.cli.networks import (
     BackendOption,
     DeviceOption,
@@ -93,6 +93,7 @@ def batch(
         raise typer.BadParameter(f"{cases} does not exist; check the path.", param_hint="CASES")
     given = {"prompts": prompts, "mask": mask, "box": box, "point": point, "scribble": scribble}
     check_model(model, models)
+    check_folder(out)
     with told():
         order_named(coordinates)
         listed = cases_of(cases, {name: texts for name, texts in given.items() if texts})

@@ -76,8 +76,8 @@ def cvpr25(
     if gpu and docker is None:
         raise typer.BadParameter("Name a container by --docker; other models have --device.", param_hint="--gpu")
     check_folder(out)
-    for each in model or []:
-        check_model(each, models)
+    for named in model or []:
+        check_model(named, models)
     check_has_manifest(data, "--data")
     files = _listed(cases, case or []) if cases is not None else []
     from memseg3d.evaluation.cvpr25.players import CannotPlay, CommandPlayer, DockerPlayer, EnginePlayer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any
@@ -10,6 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from memseg3d import __version__
+
+log = logging.getLogger(__name__)
 
 PLAIN = None
 """Help and errors without boxes: drawing these takes longer than all else that `--help` does."""
@@ -75,6 +79,27 @@ class Table(TyperGroup):
         """The list of them, from the table: none is imported for that."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in ENTRIES.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it. What no command expects of the computer (a full disk, too little memory) is a sentence, code 1."""
+        try:
+            return super().invoke(ctx)
+        except (OSError, MemoryError) as error:
+            # A reader that went away (`| head`) is no failure; the library ends on it quietly.
+            if isinstance(error, BrokenPipeError):
+                raise
+            log.debug("a command failed", exc_info=True)
+            typer.echo(f"memseg3d: {_said(error)}", err=True)
+            raise typer.Exit(1) from error
+
+
+def _said(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return "The memory does not suffice; take a smaller volume, or a computer with more."
+    where = error.filename or "a file"
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG):
+        return f"The disk is full: {where} could not be written; make room and run it again."
+    return f"{where} cannot be read or written ({error.strerror or error}); check the path and who may use it."
 
 
 app = typer.Typer(

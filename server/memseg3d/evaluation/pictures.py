@@ -44,9 +44,12 @@ def keep_picture(result: Path, image: NDArray[Any], truth: NDArray[Any], mask: N
     file = picture_file(result)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".unfinished-picture")
-    with partial.open("wb") as stream:
-        np.savez_compressed(stream, image=eight, truth=masks[0], mask=masks[1], index=np.array(index))
-    partial.replace(file)
+    try:
+        with partial.open("wb") as stream:
+            np.savez_compressed(stream, image=eight, truth=masks[0], mask=masks[1], index=np.array(index))
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def drawn(result: Path) -> tuple[str, int] | None:

@@ -124,9 +124,12 @@ def write_case(path: Path, case: ChallengeCase) -> None:
 def save(path: Path, arrays: dict[str, Any]) -> None:
     """numpy's compressed npz, under its name once it is whole."""
     part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_array(path: Path, name: str) -> NDArray[Any]:
