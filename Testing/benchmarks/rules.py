@@ -71,6 +71,7 @@ RULES: dict[str, Variant] = {
     "tissue_of_clicks": Variant([(slice_rules, "tissue_of_clicks", lambda *_, **__: TissueOfClicks())]),
     "negative_clicks": Variant([(slice_rules, "removed_by_clicks", lambda before, *_: np.zeros_like(before))]),
     "click_balls": Variant([(slice_rules, "balls_of_clicks", lambda *_: [])]),
+    "click_verdicts": Variant([(slice_rules, "judging_clicks", lambda *_: None)]),
     "one_sign": Variant([(slice_rules, "within_edit", lambda _edit, _before, mask: mask)]),
     "ends_of_corrections": Variant([(object_plan, "plan_within_ends", lambda plan, *_: plan)]),
     "missed_middle": Variant([(prompted_slices, "missed_middle", lambda *_: None)], False),

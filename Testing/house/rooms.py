@@ -108,6 +108,7 @@ PROPAGATION = House(
         "memory/bank",
         "memory/policies",
         "memory",
+        "rules/verdicts",
         "rules",
         "rounds/records",
         "rounds/planning",

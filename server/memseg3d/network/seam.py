@@ -48,6 +48,10 @@ class NetworkInfo:
     """Weights of predicted quality's logit, of the way from the nearest prompted slice, and the constant, of the rule
     that says what a predicted quality is worth (`propagation/rules/quality_calibration.py`); None: taken as it is.
     """
+    clicks: tuple[float, ...] | None = None
+    """Weights of the small network that says what a click means for the voxels about it
+    (`propagation/rules/verdicts/verdict.py`); None: clicks say no more than the network makes of them.
+    """
     memory_rule: str = ""
     """Name of the memory policy that the network was trained with, where its slots do not tell it (`stm`)."""
     reads_drawings: bool = False

@@ -6,8 +6,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-ENDING_WEIGHTS, CALIBRATION_WEIGHTS = 4, 3
-"""Numbers in the two fitted rules."""
+ENDING_WEIGHTS, CALIBRATION_WEIGHTS, CLICK_WEIGHTS = 4, 3, 593
+"""Numbers in the three fitted rules."""
 FIRST_MAPS, MAPS = 7, 9
 """Guidance maps of the first releases, whose configurations do not tell their number, and of networks trained now."""
 
@@ -32,6 +32,8 @@ class NanoConfig:
     """The rule for an object's end that was fitted to the trained quality head (`NetworkInfo.ending`)."""
     calibration: tuple[float, float, float] | None = None
     """What the trained quality head's predictions are worth (`NetworkInfo.calibration`)."""
+    clicks: tuple[float, ...] | None = None
+    """What clicks mean for the voxels about them, after this network's rounds (`NetworkInfo.clicks`)."""
 
     def __post_init__(self) -> None:
         if self.image_size % 16:
@@ -52,7 +54,8 @@ class NanoConfig:
         if values.pop("kind", None) != "nano":
             raise ValueError("This checkpoint's configuration is not that of the embedded network.")
         values["widths"] = tuple(values["widths"])
-        for name, count in (("ending", ENDING_WEIGHTS), ("calibration", CALIBRATION_WEIGHTS)):
+        rules = {"ending": ENDING_WEIGHTS, "calibration": CALIBRATION_WEIGHTS, "clicks": CLICK_WEIGHTS}
+        for name, count in rules.items():
             rule = values.get(name)
             # A rule of another length is another version's: the network works without it until it is fitted anew.
             values[name] = tuple(rule) if rule is not None and len(rule) == count else None

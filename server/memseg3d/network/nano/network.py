@@ -130,6 +130,7 @@ class NanoNetwork(nn.Module):
             corrects_with_prior=True,
             ending=self.config.ending,
             calibration=self.config.calibration,
+            clicks=self.config.clicks,
             sha256=sha256,
             licence="Apache-2.0",
         )

@@ -66,7 +66,7 @@ class State:
 def play(rng: np.random.Generator, network: Network, cases: Sequence[TrainingCase], shares: Shares) -> State | None:
     """A box and some clicks in a session on a scene of chance; None where it leaves nothing to correct."""
     scene = make_scene(rng, SLICES, CANVAS, cases, shares)
-    truth = _whole_target(rng, scene)
+    truth = whole_target(rng, scene)
     if truth is None:
         return None
     voxels = np.ascontiguousarray(scene.image.numpy()[:, : truth.shape[1], : truth.shape[2]])
@@ -91,7 +91,7 @@ def play(rng: np.random.Generator, network: Network, cases: Sequence[TrainingCas
     return State(voxels, scene.spacing, truth, mask, prompted, windows)
 
 
-def _whole_target(rng: np.random.Generator, scene: Scene) -> Mask | None:
+def whole_target(rng: np.random.Generator, scene: Scene) -> Mask | None:
     """A connected structure through all slices: (T, rows, columns)."""
     labels = scene.world.labels.numpy()
     values, sizes = np.unique(labels, return_counts=True)

@@ -120,6 +120,11 @@ def _sets(chapters: Sequence[Mapping[str, Any]], data: Path | None) -> dict[str,
         return {}
     if data is None or manifest_sha256(data) not in seen:
         raise ReleaseError("The run has learnt from real data: name their folder, with the manifest that it was given.")
+    return sets_of(data)
+
+
+def sets_of(data: Path) -> dict[str, dict[str, Any]]:
+    """The sets that weights may be made of: licences, cases, and of how many of them the image as well."""
     sets: dict[str, dict[str, Any]] = {}
     for case in training_cases(data):
         words = sets.setdefault(case.name.partition("/")[0], {"licences": [], "cases": 0, "images": 0})

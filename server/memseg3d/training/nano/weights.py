@@ -79,4 +79,4 @@ def _weights_of_run(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 
 
 def _unfitted(config: NanoConfig) -> NanoConfig:
-    return replace(config, ending=None, calibration=None)
+    return replace(config, ending=None, calibration=None, clicks=None)

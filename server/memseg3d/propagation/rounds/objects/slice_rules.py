@@ -14,6 +14,7 @@ from memseg3d.propagation.rules.boxes import box_walls
 from memseg3d.propagation.rules.negative_clicks import ClickBall, balls_of_clicks, removed_by_clicks, within_balls
 from memseg3d.propagation.rules.one_sign import Edit, edit_of, within_edit
 from memseg3d.propagation.rules.tissue_of_clicks import MOST_CLICKS, LastSeen, TissueOfClicks, tissue_of_clicks
+from memseg3d.propagation.rules.verdicts.judged import JudgingClicks, judging_clicks
 from memseg3d.propagation.rules.voxel_limits import VoxelLimits
 from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.slice_prompts import with_drawn_voxels
@@ -40,11 +41,15 @@ class SliceRules:
         """Whether a slice that was decoded in this round shows nothing of the object."""
         self._balls: list[ClickBall] = []
         """How far the round's clicks speak; empty: as far as the network finds."""
-        if self._only_clicks and self._edit is Edit.SHRINK:
-            clicks = [each for each in plan.added if isinstance(each, PointPrompt)]
-            own = {nearest_voxel(each.position[view.axis]) for each in clicks}
-            # A click that contradicts what was drawn across another axis changes what that said elsewhere as well.
-            self._balls = balls_of_clicks(view, clicks, last.mask, plan.slices) if plan.changed <= own else []
+        self._judging: JudgingClicks | None = None
+        """What the round's clicks say of the voxels about them, where a rule for it fits the network."""
+        clicks = [each for each in plan.added if isinstance(each, PointPrompt)] if self._only_clicks else []
+        own = {nearest_voxel(each.position[view.axis]) for each in clicks}
+        # A click that contradicts what was drawn across another axis changes what that said elsewhere as well.
+        if clicks and self._edit is not Edit.FREE and plan.changed <= own:
+            if self._edit is Edit.SHRINK:
+                self._balls = balls_of_clicks(view, clicks, last.mask, plan.slices)
+            self._judging = judging_clicks(view, last.labels, clicks, plan.slices)
         self._walls = box_walls(plan.slices, view.axis, view.slice_shape)
         self._tissue = TissueOfClicks()
 
@@ -87,6 +92,9 @@ class SliceRules:
             self._balls = []
         if self._balls:
             mask = within_balls(self._balls, before, mask, index)
+        if self._judging is not None:
+            self._judging.hear(index, mask)
+            mask = self._judging.on(index, mask, self._last.mask)
         mask = with_drawn_voxels(mask, prompts, axis, index)
         confined = self._plan.confined_to
         if confined is not None and not confined[0] <= index <= confined[1]:
@@ -105,6 +113,8 @@ class SliceRules:
             mask = self._tissue.on(mask, self._view.axis, index)
         if self._balls and index not in self._plan.decode:
             mask = within_balls(self._balls, self._last.mask(index), mask, index)
+        if self._judging is not None and index not in self._plan.slices:
+            mask = self._judging.on(index, mask, self._last.mask)
         if self._walls is not None:
             mask = mask & self._walls
         for crossing in self._plan.crossings_on(index):
@@ -135,6 +145,7 @@ class SliceRules:
         drawn = {index for each in self._plan.crossings for index in each.indices(axis)}
         held = set(self._last.content) if self._held else set()
         taken = {index for ball in self._balls for index in ball.slices}
+        taken |= self._judging.slices if self._judging is not None else set()
         return drawn | held | ((self._tissue.slices(axis) | taken) - set(self._plan.slices))
 
     def _is_good(self, index: int) -> bool:

@@ -1,0 +1,240 @@
+"""Fits what a click means for the voxels about it (`rules/verdicts`) to a network's rounds.
+
+    python Testing/benchmarks/fit_clicks.py WEIGHTS out/clicks --training-data FOLDER [--targets 400] [--into OUT]
+
+The robot plays a box and five clicks, three of ten on a slice of chance, without the rule: by turns on structures of
+the training images that weights may be learnt from, and on scenes of real label maps, supervoxels and generators. Every
+click tells figures and true side of voxels about it; they are kept by target, so that a run can go on.
+Prints how often the rule is right where the network's word is kept and where it is not; which rule is better, rounds of
+the development set tell (`memseg3d evaluate rounds --development`). `--into OUT` writes the checkpoint with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from checkpoint_rules import write_rule
+from torch import nn
+
+from memseg3d.datasets.training_data import TrainingCase, manifest_sha256, training_cases
+from memseg3d.evaluation.robot import Click, choose_axis, choose_click, choose_slice, draw_box
+from memseg3d.evaluation.segmenters import OBJECT, SessionSegmenter
+from memseg3d.network.loading import load_network
+from memseg3d.network.seam import Network
+from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.rules.verdicts.figures import FIGURES, NOW, POSITIVE, SpotInMask, VoxelsAboutClick
+from memseg3d.propagation.rules.verdicts.verdict import HIDDEN, WEIGHTS, ClickVerdict
+from memseg3d.propagation.volume.errors import PropagationError
+from memseg3d.propagation.volume.volume import Volume
+from memseg3d.training.clips.clips import least_contrast
+from memseg3d.training.clips.scenes import SURROUNDINGS, Shares, make_scene
+from memseg3d.training.clips.session_states import whole_target
+from memseg3d.training.nano.release import sets_of
+
+CLICKS, BY_CHANCE = 5, 0.3
+MOST_VOXELS = 2500
+"""Of one click: the others are much like them."""
+SLICES, CANVAS, SHARES = 32, 96, Shares(shapes=0.55, images=0.25)
+SMALLEST, LARGEST = 100, 0.15
+"""Voxels of a structure at least, and its share of the image at most."""
+BATCH, EPOCHS, RATE, DECAY = 1024, 6, 4e-3, 0.3
+NOISE, HIDDEN_FIGURES = 0.2, 0.1
+"""Of a figure's spread, and the share of figures that are not shown: rounds of another kind are not to surprise it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """truth: (k, j, i) bool. axis: along which it is segmented."""
+
+    key: str
+    voxels: np.ndarray
+    spacing: tuple[float, float, float]
+    truth: np.ndarray
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """Voxels about one click. figures: (n, FIGURES); sides: bool (n), whether a voxel is of the click's side."""
+
+    figures: np.ndarray
+    sides: np.ndarray
+
+
+def target_of(number: int, seed: int, cases: list[TrainingCase], structures: list[tuple[TrainingCase, int]]) -> Target:
+    """Target by number: even ones real, in an order of chance, odd ones of scenes."""
+    rng = np.random.default_rng([seed, number])
+    if number % 2 == 0 and number // 2 < len(structures):
+        case, label = structures[number // 2]
+        image = case.image()
+        axis = choose_axis(image.spacing) if rng.random() < 0.7 else int(rng.integers(3))
+        return Target(f"{case.name}/{label}", image.voxels, image.spacing, case.labels().voxels == label, axis)
+    while True:
+        scene = make_scene(rng, SLICES, CANVAS, cases, SHARES)
+        truth = whole_target(rng, scene)
+        if truth is None:
+            continue
+        voxels = np.ascontiguousarray(scene.image.numpy()[:, : truth.shape[1], : truth.shape[2]])
+        largest = int(truth.sum((1, 2)).argmax())
+        if not least_contrast(voxels[largest], truth[largest]):
+            return Target(f"scene {seed} {number}", voxels, scene.spacing, truth, 0)
+
+
+def structures_of(cases: list[TrainingCase], seed: int) -> list[tuple[TrainingCase, int]]:
+    """Case and label of every structure of the images, in an order of chance."""
+    found = []
+    for case in cases:
+        if not case.with_image:
+            continue
+        values, counts = np.unique(case.labels().voxels, return_counts=True)
+        most = LARGEST * counts.sum()
+        fits = (values > 0) & (values < SURROUNDINGS) & (counts >= SMALLEST) & (counts <= most)
+        found += [(case, int(value)) for value in values[fits]]
+    order = np.random.default_rng([seed]).permutation(len(found))
+    return [found[place] for place in order]
+
+
+def play(network: Network, target: Target, rng: np.random.Generator) -> Iterator[Voxels]:
+    """The voxels about each click of a session."""
+    volume = Volume(target.voxels, target.spacing)
+    segmenter, axis = SessionSegmenter(volume, network, Options()), target.axis
+    box = draw_box(target.truth, axis, target.key)
+    answer, prompted = segmenter.answer(box), {box.index}
+    for _ in range(CLICKS):
+        advice = "random" if rng.random() < BY_CHANCE else "truth"
+        index = choose_slice(advice, target.truth != answer.mask, axis, answer.qualities, rng)
+        click = choose_click(target.truth, answer.mask, target.spacing, axis, index)
+        if click is None:
+            return
+        before = segmenter.session.labels(OBJECT).copy()
+        answer = segmenter.answer(click)
+        others = prompted - {click.index}
+        between = (
+            max((at + 1 for at in others if at < click.index), default=0),
+            min((at - 1 for at in others if at > click.index), default=volume.shape[axis] - 1),
+        )
+        after, truth = (np.moveaxis(each, axis, 0) for each in (answer.mask, target.truth))
+        about = VoxelsAboutClick(volume, before, axis, _spot(click), after[click.index], between)
+        figures = np.concatenate([about.figures(at, after[at]) for at in about.slices])
+        sides = np.concatenate([truth[at][about.window][about.ball(at)] for at in about.slices]) == click.positive
+        chosen = rng.permutation(len(sides))[:MOST_VOXELS]
+        yield Voxels(figures[chosen], sides[chosen])
+        prompted.add(click.index)
+
+
+def _spot(click: Click) -> SpotInMask:
+    row, column = (at for each, at in enumerate(click.position) if each != click.axis)
+    return SpotInMask(click.index, row, column, click.positive)
+
+
+def gather(network: Network, folder: Path, data: Path, count: int, seed: int) -> list[Voxels]:
+    """The voxels of all clicks on so many targets; those of a target are kept in a file of `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = training_cases(data)
+    structures = structures_of(cases, seed)
+    found: list[Voxels] = []
+    for number in range(count):
+        file = folder / f"{seed}-{number:05d}.npz"
+        if not file.exists():
+            try:
+                target = target_of(number, seed, cases, structures)
+                clicks = list(play(network, target, np.random.default_rng([seed, number, 1])))
+            except PropagationError as error:
+                # A session refuses some volumes of chance, as those without contrast.
+                print(f"{number}: left out, {error}", flush=True)
+                clicks = []
+            partial = file.with_suffix(".partial.npz")
+            arrays = {f"{kind}{place}": getattr(each, kind) for place, each in enumerate(clicks) for kind in KINDS}
+            np.savez_compressed(partial, **arrays)
+            partial.replace(file)
+        with np.load(file) as kept:
+            found += [Voxels(kept[f"figures{n}"], kept[f"sides{n}"]) for n in range(len(kept.files) // len(KINDS))]
+        if number % 20 == 19:
+            print(f"{number + 1} targets, {len(found)} clicks", flush=True)
+    return found
+
+
+KINDS = ("figures", "sides")
+
+
+def fit(clicks: list[Voxels], seed: int) -> tuple[float, ...]:
+    """The weights, in the order of `ClickVerdict`. A click counts by the root of its voxels."""
+    torch.manual_seed(seed)
+    figures = torch.from_numpy(np.concatenate([each.figures for each in clicks]))
+    sides = torch.from_numpy(np.concatenate([each.sides for each in clicks]).astype(np.float32))
+    weights = torch.from_numpy(
+        np.concatenate([np.full(len(each.sides), max(50, len(each.sides)) ** -0.5) for each in clicks])
+    ).float()
+    weights /= weights.mean()
+    mean, spread = figures.mean(0), figures.std(0) + 1e-3
+    network = nn.Sequential(
+        nn.Linear(FIGURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1)
+    )
+    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+    steps = EPOCHS * len(sides) // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1)
+    for _ in range(steps):
+        drawn = torch.randint(0, len(sides), (BATCH,))
+        shown = (figures[drawn] - mean) / spread + NOISE * torch.randn(BATCH, FIGURES)
+        shown = shown * (torch.rand(shown.shape) >= HIDDEN_FIGURES)
+        losses = nn.functional.binary_cross_entropy_with_logits(network(shown)[:, 0], sides[drawn], reduction="none")
+        optimiser.zero_grad()
+        (losses * weights[drawn]).mean().backward()
+        optimiser.step()
+        schedule.step()
+    layers = [each for each in network if isinstance(each, nn.Linear)]
+    with torch.no_grad():
+        # The figures' own scales go into the first layer.
+        first = layers[0].weight / spread
+        numbers = [first.T, layers[0].bias - first @ mean]
+        numbers += [part for each in layers[1:] for part in (each.weight.T, each.bias)]
+        rule = tuple(float(each) for part in numbers for each in part.reshape(-1))
+    assert len(rule) == WEIGHTS
+    return rule
+
+
+def main() -> None:
+    """Gather, fit, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("folder", type=Path, help="where the voxels of played clicks are kept")
+    parser.add_argument("--training-data", type=Path, required=True)
+    parser.add_argument("--targets", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--into", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    network = load_network(asked.checkpoint)
+    network.info = replace(network.info, clicks=None)
+    clicks = gather(network, asked.folder, asked.training_data, asked.targets, asked.seed)
+    rule = fit(clicks, asked.seed)
+    _report(clicks, rule)
+    if asked.into:
+        told = {
+            "fitted_to": f"{len(clicks)} clicks of simulated rounds: real label maps with an appearance of chance, "
+            "real images whose licence allows it (data; NOTICE names them with attribution), synthetic volumes",
+            "command": f"python Testing/benchmarks/fit_clicks.py --targets {asked.targets} --seed {asked.seed}",
+            "data_manifest_sha256": manifest_sha256(asked.training_data),
+            "data": sets_of(asked.training_data),
+        }
+        write_rule("clicks", rule, asked.checkpoint, asked.into, told)
+
+
+def _report(clicks: list[Voxels], rule: tuple[float, ...]) -> None:
+    verdict, positive, now = ClickVerdict(rule), POSITIVE, NOW
+    for sign in (True, False):
+        chosen = [each for each in clicks if len(each.sides) and bool(each.figures[0, positive]) == sign]
+        figures, sides = (np.concatenate([getattr(each, kind) for each in chosen]) for kind in KINDS)
+        right = float(((verdict.chances(figures) > 0.5) == sides).mean())
+        kept = float((figures[:, now].astype(bool) == sides).mean())
+        print(f"{'positive' if sign else 'negative'}: {len(chosen)} clicks, network right {kept:.4f}, rule {right:.4f}")
+
+
+if __name__ == "__main__":
+    main()

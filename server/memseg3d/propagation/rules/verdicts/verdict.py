@@ -1,0 +1,49 @@
+"""What a click says of the voxels about it, judged one by one: the network's word stands, or it is mended.
+
+A small network over the figures of a voxel (`figures`) gives the chance that it is of the click's side. It is
+fitted to rounds that a simulated user played (`Testing/benchmarks/fit_clicks.py`), and travels with the checkpoint
+whose errors it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from memseg3d.propagation.rules.verdicts.figures import FIGURES, VoxelsAboutClick
+
+HIDDEN = 16
+WEIGHTS = FIGURES * HIDDEN + HIDDEN + HIDDEN * HIDDEN + HIDDEN + HIDDEN + 1
+"""Numbers of the network: of two hidden layers and the output, each its weights (in, out) and then its constants."""
+TAKES, LEAVES = 0.55, 0.7
+"""Chance of the click's side from which a positive click adds a voxel, and a negative one takes it."""
+
+
+class ClickVerdict:
+    """The fitted network. weights: `WEIGHTS` numbers."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        numbers, at = np.asarray(weights, np.float32), 0
+        self._layers: list[tuple[np.ndarray, np.ndarray]] = []
+        for width, out in ((FIGURES, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 1)):
+            end = at + width * out
+            self._layers.append((numbers[at:end].reshape(width, out), numbers[end : end + out]))
+            at = end + out
+
+    def chances(self, figures: np.ndarray) -> np.ndarray:
+        """Float32 (n): chance that a voxel is of the click's side. figures: (n, FIGURES)."""
+        values = figures
+        for weights, constants in self._layers[:-1]:
+            values = np.maximum(values @ weights + constants, 0)
+        weights, constants = self._layers[-1]
+        return np.asarray(1.0 / (1.0 + np.exp(-(values @ weights + constants)[:, 0])))
+
+    def judged(self, about: VoxelsAboutClick, index: int, mask: np.ndarray) -> np.ndarray:
+        """The slice's mask (rows, columns) with the click's ball judged."""
+        ball = about.ball(index)
+        if not ball.any():
+            return mask
+        chance, result = self.chances(about.figures(index, mask)), mask.copy()
+        result[about.window][ball] = chance > TAKES if about.click.positive else chance <= LEAVES
+        return result
