@@ -52,7 +52,11 @@ class JudgingClicks:
         return {index for about in self._about for index in about.slices}
 
     def hear(self, index: int, found: np.ndarray) -> None:
-        """Clicks of a decoded slice speak from now on. found: (rows, columns), its mask."""
+        """Clicks of a decoded slice speak from now on. found: (rows, columns), its mask; empty: that the object is not
+        there is the network's word, and where it ends is asked anew, so they have none.
+        """
+        if not found.any():
+            return
         for spot in [each for each in self._waiting if each.index == index]:
             self._waiting.remove(spot)
             between = (
