@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +145,26 @@ def test_a_round_with_the_rule_is_the_same_when_it_is_played_again() -> None:
     session.undo()
     finish(session.begin("again", [prompts[1]]))
     assert np.array_equal(masks[0], session.labelmap(1))
+
+
+def test_the_fit_finds_what_figures_tell_and_writes_it_into_checkpoint_and_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    checkpoint_rules, fit_clicks = (importlib.import_module(name) for name in ("checkpoint_rules", "fit_clicks"))
+    rng = np.random.default_rng(0)
+    clicks = []
+    for _ in range(40):
+        figures = rng.normal(0, 1, (500, FIGURES)).astype(np.float32)
+        clicks.append(fit_clicks.Voxels(figures, figures[:, 0] + figures[:, 5] > 0))
+    rule = fit_clicks.fit(clicks, seed=1)
+    chances = ClickVerdict(rule).chances(clicks[0].figures)
+    assert ((chances > 0.5) == clicks[0].sides).mean() > 0.9
+    out = tmp_path / "nano.safetensors"
+    out.with_suffix(".json").write_text('{"sha256": "of the old one", "rules": {"ending": 1}}', encoding="utf-8")
+    checkpoint_rules.write_rule("clicks", rule, EMBEDDED, out, {"fitted_to": "chance"})
+    written = load_network(out).info.clicks
+    assert written == pytest.approx(rule, abs=1e-3)
+    card = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert card["rules"] == {"ending": 1, "clicks": {"fitted_to": "chance"}}

@@ -16,7 +16,7 @@ from memseg3d.propagation.rules.verdicts.figures import FIGURES, VoxelsAboutClic
 HIDDEN = 16
 WEIGHTS = FIGURES * HIDDEN + HIDDEN + HIDDEN * HIDDEN + HIDDEN + HIDDEN + 1
 """Numbers of the network: of two hidden layers and the output, each its weights (in, out) and then its constants."""
-TAKES, LEAVES = 0.55, 0.7
+TAKES, LEAVES = 0.5, 0.7
 """Chance of the click's side from which a positive click adds a voxel, and a negative one takes it."""
 
 
