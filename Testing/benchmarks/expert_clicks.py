@@ -29,7 +29,8 @@ def main() -> None:
     voxels = np.random.default_rng(0).normal(100, 20, (100, 256, 256)).astype(np.float32)
     volume = Volume(voxels, (2.5, 0.8, 0.8))
     print(
-        "| network | dtype | box, s | first click, s | next click in the same region, s: processor (wall) |\n|---|---|---|---|---|"
+        "| network | dtype | box, s of a processor (wall) | first click | next click in the same region |\n"
+        "|---|---|---|---|---|"
     )
     shapes = {
         "width 192, 64 voxels": narrow(),
