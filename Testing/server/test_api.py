@@ -88,11 +88,15 @@ def test_drawn_and_painted_prompts_are_one_round_and_odd_ones_a_sentence(case: A
         (["block"], "Prompt 1"),
         ([{**painted, "index": 0.5}], "its index"),
         ([{**painted, "name": 3}], "named by a text"),
+        ([{**point, "positiv": False}], "Prompt 1 tells 'positiv'"),
+        (5, "Prompts are a list"),
     ):
         with pytest.raises(memseg3d.CaseError, match=said):
             case.prompts(odd)
     with pytest.raises(memseg3d.CaseError, match="three numbers"):
         case.click("block", (1, 2))
+    with pytest.raises(memseg3d.CaseError, match="True or False"):
+        case.click("block", (1, 2, 3), positive="no")
     assert case.names == []
 
 

@@ -143,6 +143,8 @@ class Case:
         file whose painted slices are masks. A text may be NAME=FILE. In a list also painted slices, as `paint` takes
         them: {"name": "liver", "type": "mask", "index": 60, "mask": array}.
         """
+        if not isinstance(prompts, str | Path | Sequence):
+            raise CaseError(f"Prompts are a list, or the path of a file, not {prompts!r}.")
         if not isinstance(prompts, str | Path):
             drafts, painted = [], []
             for place, each in enumerate(prompts, start=1):
@@ -301,6 +303,8 @@ class Case:
             except (TypeError, ValueError) as error:
                 raise CaseError(f"A place is three numbers ({self._order.words}), not {place!r}.") from error
             points.append((a, b, c))
+        if positive not in (True, False):
+            raise CaseError(f"positive is True or False, not {positive!r}.")
         return Draft(kind, _name(name), tuple(points), positive, self._order, "", None, width, axis)
 
     def _round(self, drafts: Sequence[Draft], painted: Sequence[Mapping[str, Any]] = ()) -> Self:
@@ -353,11 +357,12 @@ def image_of(source: Any, spacing: Sequence[float] | None, series: str | None, s
         if spacing is not None:
             raise CaseError("The file has its own spacing; give one with an array only.")
         return image
-    if spacing is None or len(spacing) != 3:
-        raise CaseError("An array needs its spacing: spacing=(slices, rows, columns) in mm.")
     try:
-        voxels = np.asarray(source)
-        steps = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
+        k, j, i = (float(step) for step in spacing or ())
+    except (TypeError, ValueError) as error:
+        raise CaseError("An array needs its spacing: spacing=(slices, rows, columns) in mm.") from error
+    try:
+        voxels, steps = np.asarray(source), (k, j, i)
         volume = Volume(voxels, steps)
         return Image(VolumeFile(voxels, steps, Geometry.regular(voxels.shape, steps)), volume, scratch=scratch)
     except VolumeError as error:

@@ -15,7 +15,7 @@ Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 
 
 class NetworkError(ValueError):
-    """There is no such network here. about: model, device, precision or backend."""
+    """There is no such network here. about: model, device, threads, precision or backend."""
 
     def __init__(self, message: str, about: str) -> None:
         super().__init__(message)
@@ -60,6 +60,8 @@ def choose_device(wanted: str, threads: int | None = None) -> str:
     """The torch device to compute on; sets the number of CPU threads. Raises `NetworkError`."""
     import torch
 
+    if threads is not None and threads < 1:
+        raise NetworkError(f"{threads} threads compute nothing; take 1 or more.", "threads")
     if threads is not None:
         torch.set_num_threads(threads)
     if wanted == "auto":
@@ -81,6 +83,8 @@ def choose_dtype(precision: Precision, device: str) -> torch.dtype:
 
     from memseg3d.network.precision import computes_in, fastest_dtype
 
+    if precision not in ("auto", "fp32", "bf16"):
+        raise NetworkError(f"There is no precision {precision!r}; choose auto, fp32 or bf16.", "precision")
     if precision == "auto":
         return fastest_dtype(torch.device(device))
     chosen = torch.float32 if precision == "fp32" else torch.bfloat16
