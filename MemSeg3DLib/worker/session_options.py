@@ -18,6 +18,7 @@ _WORDS = {
     "memory": "other memories",
     "consensus": "the vote of three axes",
     "tolerance": "where a correction ends",
+    "key_slices": "key slices",
     "full": "computing a segment anew",
     "between": "filling between slices",
 }
@@ -60,6 +61,8 @@ def needed_features(
         needed.append("memory")
     if options.get("consensus"):
         needed.append("consensus")
+    if options.get("key_slices"):
+        needed.append("key_slices")
     if options.get("tolerance") is not None:
         needed.append("tolerance")
     if any(words.get("between") for words in (limits or {}).values()):

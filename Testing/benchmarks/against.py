@@ -1,12 +1,13 @@
 """This checkout beside another commit's, in one run: to the first mask, per slice, per click; one thread, fp32.
 
     git worktree add ../before 250c3ad
-    python Testing/benchmarks/against.py ../before [--pairs 5] [--bar 1.2] [--backend onnxruntime]
+    python Testing/benchmarks/against.py ../before [--pairs 5] [--bar 1.2] [--backend onnxruntime] [--key-slices]
 
 Programs of the two checkouts take turns, so that what else the machine does meets both; each pair gives a ratio, and
 the table shows the median of the ratios with the smallest and the largest. Processor seconds count, of the embedded
-network that each checkout has. Ends with status 1 where a median lies above the bar; a first click is shown beside
-them and has none, since it is looked at through more crops than at 250c3ad.
+network that each checkout has. --key-slices: this checkout interpolates slices between two that agree. Ends with status
+1 where a median lies above the bar; a first click is shown beside them and has none, since it is looked at through more
+crops than at 250c3ad.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def found(name: str) -> Any:
     raise SystemExit(f"This checkout has no {name} where it is looked for: {MODULES[name]}.")
 
 
-def story(checkout: Path, backend: str) -> dict[str, float]:
+def story(checkout: Path, backend: str, key_slices: bool) -> dict[str, float]:
     """Seconds of each row, told by the package under `checkout`."""
     import numpy as np
     import torch
@@ -79,7 +80,7 @@ def story(checkout: Path, backend: str) -> dict[str, float]:
     box = found("BoxPrompt")(1, 0, low, high, "box")
     click = found("PointPrompt")(1, (k + 12, j + 55, i), True, 0, "click")
     first = found("PointPrompt")(1, (k, j, i), True, 0, "first")
-    options = {"first": FIRST, "last": LAST}
+    options: dict[str, Any] = {"first": FIRST, "last": LAST} | ({"key_slices": True} if key_slices else {})
     start = found("Session")
 
     def clicked() -> float:
@@ -105,10 +106,11 @@ def timed(run: Any) -> tuple[float, float, int]:
     return first, time.process_time() - begun - first, slices - 1
 
 
-def told(checkout: Path, backend: str = "torch") -> dict[str, float]:
+def told(checkout: Path, backend: str = "torch", key_slices: bool = False) -> dict[str, float]:
     """A story in a program of its own."""
     environment = {**os.environ, "PYTHONPATH": str(checkout / "server"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).resolve()), str(checkout), "--story", "--backend", backend]
+    command += ["--key-slices"] * key_slices
     result = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
     if result.returncode:
         raise SystemExit(f"{checkout}: {result.stderr.strip()[-2000:]}")
@@ -123,16 +125,18 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--bar", type=float, default=1.2)
     parser.add_argument("--backend", default="torch", choices=("auto", "torch", "openvino", "onnxruntime"))
+    parser.add_argument("--key-slices", action="store_true")
     parser.add_argument("--story", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     before = asked.before.resolve()
     if asked.story:
-        print(json.dumps(story(before, asked.backend)))
+        print(json.dumps(story(before, asked.backend, asked.key_slices)))
         return 0
     pairs = []
     for place in range(asked.pairs):
         order = (before, HERE) if place % 2 == 0 else (HERE, before)
-        times = {checkout: told(checkout, asked.backend if checkout == HERE else "torch") for checkout in order}
+        extra = {before: ("torch", False), HERE: (asked.backend, asked.key_slices)}
+        times = {checkout: told(checkout, *extra[checkout]) for checkout in order}
         pairs.append((times[before], times[HERE]))
         print(f"pair {place + 1} of {asked.pairs}", file=sys.stderr, flush=True)
     print("| one thread, fp32, processor ms | before | now | ratio (median, least to largest of the pairs) | bar |")

@@ -278,5 +278,6 @@ def test_choices_are_kept_and_defaults_travel_as_nothing() -> None:
     SessionChoice().put_into(options)
     assert options == {"reach": 2.0}
     assert needed_features({**options, "tolerance": 0.0}) == ["tolerance"]
+    assert needed_features({**options, "key_slices": True}) == ["key_slices"]
     store.set("Advanced/Memory", "of a later version")
     assert SessionChoice.read(store) == SessionChoice()

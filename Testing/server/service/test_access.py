@@ -49,7 +49,7 @@ def test_info_tells_model_device_and_limits(a_worker: WorkerProcess) -> None:
     assert info["prompts"][:3] == ["point", "box", "mask"]
     assert set(info["prompts"][3:]) == {"box3d", "scribble", "lasso", "extreme_points", "voxels"}
     whole_rounds = ["limits", "empty_mask", "hints", "memory", "consensus", "tolerance", "full"]
-    assert info["features"] == [*whole_rounds, "between", "range", "outside", "weak_prompts"]
+    assert info["features"] == [*whole_rounds, "between", "range", "outside", "weak_prompts", "key_slices"]
 
 
 def test_metrics_count_rounds_and_requests_without_ids(

@@ -22,6 +22,7 @@ from memseg3d.cli.case_options import (
     BoxOption,
     CoordinatesOption,
     JsonOption,
+    KeySlicesOption,
     PointOption,
     PromptTexts,
     QuietOption,
@@ -73,6 +74,7 @@ def batch(
     window: Annotated[str | None, typer.Option(help="Grey values shown as black and white: low,high.")] = None,
     memory: Annotated[str, typer.Option(help="Policy, as of `segment`.")] = "default",
     consensus: Annotated[bool, typer.Option("--consensus", help="Let three axes vote on every voxel.")] = False,
+    key_slices: KeySlicesOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
@@ -101,7 +103,7 @@ def batch(
         raise typer.BadParameter("Nothing to segment: give --prompts, --mask, --box or --point, or columns of these.")
     from memseg3d.network.precision import precision_of
 
-    options = segment_options(window, axis, memory, consensus)
+    options = segment_options(window, axis, memory, consensus, key_slices)
     make_folder(out)
     with one_run(out, "--out", "batch"):
         chosen = choose_device(device, threads)

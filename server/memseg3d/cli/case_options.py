@@ -63,6 +63,10 @@ ApartOption = Annotated[
 YesOption = Annotated[bool, typer.Option("--yes", help="Go on where something looks like a mistake.")]
 ReportOption = Annotated[bool, typer.Option("--report", help="Also report.html: one page with every slice.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
+KeySlicesOption = Annotated[
+    bool,
+    typer.Option("--key-slices", help="Compute every other slice; one between two that agree is interpolated."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memseg3d.cli.case_options import KeySlicesOption
 from memseg3d.cli.early_checks import check_exists, check_has_manifest, check_model
 from memseg3d.cli.evaluate_baselines import run_baselines
 from memseg3d.cli.evaluate_cvpr25 import cvpr25, cvpr25_npz
@@ -94,6 +95,7 @@ def rounds(
     ] = None,
     policy: MemoryOption = "default",
     consensus: ConsensusOption = False,
+    key_slices: KeySlicesOption = False,
     page: ReportOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
@@ -132,7 +134,8 @@ def rounds(
 
     def protocol_of(network: Network, way: Advice = ways[0]) -> Protocol:
         info = network.info
-        return Protocol(corrections, way, info.name, info.sha256, reach, policy, consensus=consensus)
+        known = (info.name, info.sha256, reach, policy)
+        return Protocol(corrections, way, *known, consensus=consensus, key_slices=key_slices)
 
     if development or development_half:
         run_development(training_data, out, development_half, opened, protocol_of, baselines, grow_cut)
@@ -192,6 +195,7 @@ def hold_out(
     corrections: Annotated[int, typer.Option(min=0, max=50, help="Clicks after the box.")] = 2,
     policy: MemoryOption = "default",
     consensus: ConsensusOption = False,
+    key_slices: KeySlicesOption = False,
     page: ReportOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
@@ -219,8 +223,9 @@ def hold_out(
     folder = volumes or out / "volumes"
     make_folder(folder, "--volumes")
     make_hold_out(folder, say=typer.echo)
+    info = network.info
     protocol = Protocol(
-        corrections, "truth", network.info.name, network.info.sha256, memory=policy, consensus=consensus
+        corrections, "truth", info.name, info.sha256, memory=policy, consensus=consensus, key_slices=key_slices
     )
     results = run_rounds(folder, out, network, protocol, say=typer.echo)
     traits = read_traits(folder)

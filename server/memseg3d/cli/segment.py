@@ -20,6 +20,7 @@ from memseg3d.cli.case_options import (
     CoordinatesOption,
     ExtremeOption,
     JsonOption,
+    KeySlicesOption,
     LassoOption,
     LimitsOption,
     MaskOption,
@@ -95,6 +96,7 @@ def segment(
     consensus: Annotated[
         bool, typer.Option("--consensus", help="Propagate along all three axes and let them vote on every voxel.")
     ] = False,
+    key_slices: KeySlicesOption = False,
     series: Annotated[
         str | None, typer.Option(help="DICOM series by UID, number or description, or a part by the words of messages.")
     ] = None,
@@ -132,6 +134,7 @@ def segment(
         or not bounds.is_empty
         or memory != "default"
         or consensus
+        or key_slices
         or axis is not None
         or width is not None
     )
@@ -150,7 +153,7 @@ def segment(
         raise typer.BadParameter(
             "Nothing to segment: give at least one --box NAME:k0,j0,i0,k1,j1,i1 or --point NAME:+k,j,i."
         )
-    options = segment_options(window, axis, memory, consensus)
+    options = segment_options(window, axis, memory, consensus, key_slices)
     # What is mapped from there has been let go of when the folder is deleted.
     with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as folder, told():
         from memseg3d.cases.local import Image
@@ -236,7 +239,7 @@ def _run_again(
     return outcome, document
 
 
-def segment_options(window: str | None, axis: int | None, memory: str, consensus: bool) -> Options:
+def segment_options(window: str | None, axis: int | None, memory: str, consensus: bool, key_slices: bool) -> Options:
     """The session's options as the command line says them. Raises `typer.BadParameter`."""
     from memseg3d.propagation.prompts.options import Options
     from memseg3d.propagation.volume.errors import PropagationError
@@ -253,6 +256,6 @@ def segment_options(window: str | None, axis: int | None, memory: str, consensus
     except PropagationError as error:
         raise typer.BadParameter(str(error), param_hint="--memory") from error
     try:
-        return Options(window=edges, axis=axis, memory=memory, consensus=consensus)
+        return Options(window=edges, axis=axis, memory=memory, consensus=consensus, key_slices=key_slices)
     except PropagationError as error:
         raise typer.BadParameter(str(error), param_hint="--window") from error

@@ -26,11 +26,12 @@ class Protocol:
     memory: str = "default"
     bidirectional: str = "independent"
     consensus: bool = False
+    key_slices: bool = False
 
     @property
     def options(self) -> Options:
         """The session's. Raises OptionsError for an unknown memory policy."""
-        names = ("reach", "memory", "bidirectional", "consensus")
+        names = ("reach", "memory", "bidirectional", "consensus", "key_slices")
         return Options.from_json({name: getattr(self, name) for name in names})
 
     @property
@@ -49,7 +50,8 @@ class Protocol:
         ways = [self.model, self.advice]
         ways += [self.memory] if self.memory != "default" else []
         ways += [self.bidirectional] if self.bidirectional != "independent" else []
-        return [*ways, "consensus"] if self.consensus else ways
+        ways += ["consensus"] if self.consensus else []
+        return [*ways, "key slices"] if self.key_slices else ways
 
     def __post_init__(self) -> None:
         if not 0 <= self.corrections <= MOST_CORRECTIONS:

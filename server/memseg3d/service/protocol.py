@@ -23,7 +23,7 @@ from memseg3d.service.prompt_words import (
 PROTOCOLS = [1]
 FEATURES = [
     *("limits", "empty_mask", "hints", "memory", "consensus", "tolerance", "full"),
-    *("between", "range", "outside", "weak_prompts"),
+    *("between", "range", "outside", "weak_prompts", "key_slices"),
 ]
 """What a worker of protocol 1 may lack where it is older: a client looks here before it asks for it."""
 
@@ -44,6 +44,7 @@ class OptionsWords(Request):
     memory: MemoryName = "default"
     consensus: bool = False
     tolerance: Annotated[float, Field(ge=0, lt=1)] = DEFAULT_TOLERANCE
+    key_slices: bool = False
 
 
 class SessionRequest(Request):

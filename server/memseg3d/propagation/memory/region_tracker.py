@@ -5,7 +5,7 @@ through.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -119,6 +119,24 @@ class RegionTracker:
         decoded = self.tracker.track(index, features, direction, given, region)
         self._drop_behind(index, direction)
         return _chosen(decoded, region)
+
+    @torch.no_grad()
+    def track_beyond(self, left_out: int, request: TrackRequest) -> tuple[SliceLogits, SliceLogits]:
+        """Track the slice after `left_out`, for which the slice before it stands in memory.
+
+        Returns the results of the slice before, which must be remembered, and of the tracked one. Networks see the
+        adjacent slice in a slot of its own, so it must not be empty.
+        """
+        self.tracker.remember_prompted()
+        before = left_out - request.direction
+        entry = self.tracker.entries[before]
+        known = self._of_entry(entry)
+        if entry.region != request.region:
+            entry = self._replace(self.tracker, before, request.region, known, known.present)
+        self.tracker.bank.put(replace(entry, index=left_out, conditioning=False))
+        found = self.track(request.index, request.region, request.direction, request.prior)
+        self.forget([left_out])
+        return known, found
 
     @torch.no_grad()
     def begin(self, request: TrackRequest) -> TrackStep:

@@ -40,6 +40,7 @@ class Options:
     tolerance: a correction goes no further than to where the masks of a few slices in a row differ from the last
     round's by no more than so much (1 - intersection over union); 0: always on to the next prompted slice or the
     object's end.
+    key_slices: the network computes every other slice, and one between two that agree is interpolated from both.
     """
 
     window: tuple[float, float] | None = None
@@ -52,6 +53,7 @@ class Options:
     memory: str = "default"
     consensus: bool = False
     tolerance: float = DEFAULT_TOLERANCE
+    key_slices: bool = False
 
     def __post_init__(self) -> None:
         if self.window is not None:
@@ -66,6 +68,8 @@ class Options:
             raise OptionsError(f"Option bidirectional must be independent or shared; it is {self.bidirectional!r}.")
         if not isinstance(self.consensus, bool):
             raise OptionsError(f"Option consensus must be true or false; it is {self.consensus!r}.")
+        if not isinstance(self.key_slices, bool):
+            raise OptionsError(f"Option key_slices must be true or false; it is {self.key_slices!r}.")
         if self.memory not in POLICIES:
             raise OptionsError(f"Option memory must be one of {', '.join(POLICIES)}; it is {self.memory!r}.")
         if self.reach is not None and not (isinstance(self.reach, int | float) and 0 < self.reach < float("inf")):

@@ -11,6 +11,7 @@ import numpy as np
 from memseg3d.propagation.memory.bank.entries import BACKWARD, FORWARD
 from memseg3d.propagation.memory.region_tracker import RegionTracker, TrackRequest
 from memseg3d.propagation.rounds.planning.plan import Interval
+from memseg3d.propagation.rounds.walks import key_slices
 from memseg3d.propagation.rules.correction_end import HasSettled, never_settles
 from memseg3d.propagation.rules.object_end import HasEnded, never_ends
 from memseg3d.propagation.sight.regions import Extent, Region
@@ -88,12 +89,17 @@ class Front:
         """None: each slice is tracked on its own."""
         self.is_correction = False
         """True: no front comes from the far end, as the last round's slices stand for what it would find."""
+        self.skips = False
+        """True: slices between two that agree are interpolated (`key_slices`); for a front that is not batched."""
 
     def request(self) -> TrackRequest | None:
         """What the next step has to track; None after the last one. Holds between two steps."""
         if not self.remaining:
             return None
-        index = self.path[len(self.path) - self.remaining]
+        return self.request_for(self.path[len(self.path) - self.remaining])
+
+    def request_for(self, index: int) -> TrackRequest:
+        """What tracking a slice takes, seen through the region that the walk has come to."""
         return TrackRequest(index, self.region, self.direction, self._priors(index))
 
     def steps(self) -> Iterator[FrontStep]:
@@ -101,12 +107,12 @@ class Front:
         absent = 0
         if self.batch is not None:
             self.batch.follow(self)
-        for place, index in enumerate(self.path):
-            result = self._tracked()
+        for place, (index, result, is_computed) in enumerate(self._results()):
             found = result.mask(self.tracker.view.slice_shape)
             mask = self._bound(index, found)
             if not np.array_equal(mask, found):
-                self.tracker.correct(index, self.region, mask)
+                if is_computed:
+                    self.tracker.correct(index, self.region, mask)
                 result = SliceLogits.of_mask(mask, result.quality)
             is_beyond = self.is_alone and bool(mask.any()) and self._has_ended(index, mask, result.quality)
             if is_beyond:
@@ -134,6 +140,14 @@ class Front:
                 bounded = self._bound(index, mask)
                 result = found if np.array_equal(mask, bounded) else SliceLogits.of_mask(bounded, found.quality)
                 yield FrontStep(self, index, result, bounded, range(0))
+
+    def _results(self) -> Iterator[tuple[int, SliceLogits, bool]]:
+        """Slices of the path in order, each with its result and whether the network computed it."""
+        if self.skips:
+            yield from key_slices.results(self)
+        else:
+            for index in self.path:
+                yield index, self._tracked(), True
 
     def _tracked(self) -> SliceLogits:
         if self.batch is not None:

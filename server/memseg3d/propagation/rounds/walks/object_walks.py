@@ -53,6 +53,8 @@ class ObjectWalks:
         self._tolerance = 0.0 if plan.is_afresh else options.tolerance
         self._tracker = tracker
         self._shared = tracker.clone(keep_all=True) if options.bidirectional == "shared" else None
+        # What the other direction reads of a shared bank has to be computed, every slice of it.
+        self._skips = options.key_slices and self._shared is None
         self._joint = batch
         self._mask_of = mask_of
         self._bound = bound
@@ -77,7 +79,9 @@ class ObjectWalks:
         for direction in starts if correcting is None else [correcting]:
             front = self._front(interval, direction, len(starts) == 1)
             front.is_correction = correcting is not None
-            front.batch = self._joint if front.tracker.tracker.can_be_batched else None
+            is_single = front.tracker.tracker.can_be_batched
+            front.skips = self._skips and is_single
+            front.batch = self._joint if is_single and not front.skips else None
             if front.batch is not None and self._shared is None:
                 # a front of a shared bank reads what the one before it leaves: it is joined when its turn comes
                 front.batch.follow(front)
