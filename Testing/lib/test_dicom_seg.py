@@ -187,6 +187,14 @@ def test_an_existing_file_is_kept(a_series: SourceSeries, masks: dict[int, np.nd
     assert len(read_by_highdicom(tmp_path / "seg.dcm", a_series.grid)) >= 6
 
 
+def test_an_image_of_the_source_is_never_replaced(a_series: SourceSeries, masks: dict[int, np.ndarray]) -> None:
+    image = a_series.files[0]
+    before = image.read_bytes()
+    with pytest.raises(DicomSegError, match="an image of the source series"):
+        write_dicom_seg(a_series, organs(), masks, image, settings=ExportSettings(overwrite=True))
+    assert image.read_bytes() == before
+
+
 def test_missing_fields_that_may_be_empty_are_no_obstacle(a_series: SourceSeries, tmp_path: Path) -> None:
     bare = [copy.deepcopy(dataset) for dataset in a_series.datasets]
     for dataset in bare:

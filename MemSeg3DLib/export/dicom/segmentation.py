@@ -76,6 +76,8 @@ def write_dicom_seg(
     settings = settings or ExportSettings()
     if out_path.exists() and not settings.overwrite:
         raise DicomSegError(f"{out_path} exists already; choose another name, or allow it to be overwritten.")
+    if out_path.resolve() in {file.resolve() for file in series.files}:
+        raise DicomSegError(f"{out_path} is an image of the source series; choose another name.")
     placed = {label: _placed(mask, grid or series.grid, series) for label, mask in masks.items()}
     filled = [segment for segment in segments if segment.label in placed and placed[segment.label].any()]
     left_out = [f"{segment.name} is empty and was left out." for segment in segments if segment not in filled]

@@ -96,7 +96,7 @@ def read_labels(path: Path) -> list[SegmentDescription]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise LabelsError(f"The labels file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LabelsError(f"The labels file {path} is no valid JSON: {error}.") from error
     if isinstance(content, dict) and isinstance(content.get("segments"), list):
         content = _of_side_car(content["segments"], path)

@@ -238,3 +238,12 @@ def test_what_contradicts_itself_is_questioned_and_an_input_is_never_replaced(me
     own = memseg3d("segment", a_case / "segmentation.nii.gz", "--point", "x:+5,12,10", "--out", a_case, "--overwrite")
     assert own.exit_code == 2
     assert "would be replaced" in words(own)
+
+
+def test_what_the_reader_notes_is_told_to_people_and_programs(memseg3d: Command, a_case: Path, tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(0, 255, (10, 24, 20), np.uint8)
+    np.savez(tmp_path / "bare.npz", imgs=voxels)
+    asked = ["segment", tmp_path / "bare.npz", "--box", BOX, "--out"]
+    told = json.loads(memseg3d(*asked, tmp_path / "json", "--json").stdout)
+    assert told["notes"] == ["bare.npz holds no spacing; 1 mm is assumed."]
+    assert told["notes"][0] in words(memseg3d(*asked, tmp_path / "words"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,8 +71,9 @@ def leave(
     pictures: Callable[[Outcome], Mapping[str, bytes]],
     talk: Talk,
     order: Order,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write the results, elsewhere where their folder cannot take them, and tell what they are.
+    """Write the results, elsewhere where their folder cannot take them, and tell what they are. notes: of the image.
 
     Ends with exit code 4 where they lie elsewhere, and 1 where they lie nowhere.
     """
@@ -89,6 +90,8 @@ def leave(
                 with suppress(OSError):
                     results.folder.rmdir()
             results = _another(results)
+    for note in notes:
+        talk.warn(note)
     _tell(written, outcome, talk, order)
     talk.result(
         {
@@ -97,6 +100,7 @@ def leave(
             "segments": written.segments,
             "seconds": dict(outcome.seconds),
             "backend": outcome.model.get("backend"),
+            "notes": list(notes),
         }
     )
     if is_elsewhere:

@@ -143,7 +143,7 @@ def refine(
             results = ResultFolder(out, document.files.get("format", "nii.gz"), document.files.get("layers", False))
             after = case.document(results.words)
             pictures = partial(make_pictures, read, case.session.window, report, after)
-            leave(results, case.outcome(), after, pictures, talk, order)
+            leave(results, case.outcome(), after, pictures, talk, order, read.file.notes)
             del read, case, pictures
 
 

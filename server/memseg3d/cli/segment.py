@@ -165,10 +165,9 @@ def segment(
             outcome, document = _run_again(stored, image, chooser, watch, results)
         else:
             outcome, document = _one_round(image, options, texts, drafts, bounds, yes, chooser, watch, results, threads)
-        for note in image.file.notes:
-            talk.say(note)
-        leave(results, outcome, document, partial(make_pictures, image, None, report, document), talk, texts.order)
-        del image, outcome
+        pictures = partial(make_pictures, image, None, report, document)
+        leave(results, outcome, document, pictures, talk, texts.order, image.file.notes)
+        del image, outcome, pictures
 
 
 def _network(

@@ -213,6 +213,8 @@ def mean(
     """Write the mean of two checkpoints of one run, which forgets less of the first than the second does."""
     check_exists(first, "FIRST")
     check_exists(second, "SECOND")
+    if into.resolve() in (first.resolve(), second.resolve()):
+        raise typer.BadParameter(f"{into} is one of the two: name a new file.", param_hint="--into")
     from memseg3d.training.nano.weights import save_mean
 
     try:
