@@ -17,7 +17,7 @@ from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.rules.verdicts.figures import FIGURES, NOW, REACH, SpotInMask, VoxelsAboutClick
-from memseg3d.propagation.rules.verdicts.judged import JudgingClicks
+from memseg3d.propagation.rules.verdicts.judged import MOST_CLICKS, JudgingClicks, judging_clicks
 from memseg3d.propagation.rules.verdicts.verdict import WEIGHTS, ClickVerdict
 from memseg3d.propagation.volume.volume import Volume
 
@@ -112,6 +112,17 @@ def test_a_click_that_says_what_the_mask_says_or_lies_outside_judges_nothing() -
     judging = JudgingClicks(always(True), volume_of(OBJECT), 0, labels_of(OBJECT), clicks, {10})
     judging.hear(10, OBJECT[10])
     assert not judging.slices
+
+
+def test_of_a_thousand_clicks_the_newest_few_judge() -> None:
+    network, grey = load_network(EMBEDDED), volume_of(OBJECT)
+    view = Session(grey, network, Options()).foresee([BoxPrompt(1, 0, (10, 7, 11), (10, 33, 37))])[1][0]
+    clicks = [PointPrompt(1, (index, 20, 24), positive=False) for index in range(3, 17)] * 70
+    judging = judging_clicks(view, labels_of(OBJECT), clicks, set(range(20)))
+    assert judging is not None
+    for index in range(3, 17):
+        judging.hear(index, OBJECT[index])
+    assert judging.slices == set(range(17 - MOST_CLICKS, 17)), "each on its slice, as the next ones are prompted too"
 
 
 def test_whether_the_object_is_on_a_slice_at_all_is_not_judged() -> None:

@@ -13,6 +13,9 @@ from memseg3d.propagation.rules.verdicts.verdict import ClickVerdict
 from memseg3d.propagation.sight.view import View
 from memseg3d.propagation.volume.volume import Volume
 
+MOST_CLICKS = 8
+"""Of one round's clicks so many, the newest, judge: each may take a tenth of a second in which nobody is served."""
+
 
 def judging_clicks(
     view: View, labels: LabelVolume, clicks: Sequence[PointPrompt], prompted: Collection[int]
@@ -21,7 +24,7 @@ def judging_clicks(
     weights = view.store.network.info.clicks
     if weights is None or not clicks or not labels.slices_with_content(view.axis).size:
         return None
-    return JudgingClicks(ClickVerdict(weights), view.volume, view.axis, labels, clicks, prompted)
+    return JudgingClicks(ClickVerdict(weights), view.volume, view.axis, labels, clicks[-MOST_CLICKS:], prompted)
 
 
 class JudgingClicks:
