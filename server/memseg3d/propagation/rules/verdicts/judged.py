@@ -47,7 +47,6 @@ class JudgingClicks:
         self._waiting = [_spot(click, axis) for click in clicks]
         self._waiting = [each for each in self._waiting if self._contradicts(each)]
         self._about: list[VoxelsAboutClick] = []
-        self._judged: dict[int, np.ndarray] = {}
 
     @property
     def slices(self) -> set[int]:
@@ -69,21 +68,16 @@ class JudgingClicks:
             self._about.append(VoxelsAboutClick(self._volume, self._labels, self._axis, spot, found, between))
 
     def on(self, index: int, mask: np.ndarray, before: Callable[[int], np.ndarray]) -> np.ndarray:
-        """A slice's mask (rows, columns) as the clicks leave it; what they have judged already stands. before: slice ->
-        mask as the user saw it.
-        """
+        """A slice's mask (rows, columns) as the clicks leave it. before: slice -> mask as the user saw it."""
         about = [each for each in self._about if index in each.slices]
-        if not about or (index in self._judged and np.array_equal(mask, self._judged[index])):
+        if not about:
             return mask
         seen = before(index)
         judged = mask
         for each in about:
             judged = self._verdict.judged(each, index, seen | judged if each.click.positive else seen & judged)
-        if mask.any() and not judged.any():
-            # Whether the object is on a slice at all is the network's to say.
-            judged = mask
-        self._judged[index] = judged
-        return judged
+        # Whether the object is on a slice at all is the network's to say.
+        return judged if judged.any() else mask
 
     def _contradicts(self, spot: SpotInMask) -> bool:
         sizes = (self._volume.shape[self._axis], *self._volume.slice_shape(self._axis))
