@@ -52,8 +52,6 @@ class SliceRules:
             self._judging = judging_clicks(view, last.labels, clicks, plan.slices)
         self._walls = box_walls(plan.slices, view.axis, view.slice_shape)
         self._tissue = TissueOfClicks()
-        self._tracked: dict[int, list[np.ndarray]] = {}
-        """What each front found on a slice, as the rules left it."""
 
     def follow_clicks(self) -> None:
         """From now on masks have the tissue that the round's clicks speak of on their own slices, or lack it."""
@@ -107,12 +105,7 @@ class SliceRules:
         return mask
 
     def drawn(self, index: int, mask: np.ndarray) -> np.ndarray:
-        """The mask of a tracked slice with what its strokes, drawings of other axes and clicks say of its voxels."""
-        found = self._drawn(index, mask, judging=True)
-        self._tracked.setdefault(index, []).append(found)
-        return found
-
-    def _drawn(self, index: int, mask: np.ndarray, judging: bool) -> np.ndarray:
+        """The mask of any slice with what its strokes, drawings of other axes and clicks say of its voxels."""
         session = self._plan.session_limits
         if session is not None and not session[0] <= index <= session[1]:
             return np.zeros_like(mask)
@@ -120,7 +113,7 @@ class SliceRules:
             mask = self._tissue.on(mask, self._view.axis, index)
         if self._balls and index not in self._plan.decode:
             mask = within_balls(self._balls, self._last.mask(index), mask, index)
-        if judging and self._judging is not None and index not in self._plan.slices:
+        if self._judging is not None and index not in self._plan.slices:
             mask = self._judging.on(index, mask, self._last.mask)
         if self._walls is not None:
             mask = mask & self._walls
@@ -138,9 +131,8 @@ class SliceRules:
         absent do such slices go.
         """
         before = self._last.mask(index)
-        # What a front found was judged as it came; what two of them found together was not.
-        is_judged = any(np.array_equal(mask, each) for each in self._tracked.get(index, ()))
-        mask = within_edit(self._edit, before, self._drawn(index, mask, judging=not is_judged))
+        # A tracked slice was judged for memory as well: the second time reads what the first has mended about it.
+        mask = within_edit(self._edit, before, self.drawn(index, mask))
         if not mask.any() and self._only_clicks and not self._is_denied and self._is_good(index):
             mask = before
         mask = self._within_held(index, mask)
