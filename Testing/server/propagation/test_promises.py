@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from memseg3d.network.nano.config import CLICK_WEIGHTS
 from memseg3d.network.seam import Conditioned, Decoded, Prompts
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt, ScribblePrompt
@@ -24,10 +27,13 @@ MIDDLE = 5
 
 
 class WilfulNetwork(ThresholdNetwork):
-    """Finds blobs of chance everywhere, whatever it is asked for; sometimes nothing."""
+    """Finds blobs of chance everywhere, whatever it is asked for; sometimes nothing. Half of them judge clicks so."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(prefers_crop=bool(seed % 2))
+        if seed % 4 < 2:
+            weights = np.random.default_rng(seed).normal(0, 0.5, CLICK_WEIGHTS)
+            self.info = replace(self.info, clicks=tuple(weights.tolist()))
         self._chance = torch.Generator().manual_seed(seed)
 
     def decode(self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None = None) -> Decoded:
