@@ -72,8 +72,8 @@ def test_what_the_plug_in_packs_runs_without_slicer_and_vtk(tmp_path: Path) -> N
     "command",
     [
         ("nano", "--steps", "1"),
-        ("memrefine", "--data", "nowhere", "--model", "none"),
-        ("finetune", "--data", "nowhere", "--model", "none"),
+        ("memrefine", "--data", ".", "--model", "README.md"),
+        ("finetune", "--data", ".", "--model", "README.md"),
         ("mem3d", "--stage", "memory", "--synthetic", "--size", "tiny"),
     ],
     ids=lambda command: command[0],
@@ -90,6 +90,7 @@ def test_a_run_folder_takes_one_training_at_a_time(
 
 def test_a_run_that_cannot_begin_leaves_no_folder(memseg3d: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "run"
+    (tmp_path / "none.pt").write_bytes(b"no checkpoint")
     refused = memseg3d("train", "finetune", "--data", tmp_path, "--model", tmp_path / "none.pt", "--folder", folder)
-    assert refused.exit_code == 1
+    assert refused.exit_code in (1, 2)
     assert not folder.exists()
