@@ -16,7 +16,7 @@ from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.verdicts.figures import FIGURES, NOW, REACH, SpotInMask, VoxelsAboutClick
+from memseg3d.propagation.rules.verdicts.figures import FARTHEST, FIGURES, NOW, REACH, SpotInMask, VoxelsAboutClick
 from memseg3d.propagation.rules.verdicts.judged import MOST_CLICKS, JudgingClicks, judging_clicks
 from memseg3d.propagation.rules.verdicts.verdict import WEIGHTS, ClickVerdict
 from memseg3d.propagation.volume.volume import Volume
@@ -178,3 +178,11 @@ def test_the_fit_finds_what_figures_tell_and_writes_it_into_checkpoint_and_card(
     card = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     assert card["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert card["rules"] == {"ending": 1, "clicks": {"fitted_to": "chance"}}
+
+
+def test_slices_much_thinner_than_pixels_bound_what_one_click_judges() -> None:
+    thin = np.zeros((120, 24, 24), bool)
+    thin[:, 2:22, 2:22] = True
+    volume = volume_of(thin, (0.05, 1.0, 1.0))
+    seen = VoxelsAboutClick(volume, labels_of(thin), 0, SpotInMask(60, 12, 12, False), thin[60], (0, 119))
+    assert list(seen.slices) == list(range(60 - FARTHEST, 60 + FARTHEST + 1))

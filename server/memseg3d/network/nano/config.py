@@ -58,5 +58,5 @@ class NanoConfig:
         for name, count in rules.items():
             rule = values.get(name)
             # A rule of another length is another version's: the network works without it until it is fitted anew.
-            values[name] = tuple(rule) if rule is not None and len(rule) == count else None
+            values[name] = tuple(rule) if isinstance(rule, list) and len(rule) == count else None
         return cls(**values)

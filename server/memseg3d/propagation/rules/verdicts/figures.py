@@ -21,11 +21,15 @@ NOW, POSITIVE = 3, 14
 REACH = 2.0
 """Radius of the ball that is judged, over the click's depth in what is wrong."""
 DEEPEST = 16.0
-"""Pixels of that depth at most: larger errors take more than one click."""
+"""Pixels of that depth at most, of a slice's finer side: larger errors take more than one click."""
+FARTHEST = 32
+"""Slices on either side that are judged at most, however thin they are."""
 FURTHEST = 1.5
 """Depths up to which a distance from a border is told."""
 BINS = 16
 _FEWEST = 8
+_FOUND = 3.0
+"""Depths of what is wrong up to which the depth in what was found is told."""
 _MARGIN = 8
 
 
@@ -64,8 +68,9 @@ class VoxelsAboutClick:
         self.radius = radius = REACH * self.depth
         self._beyond = FURTHEST * self.depth
         self._shape = shape = volume.slice_shape(axis)
-        self.first = max(between[0], click.index - int(radius / self._step))
-        self.last = min(between[1], click.index + int(radius / self._step), volume.shape[axis] - 1)
+        reach = min(int(radius / self._step), FARTHEST)
+        self.first = max(between[0], click.index - reach)
+        self.last = min(between[1], click.index + reach, volume.shape[axis] - 1)
         room = int(np.ceil(radius / rows)), int(np.ceil(radius / columns))
         self._top, self._left = max(click.row - room[0], 0), max(click.column - room[1], 0)
         self._bottom, self._right = min(click.row + room[0] + 1, shape[0]), min(click.column + room[1] + 1, shape[1])
@@ -114,7 +119,7 @@ class VoxelsAboutClick:
             np.clip(np.abs(near - self._own) / self._spread, 0, 4),
             np.clip(np.abs(near - self._other) / self._spread, 0, 4),
             np.full(len(away), float(self.click.positive)),
-            np.full(len(away), min(self._found_depth / self.depth, 3.0)),
+            np.full(len(away), min(self._found_depth / self.depth, _FOUND)),
             share if self.click.positive else 1 - share,
             np.clip(self._slope[place][ball] * self._pixel / self._spread, 0, 4),
         ]
@@ -123,8 +128,9 @@ class VoxelsAboutClick:
     def _depth(self, before: np.ndarray, found: np.ndarray) -> float:
         row, column, positive = self.click.row, self.click.column, self.click.positive
         wrong, right = (~before, found) if positive else (before, ~found)
-        depth = depth_at(wrong, row, column, self._spacing, is_open=positive)
-        self._found_depth = depth_at(right, row, column, self._spacing, is_open=not positive)
+        most = _FOUND * DEEPEST * self._pixel
+        depth = depth_at(wrong, row, column, self._spacing, is_open=positive, most=most)
+        self._found_depth = depth_at(right, row, column, self._spacing, is_open=not positive, most=most)
         if positive:
             # On a slice without the object only what was found tells how large it is.
             depth = min(depth, max(2 * self._found_depth, 2 * self._pixel))
@@ -202,16 +208,20 @@ def _slope(values: np.ndarray, side: int, step: float) -> np.ndarray:
     return np.asarray(np.gradient(values, step, axis=side)) if values.shape[side] > 1 else np.zeros_like(values)
 
 
-def depth_at(mask: np.ndarray, row: int, column: int, spacing: tuple[float, float], is_open: bool) -> float:
+def depth_at(
+    mask: np.ndarray, row: int, column: int, spacing: tuple[float, float], is_open: bool, most: float
+) -> float:
     """Distance in mm of a pixel (row, column) from the nearest one outside of the mask, 0 outside.
 
-    is_open: the mask goes on beyond the image's border. Infinite where there is no pixel outside.
+    is_open: the mask goes on beyond the image's border. Infinite where nothing outside lies nearer than `most` mm.
     """
-    outside = np.argwhere(~mask)
-    steps = np.asarray(spacing)
+    rows, columns = (int(most / step) + 1 for step in spacing)
+    top, left = max(row - rows, 0), max(column - columns, 0)
+    outside = np.argwhere(~mask[top : row + rows + 1, left : column + columns + 1])
     nearest = np.inf
     if len(outside):
-        nearest = float(np.hypot(*(((outside - (row, column)) * steps).T)).min())
+        away = (outside - (row - top, column - left)) * np.asarray(spacing)
+        nearest = float(np.hypot(away[:, 0], away[:, 1]).min())
     if not is_open:
         ends = (row + 1, mask.shape[0] - row), (column + 1, mask.shape[1] - column)
         nearest = min(nearest, *(min(each) * step for each, step in zip(ends, spacing, strict=True)))

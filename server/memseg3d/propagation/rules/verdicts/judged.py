@@ -13,8 +13,8 @@ from memseg3d.propagation.rules.verdicts.verdict import ClickVerdict
 from memseg3d.propagation.sight.view import View
 from memseg3d.propagation.volume.volume import Volume
 
-MOST_CLICKS = 8
-"""Of one round's clicks so many, the newest, judge: each may take a tenth of a second in which nobody is served."""
+MOST_CLICKS = 3
+"""Of one round's clicks so many, the newest, judge: each may take a quarter of a second in which nobody is served."""
 
 
 def judging_clicks(

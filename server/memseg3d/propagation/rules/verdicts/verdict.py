@@ -17,7 +17,9 @@ HIDDEN = 16
 WEIGHTS = FIGURES * HIDDEN + HIDDEN + HIDDEN * HIDDEN + HIDDEN + HIDDEN + 1
 """Numbers of the network: of two hidden layers and the output, each its weights (in, out) and then its constants."""
 TAKES, LEAVES = 0.5, 0.7
-"""Chance of the click's side from which a positive click adds a voxel, and a negative one takes it."""
+"""Chance of the click's side above which a positive click adds a voxel, and a negative one takes it. What the network
+added or took and is less likely comes off or back.
+"""
 
 
 class ClickVerdict:
