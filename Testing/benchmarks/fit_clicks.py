@@ -27,6 +27,7 @@ from memseg3d.evaluation.segmenters import OBJECT, SessionSegmenter
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.rules.reach import between_prompted
 from memseg3d.propagation.rules.verdicts.figures import FIGURES, NOW, POSITIVE, SpotInMask, VoxelsAboutClick
 from memseg3d.propagation.rules.verdicts.verdict import HIDDEN, WEIGHTS, ClickVerdict
 from memseg3d.propagation.volume.errors import PropagationError
@@ -113,11 +114,7 @@ def play(network: Network, target: Target, rng: np.random.Generator) -> Iterator
             return
         before = segmenter.session.labels(OBJECT).copy()
         answer = segmenter.answer(click)
-        others = prompted - {click.index}
-        between = (
-            max((at + 1 for at in others if at < click.index), default=0),
-            min((at - 1 for at in others if at > click.index), default=volume.shape[axis] - 1),
-        )
+        between = between_prompted(click.index, prompted, volume.shape[axis])
         after, truth = (np.moveaxis(each, axis, 0) for each in (answer.mask, target.truth))
         about = VoxelsAboutClick(volume, before, axis, _spot(click), after[click.index], between)
         figures = np.concatenate([about.figures(at, after[at]) for at in about.slices])

@@ -16,7 +16,7 @@ from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.verdicts.figures import FARTHEST, FIGURES, NOW, REACH, SpotInMask, VoxelsAboutClick
+from memseg3d.propagation.rules.verdicts.figures import FIGURES, MOST_SLICES, NOW, REACH, SpotInMask, VoxelsAboutClick
 from memseg3d.propagation.rules.verdicts.judged import MOST_CLICKS, JudgingClicks, judging_clicks
 from memseg3d.propagation.rules.verdicts.verdict import WEIGHTS, ClickVerdict
 from memseg3d.propagation.volume.volume import Volume
@@ -98,12 +98,12 @@ def test_a_click_changes_nothing_beyond_its_ball_and_the_next_prompted_slice() -
     judging = JudgingClicks(always(True), volume_of(OBJECT), 0, labels_of(OBJECT), clicks, {8, 10, 13})
     judging.hear(10, OBJECT[10])
     assert judging.slices == {9, 10, 11, 12}
-    after = judging.on(11, OBJECT[11], lambda index: OBJECT[index])
+    after = judging.on(11, OBJECT[11])
     ball_there = about(SpotInMask(10, 20, 32, positive=False)).ball(11)
     assert ball_there.any()
     assert after.sum() == OBJECT[11].sum() - ball_there.sum()
     beyond = OBJECT[14]
-    assert judging.on(14, beyond, lambda index: OBJECT[index]) is beyond
+    assert judging.on(14, beyond) is beyond
 
 
 def test_a_click_that_says_what_the_mask_says_or_lies_outside_judges_nothing() -> None:
@@ -129,7 +129,7 @@ def test_whether_the_object_is_on_a_slice_at_all_is_not_judged() -> None:
     clicks = [PointPrompt(1, (10, 20, 25), positive=False)]
     judging = JudgingClicks(always(True), volume_of(small), 0, labels_of(small), clicks, {10})
     judging.hear(10, small[10])
-    assert judging.on(10, small[10], lambda index: small[index]).any()
+    assert judging.on(10, small[10]).any()
 
 
 def test_what_the_network_took_too_much_comes_back() -> None:
@@ -137,7 +137,7 @@ def test_what_the_network_took_too_much_comes_back() -> None:
     judging = JudgingClicks(always(False), volume_of(OBJECT), 0, labels_of(OBJECT), clicks, {10})
     judging.hear(10, OBJECT[10])
     empty = np.zeros_like(OBJECT[10])
-    found = judging.on(10, empty, lambda index: OBJECT[index])
+    found = judging.on(10, empty)
     assert found.any()
     assert not (found & ~OBJECT[10]).any()
 
@@ -185,4 +185,4 @@ def test_slices_much_thinner_than_pixels_bound_what_one_click_judges() -> None:
     thin[:, 2:22, 2:22] = True
     volume = volume_of(thin, (0.05, 1.0, 1.0))
     seen = VoxelsAboutClick(volume, labels_of(thin), 0, SpotInMask(60, 12, 12, False), thin[60], (0, 119))
-    assert list(seen.slices) == list(range(60 - FARTHEST, 60 + FARTHEST + 1))
+    assert list(seen.slices) == list(range(60 - MOST_SLICES, 60 + MOST_SLICES + 1))

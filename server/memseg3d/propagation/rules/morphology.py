@@ -8,6 +8,20 @@ import SimpleITK as sitk
 _HALVES = slice(None, -1), slice(1, None)
 
 
+def signed_distance(mask: np.ndarray, spacing: tuple[float, ...], beyond: float = np.inf) -> np.ndarray:
+    """Distance in mm from a mask's outermost voxels (2D or 3D): 0 there, positive inside, within `beyond` either way.
+
+    Beyond the array is outside.
+    """
+    if not mask.any():
+        return np.full(mask.shape, -beyond, np.float32)
+    image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
+    image.SetSpacing(spacing[::-1])
+    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
+    inner = (slice(1, -1),) * mask.ndim
+    return np.clip(sitk.GetArrayFromImage(distance)[inner], -beyond, beyond).astype(np.float32)
+
+
 def depth_in_pixels(mask: np.ndarray) -> np.ndarray:
     """(rows, columns) float: distance in pixels from what lies outside a mask, 1 there; beyond the slice is outside."""
     image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))

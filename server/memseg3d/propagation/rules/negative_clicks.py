@@ -12,6 +12,8 @@ import SimpleITK as sitk
 
 from memseg3d.propagation.prompts.covered_voxels import part_at
 from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane, nearest_voxel
+from memseg3d.propagation.rules.morphology import signed_distance
+from memseg3d.propagation.rules.reach import between_prompted
 from memseg3d.propagation.sight.view import View
 
 HEART = 0.75
@@ -80,8 +82,7 @@ def balls_of_clicks(
             continue
         depth = _depth(part_at(before, row, column), view.framing.spacing)
         own = float(depth[row, column])
-        first = max((at + 1 for at in prompted if at < index), default=0)
-        last = min((at - 1 for at in prompted if at > index), default=count - 1)
+        first, last = between_prompted(index, prompted, count)
         found.append(ClickBall(index, row, column, own, own >= ABSENT * depth.max(), first, last, spacing))
     return found
 
@@ -146,11 +147,8 @@ def _distance(shape: tuple[int, ...], row: int, column: int, spacing: Sequence[f
 
 def _depth(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     """Distance of the mask's pixels from its border in mm, 0 outside."""
-    image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
-    image.SetSpacing((spacing[1], spacing[0]))
-    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
     # Half a pixel: the map measures to the border pixels' own centres, which lie at 0.
-    inside = np.maximum(sitk.GetArrayFromImage(distance)[1:-1, 1:-1], 0) + 0.5 * min(spacing)
+    inside = np.maximum(signed_distance(mask, spacing), 0) + 0.5 * min(spacing)
     return np.where(mask, inside, 0.0)
 
 

@@ -1,8 +1,9 @@
-"""How far propagation may go from what was drawn: a bound in box sides, for objects that do not end by themselves."""
+"""How far propagation may go from what was drawn, and how far a click speaks: up to the next prompted slices."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from memseg3d.propagation.prompts.prompts import is_drawing, sign_of
 from memseg3d.propagation.prompts.sets import PromptsBySlice
@@ -11,6 +12,12 @@ from memseg3d.propagation.volume.volume import Volume
 
 BY_CLICK = 0.25
 """A positive click on another slice takes propagation so much of a box's reach beyond it."""
+
+
+def between_prompted(index: int, prompted: Collection[int], count: int) -> tuple[int, int]:
+    """First and last of `count` slices that a click on slice `index` may speak of: up to the next prompted ones."""
+    first = max((at + 1 for at in prompted if at < index), default=0)
+    return first, min((at - 1 for at in prompted if at > index), default=count - 1)
 
 
 def within_reach(

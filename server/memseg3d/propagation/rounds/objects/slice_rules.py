@@ -94,7 +94,7 @@ class SliceRules:
             mask = within_balls(self._balls, before, mask, index)
         if self._judging is not None:
             self._judging.hear(index, mask)
-            mask = self._judging.on(index, mask, self._last.mask)
+            mask = self._judging.on(index, mask)
         mask = with_drawn_voxels(mask, prompts, axis, index)
         confined = self._plan.confined_to
         if confined is not None and not confined[0] <= index <= confined[1]:
@@ -114,7 +114,7 @@ class SliceRules:
         if self._balls and index not in self._plan.decode:
             mask = within_balls(self._balls, self._last.mask(index), mask, index)
         if self._judging is not None and index not in self._plan.slices:
-            mask = self._judging.on(index, mask, self._last.mask)
+            mask = self._judging.on(index, mask)
         if self._walls is not None:
             mask = mask & self._walls
         for crossing in self._plan.crossings_on(index):

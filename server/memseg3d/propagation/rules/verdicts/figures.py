@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 
 from memseg3d.propagation.masks.labelmaps import Extent3, LabelVolume
 from memseg3d.propagation.rules.kinds_of_tissue import smoothed
+from memseg3d.propagation.rules.morphology import signed_distance
 from memseg3d.propagation.volume.volume import Volume
 
 FIGURES = 18
@@ -22,9 +22,9 @@ REACH = 2.0
 """Radius of the ball that is judged, over the click's depth in what is wrong."""
 DEEPEST = 16.0
 """Pixels of that depth at most, of a slice's finer side: larger errors take more than one click."""
-FARTHEST = 32
+MOST_SLICES = 32
 """Slices on either side that are judged at most, however thin they are."""
-FURTHEST = 1.5
+TOLD = 1.5
 """Depths up to which a distance from a border is told."""
 BINS = 16
 _FEWEST = 8
@@ -66,9 +66,9 @@ class VoxelsAboutClick:
         self._spacing = (rows, columns)
         self.depth = self._depth(labels.slice(axis, click.index), found)
         self.radius = radius = REACH * self.depth
-        self._beyond = FURTHEST * self.depth
+        self._beyond = TOLD * self.depth
         self._shape = shape = volume.slice_shape(axis)
-        reach = min(int(radius / self._step), FARTHEST)
+        reach = min(int(radius / self._step), MOST_SLICES)
         self.first = max(between[0], click.index - reach)
         self.last = min(between[1], click.index + reach, volume.shape[axis] - 1)
         room = int(np.ceil(radius / rows)), int(np.ceil(radius / columns))
@@ -150,7 +150,7 @@ class VoxelsAboutClick:
         extent = _extent(axis, slice(self.first, self.last + 1), wide)
         near = smoothed(np.moveaxis(volume.voxels[tuple(slice(*each) for each in extent)], axis, 0))
         coarse = smoothed(smoothed(smoothed(near)))
-        slope = np.hypot(*(_slope(near, at, steps[at]) for at in (1, 2)))
+        slope = np.hypot(*np.gradient(near, *self._spacing, axis=(1, 2)))
         self._near, self._wide, self._slope = (each[:, inner[0], inner[1]] for each in (near, coarse, slope))
         at = (self.click.index - self.first, self.click.row - self._top, self.click.column - self._left)
         self._clicked = float(self._near[at]), float(self._wide[at])
@@ -203,11 +203,6 @@ def _extent(axis: int, slices: slice, window: tuple[slice, slice]) -> Extent3:
     return sides[0], sides[1], sides[2]
 
 
-def _slope(values: np.ndarray, side: int, step: float) -> np.ndarray:
-    """Change a mm along one side; none where there is one voxel alone."""
-    return np.asarray(np.gradient(values, step, axis=side)) if values.shape[side] > 1 else np.zeros_like(values)
-
-
 def depth_at(
     mask: np.ndarray, row: int, column: int, spacing: tuple[float, float], is_open: bool, most: float
 ) -> float:
@@ -226,17 +221,6 @@ def depth_at(
         ends = (row + 1, mask.shape[0] - row), (column + 1, mask.shape[1] - column)
         nearest = min(nearest, *(min(each) * step for each, step in zip(ends, spacing, strict=True)))
     return nearest
-
-
-def signed_distance(mask: np.ndarray, spacing: tuple[float, ...], beyond: float) -> np.ndarray:
-    """Distance in mm to the mask's border, positive inside, within `beyond` either way; 2D or 3D."""
-    if mask.size == 0 or not mask.any():
-        return np.full(mask.shape, -beyond, np.float32)
-    image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
-    image.SetSpacing(spacing[::-1])
-    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
-    inner = (slice(1, -1),) * mask.ndim
-    return np.clip(sitk.GetArrayFromImage(distance)[inner], -beyond, beyond).astype(np.float32)
 
 
 def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

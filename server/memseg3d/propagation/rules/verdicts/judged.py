@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane, nearest_voxel
+from memseg3d.propagation.rules.reach import between_prompted
 from memseg3d.propagation.rules.verdicts.figures import SpotInMask, VoxelsAboutClick
 from memseg3d.propagation.rules.verdicts.verdict import ClickVerdict
 from memseg3d.propagation.sight.view import View
@@ -43,9 +44,8 @@ class JudgingClicks:
         has said of others than the clicked one stands, and what lies beyond.
         """
         self._verdict, self._volume, self._axis, self._labels = verdict, volume, axis, labels
-        self._prompted = sorted(prompted)
-        self._waiting = [_spot(click, axis) for click in clicks]
-        self._waiting = [each for each in self._waiting if self._contradicts(each)]
+        self._prompted = prompted
+        self._waiting = [spot for spot in (spot_of(click, axis) for click in clicks) if self._contradicts(spot)]
         self._about: list[VoxelsAboutClick] = []
 
     @property
@@ -61,18 +61,15 @@ class JudgingClicks:
             return
         for spot in [each for each in self._waiting if each.index == index]:
             self._waiting.remove(spot)
-            between = (
-                max((at + 1 for at in self._prompted if at < index), default=0),
-                min((at - 1 for at in self._prompted if at > index), default=self._volume.shape[self._axis] - 1),
-            )
+            between = between_prompted(index, self._prompted, self._volume.shape[self._axis])
             self._about.append(VoxelsAboutClick(self._volume, self._labels, self._axis, spot, found, between))
 
-    def on(self, index: int, mask: np.ndarray, before: Callable[[int], np.ndarray]) -> np.ndarray:
-        """A slice's mask (rows, columns) as the clicks leave it. before: slice -> mask as the user saw it."""
+    def on(self, index: int, mask: np.ndarray) -> np.ndarray:
+        """A slice's mask (rows, columns) as the clicks leave it."""
         about = [each for each in self._about if index in each.slices]
         if not about:
             return mask
-        seen = before(index)
+        seen = self._labels.slice(self._axis, index)
         judged = mask
         for each in about:
             judged = self._verdict.judged(each, index, seen | judged if each.click.positive else seen & judged)
@@ -86,6 +83,7 @@ class JudgingClicks:
         return bool(self._labels.slice(self._axis, spot.index)[spot.row, spot.column]) != spot.positive
 
 
-def _spot(click: PointPrompt, axis: int) -> SpotInMask:
+def spot_of(click: PointPrompt, axis: int) -> SpotInMask:
+    """A click by its slice across `axis` and its pixel there."""
     row, column = (nearest_voxel(at) for at in in_plane(click.position, axis))
     return SpotInMask(nearest_voxel(click.position[axis]), row, column, click.positive)
