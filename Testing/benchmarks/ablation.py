@@ -20,14 +20,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 
 from memseg3d.datasets.description import Case, DataSet
 from memseg3d.datasets.training_data import DevelopmentTarget
-from memseg3d.evaluation import rounds
 from memseg3d.evaluation.development import chosen_groups, development_cases, grouped, interval_by_case, mean_of_groups
 from memseg3d.evaluation.development_report import dice_of, paired
 from memseg3d.evaluation.results import Protocol, TargetResult, keep, kept, result_file
@@ -255,8 +253,7 @@ def score(
                 if case is None:
                     case, targets = next(iter(development_cases(data, {"": wanted})))
                     volume = Volume(case.image.voxels, case.image.spacing)
-                with mock.patch.object(rounds, "surface_scores", return_value=(0.0, 0.0)):
-                    result = run_target(case, targets[0], SessionSegmenter(volume, network, protocol.options), protocol)
+                result = run_target(case, targets[0], SessionSegmenter(volume, network, protocol.options), protocol)
                 keep(file, protocol, result)
                 dice = " ".join(f"{each.dice:.3f}" for each in result.rounds)
                 print(f"{time.monotonic() - started:.0f} s {name}: {result.target.key} {dice}", flush=True)

@@ -52,10 +52,11 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "data check": (GONE,),
     "data convert": (GONE, "out", "--to", "cases"),
     "data split": (GONE,),
+    "models accept": ("NO-SUCH-LICENCE",),
     "export": (),
 }
-OTHERS = {"about", "models accept"}
-"""What tells of torch, and what takes any word."""
+OTHERS = {"about"}
+"""What tells of torch."""
 
 FURTHER = [
     ("segment", "ok.nii.gz", "--box", "a:1,2", "--out", "out"),
@@ -64,6 +65,7 @@ FURTHER = [
     ("segment", "ok.nii.gz", "--box", "a:1,1,1,1,5,5", "--not", GONE, "--out", "out"),
     ("segment", "ok.nii.gz", "--box", "a:1,1,1,1,5,5", "--model", "nothing-such", "--out", "out"),
     ("segment", "ok.nii.gz", "--rounds", GONE, "--out", "out"),
+    ("data", "split", ".", "--out", "ok.nii.gz"),
     ("batch", "scans", "--box", "a:1,1,1,1,5,5", "--coordinates", "xyz", "--out", "out"),
     ("evaluate", "cvpr25", "--cases", "npz", "--model", "memseg3d-nano+nothing-such", "--out", "out"),
 ]

@@ -185,3 +185,9 @@ def test_the_precision_is_chosen_by_measurement() -> None:
     chosen = fastest_dtype(torch.device("cpu"))
     assert chosen in (torch.float32, torch.bfloat16)
     assert fastest_dtype(torch.device("cpu")) == chosen
+
+
+def test_what_a_later_version_added_to_the_configuration_is_told() -> None:
+    words = NanoConfig().to_json().replace('"kind"', '"attention_of_tomorrow": 3, "kind"')
+    with pytest.raises(ValueError, match="attention_of_tomorrow, which a later MemSeg3D knows"):
+        NanoConfig.from_json(words)

@@ -130,10 +130,19 @@ def accept(
     context: typer.Context,
     licence: Annotated[str, typer.Argument(help="The licence's id, as `available` and messages name it.")],
     folder: ModelsOption = None,
+    catalogue: CatalogueOption = None,
 ) -> None:
     """Keep that you accept a licence, for models that you have from elsewhere."""
+    from memseg3d.catalogue.entries import CatalogueError, read_catalogue
+
     shelf = _shelf(context, folder)
-    shelf.accept(licence)
+    try:
+        known = sorted({model.licence.id for model in read_catalogue(catalogue)})
+        if licence not in known:
+            raise CatalogueError(f"No model of the catalogue comes under {licence!r}: there are {', '.join(known)}.")
+        shelf.accept(licence)
+    except CatalogueError as error:
+        raise _refused(error) from error
     typer.echo(f"{licence} is accepted for the models of {shelf.folder}.")
 
 

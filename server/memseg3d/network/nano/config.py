@@ -59,4 +59,7 @@ class NanoConfig:
             rule = values.get(name)
             # A rule of another length is another version's: the network works without it until it is fitted anew.
             values[name] = tuple(rule) if isinstance(rule, list) and len(rule) == count else None
+        if unknown := sorted(values.keys() - {each.name for each in dataclasses.fields(cls)}):
+            # What a later version adds may change what the weights mean.
+            raise ValueError(f"its configuration has {', '.join(unknown)}, which a later MemSeg3D knows: update.")
         return cls(**values)
