@@ -1,4 +1,4 @@
-"""How rounds are computed: which memory, whether three axes vote, and a segment computed anew; folded away."""
+"""How rounds are computed: memory, key slices, the vote of three axes, and a segment computed anew; folded away."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class AdvancedSection(Section):
         for name in MEMORIES:
             self.ui.memorySelector.addItem(self._words[name][0])
         self.on(self.ui.memorySelector, "activated(int)", self._choose_memory)
+        self.on(self.ui.keySlicesBox, "clicked()", self._choose_key_slices)
         self.on(self.ui.consensusBox, "clicked()", self._choose_consensus)
         self.on(self.ui.recomputeButton, "clicked()", self.workbench.recompute)
 
@@ -31,10 +32,12 @@ class AdvancedSection(Section):
         choice = self._choice
         self.ui.memorySelector.setCurrentIndex(MEMORIES.index(choice.memory))
         self.ui.memoryLabel.setText(self._words[choice.memory][1])
+        self.ui.keySlicesBox.setChecked(choice.key_slices)
         self.ui.consensusBox.setChecked(choice.consensus)
-        knows = {name: known is None or name in known for name in ("memory", "consensus", "full")}
+        knows = {name: known is None or name in known for name in ("memory", "key_slices", "consensus", "full")}
         # What was chosen for another worker can be taken back.
         self.ui.memorySelector.setEnabled(knows["memory"] or choice.memory != MEMORIES[0])
+        self.ui.keySlicesBox.setEnabled(knows["key_slices"] or choice.key_slices)
         self.ui.consensusBox.setEnabled(knows["consensus"] or choice.consensus)
         segment = self.workbench.segment_id
         computed = segment is not None and self.workbench.quality(segment) is not None
@@ -44,6 +47,9 @@ class AdvancedSection(Section):
 
     def _choose_memory(self, index: int) -> None:
         self._use(replace(self._choice, memory=MEMORIES[index]))
+
+    def _choose_key_slices(self) -> None:
+        self._use(replace(self._choice, key_slices=bool(self.ui.keySlicesBox.checked)))
 
     def _choose_consensus(self) -> None:
         self._use(replace(self._choice, consensus=bool(self.ui.consensusBox.checked)))

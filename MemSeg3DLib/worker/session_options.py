@@ -12,7 +12,7 @@ from MemSeg3DLib.worker.choice import SettingsStore
 MEMORIES = ("default", "stm", "self_sorting", "quality", "distractor", "motion", "tree")
 """The memory policies of the wire protocol, in the order in which they are offered."""
 
-_MEMORY, _CONSENSUS = "Advanced/Memory", "Advanced/Consensus"
+_MEMORY, _CONSENSUS, _KEY_SLICES = "Advanced/Memory", "Advanced/Consensus", "Advanced/KeySlices"
 
 _WORDS = {
     "memory": "other memories",
@@ -26,28 +26,34 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class SessionChoice:
-    """What the user has chosen for rounds to come. memory: one of MEMORIES; consensus: the three axes vote."""
+    """What the user has chosen for rounds to come. memory: one of MEMORIES; consensus: the three axes vote; key_slices:
+    what lies between slices that agree is interpolated.
+    """
 
     memory: str = MEMORIES[0]
     consensus: bool = False
+    key_slices: bool = False
 
     @classmethod
     def read(cls, settings: SettingsStore) -> SessionChoice:
         """As it was kept; what another version has kept and this one does not know is the default."""
         memory = settings.get(_MEMORY, MEMORIES[0])
-        return cls(memory if memory in MEMORIES else MEMORIES[0], settings.get(_CONSENSUS, "") == "1")
+        known = memory if memory in MEMORIES else MEMORIES[0]
+        return cls(known, settings.get(_CONSENSUS, "") == "1", settings.get(_KEY_SLICES, "") == "1")
 
     def keep(self, settings: SettingsStore) -> None:
         """Keep it for the next time."""
         settings.set(_MEMORY, self.memory)
         settings.set(_CONSENSUS, "1" if self.consensus else "")
+        settings.set(_KEY_SLICES, "1" if self.key_slices else "")
 
     def put_into(self, options: dict[str, Any]) -> None:
         """Into session options. Defaults are left out: an older worker refuses names that it does not know."""
-        for name, value, default in (("memory", self.memory, MEMORIES[0]), ("consensus", self.consensus, False)):
+        default = SessionChoice()
+        for name in ("memory", "consensus", "key_slices"):
             options.pop(name, None)
-            if value != default:
-                options[name] = value
+            if getattr(self, name) != getattr(default, name):
+                options[name] = getattr(self, name)
 
 
 def needed_features(

@@ -68,6 +68,18 @@ def test_a_vote_of_three_axes_tells_what_it_cost_in_the_list_of_rounds(clinician
     assert clinician.bench.options == {}
 
 
+def test_key_slices_hold_for_rounds_to_come_and_can_be_taken_back(clinician: Clinician) -> None:
+    clinician.widget("keySlicesBox").click()
+    assert clinician.bench.options == {"key_slices": True}
+    clinician.box(60)
+    clinician.wait()
+    assert not clinician.texts("error")
+    assert [one.options for one in records(clinician)] == [{"key_slices": True}]
+    assert clinician.voxels().any()
+    clinician.widget("keySlicesBox").click()
+    assert clinician.bench.options == {}
+
+
 def test_recompute_everything_is_a_round_that_can_be_undone(clinician: Clinician) -> None:
     clinician.session.pump(0.1)
     button = clinician.widget("recomputeButton")
@@ -119,11 +131,13 @@ def test_choices_are_kept_for_the_next_slicer_with_or_without_the_panel(tmp_path
         user = Clinician(session)
         choose_memory(user, "motion")
         user.widget("consensusBox").click()
+        user.widget("keySlicesBox").click()
     with a_slicer(tmp_path, MODULES) as session:
         from MemSeg3DPanel.application import application
 
-        assert application().workbench.options == {"memory": "motion", "consensus": True}
-        assert SessionChoice.read(application().settings) == SessionChoice("motion", True)
+        assert application().workbench.options == {"memory": "motion", "consensus": True, "key_slices": True}
+        assert SessionChoice.read(application().settings) == SessionChoice("motion", True, True)
         user = Clinician(session)
         assert user.widget("memorySelector").currentIndex == MEMORIES.index("motion")
         assert user.widget("consensusBox").checked
+        assert user.widget("keySlicesBox").checked

@@ -272,9 +272,11 @@ def test_choices_are_kept_and_defaults_travel_as_nothing() -> None:
     for memory in MEMORIES:
         SessionChoice(memory, consensus=memory == "stm").keep(store)
         assert SessionChoice.read(store) == SessionChoice(memory, memory == "stm")
-    SessionChoice("motion", True).put_into(options)
-    assert options == {"reach": 2.0, "memory": "motion", "consensus": True}
-    assert needed_features(options, [1]) == ["memory", "consensus", "full"]
+    SessionChoice(key_slices=True).keep(store)
+    assert SessionChoice.read(store) == SessionChoice(key_slices=True)
+    SessionChoice("motion", True, True).put_into(options)
+    assert options == {"reach": 2.0, "memory": "motion", "consensus": True, "key_slices": True}
+    assert needed_features(options, [1]) == ["memory", "consensus", "key_slices", "full"]
     SessionChoice().put_into(options)
     assert options == {"reach": 2.0}
     assert needed_features({**options, "tolerance": 0.0}) == ["tolerance"]
