@@ -80,4 +80,4 @@ def _attributes(element: ElementTree.Element, depth: int) -> dict[str, Any]:
 
 
 def _number(text: str) -> int | str:
-    return int(text) if text.strip().isdigit() and len(text) < 10 else text.strip()
+    return int(text) if text.strip().isdecimal() and len(text) < 10 else text.strip()

@@ -129,7 +129,7 @@ def _of_side_car(segments: list[Any], path: Path) -> dict[str, Any]:
 
 
 def _read_label(key: str, value: object, path: Path) -> SegmentDescription:
-    if not key.isdigit() or int(key) == 0:
+    if not key.isdecimal() or int(key) == 0:
         raise LabelsError(f"In {path} the label {key!r} is no positive whole number.")
     if isinstance(value, str):
         value = {"name": value}

@@ -198,13 +198,15 @@ def _check_nrrd(path: Path) -> None:
     data = path.parent / data_file if data_file else path
     at = 0 if data_file or not end else end.end()
     sizes = fields.get("sizes", "").split()
-    promised = math.prod(int(size) for size in sizes) * LARGEST_VOXEL if all(size.isdigit() for size in sizes) else None
+    promised = (
+        math.prod(int(size) for size in sizes) * LARGEST_VOXEL if all(size.isdecimal() for size in sizes) else None
+    )
     check_compressed(data, _after_lines(data, at, fields, path.name), path.name, promised)
 
 
 def _after_lines(data: Path, start: int, fields: dict[str, str], shown: str) -> int:
     lines = fields.get("line skip", fields.get("lineskip", "0"))
-    if not lines.isdigit():
+    if not lines.isdecimal():
         raise ExportError(f"{shown} has a damaged header (line skip). Copy or export it again.")
     if lines == "0" or not data.is_file():
         return start

@@ -66,6 +66,12 @@ FURTHER = [
     ("segment", "ok.nii.gz", "--box", "a:1,1,1,1,5,5", "--model", "nothing-such", "--out", "out"),
     ("segment", "ok.nii.gz", "--rounds", GONE, "--out", "out"),
     ("data", "split", ".", "--out", "ok.nii.gz"),
+    ("sessions", "list", "--worker", "http://127.0.0.1:abc"),
+    ("sessions", "list", "--worker", "http://[::1"),
+    ("sessions", "list", "--worker", "http://127.0.0.1:1/a b"),
+    ("evaluate", "labelmap", "ok.nii.gz", "ok.nii.gz", "--pair", "²=1"),
+    ("tokens", "list", "--tokens", "scans"),
+    ("tokens", "add", "anna", "--tokens", "scans"),
     ("batch", "scans", "--box", "a:1,1,1,1,5,5", "--coordinates", "xyz", "--out", "out"),
     ("evaluate", "cvpr25", "--cases", "npz", "--model", "memseg3d-nano+nothing-such", "--out", "out"),
 ]

@@ -360,6 +360,7 @@ def test_a_damaged_record_is_told(tmp_path: Path) -> None:
         (("--to", "video", "--frames", "jpeg", "--scaling", "exact"), "JPEG keeps 8 bits"),
         (("--to", "cvpr25", "--published"), "No release"),
         (("--to", "video", "--window", 5, 5), "lower to its higher"),
+        (("--to", "mem3d", "--window", "-inf", "inf"), "lower to its higher"),
         (("--to", "video", "--label", 1, "--label", 1), "each named once"),
     ],
 )

@@ -41,14 +41,22 @@ class Connection:
     """One worker. The token travels in a header and is shown nowhere."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urllib.parse.urlsplit(url)
+            # A port that is none is told when it is asked for.
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        # A host may be of any letters, what follows it may not.
+        if not is_address or not (parts.path + parts.query).isascii() or any(map(str.isspace, url)):
             raise CaseError(f"{url} is no address of a worker: write http://host:port or https://host.")
         if parts.username or parts.password:
             raise CaseError("A token belongs into `token`, not into the address.")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise CaseError("This is no token of a worker: its letters, digits and signs are plain ASCII, on one line.")
         self.url, self._token = url.rstrip("/"), token
         # A proxy never leads to this computer.
-        handlers = [urllib.request.ProxyHandler({})] if _is_loopback(parts.hostname) else []
+        handlers = [urllib.request.ProxyHandler({})] if _is_loopback(parts.hostname or "") else []
         self._opener = urllib.request.build_opener(*handlers)
         self.software: dict[str, Any] = {}
 

@@ -218,4 +218,4 @@ def check_image(document: SessionDocument, image: Image) -> None:
 def _places(record: Any) -> list[int]:
     """The numbers of a round's prompts: p7 has 7."""
     ids = [str(prompt.id) for prompt in record.prompts]
-    return [int(each[1:]) for each in ids if each[:1] == "p" and each[1:].isdigit()]
+    return [int(each[1:]) for each in ids if each[:1] == "p" and each[1:].isdecimal()]

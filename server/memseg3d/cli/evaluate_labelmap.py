@@ -79,7 +79,7 @@ def labelmap(
 
 def _pair(text: str) -> tuple[int, int]:
     mine, equals, theirs = text.partition("=")
-    if not (equals and mine.strip().isdigit() and theirs.strip().isdigit()):
+    if not (equals and mine.strip().isdecimal() and theirs.strip().isdecimal()):
         raise typer.BadParameter(f"{text}: write PREDICTED=TRUE, two numbers.", param_hint="--pair")
     return int(mine), int(theirs)
 

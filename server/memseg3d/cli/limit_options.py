@@ -121,7 +121,7 @@ def _slices(text: str, asked: Asked) -> tuple[int, SliceLimits]:
 
     name, colon, numbers = text.rpartition(":")
     first, dash, last = numbers.partition("-")
-    if not (colon and dash and first.strip().isdigit() and last.strip().isdigit()):
+    if not (colon and dash and first.strip().isdecimal() and last.strip().isdecimal()):
         raise typer.BadParameter(f"{text}: write {LIMITS_FORM}, slices from 0.", param_hint="--limits")
     number = asked.number(name, "--limits")
     before = asked.axes.get(number, asked.axis)

@@ -18,7 +18,9 @@ def stem(name: str, suffixes: Iterable[str] = VOLUME_SUFFIXES) -> str | None:
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Names sorted so that 2 comes before 10."""
-    return sorted(names, key=lambda name: [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name)])
+    return sorted(
+        names, key=lambda name: [(int(p), "") if p.isdecimal() else (-1, p) for p in re.split(r"(\d+)", name)]
+    )
 
 
 def entries(folder: Path) -> list[Path]:

@@ -54,7 +54,7 @@ def read_nrrd(path: Path, scratch: Path | None = None) -> VolumeFile:
 def _after_lines(data: Path, start: int, fields: dict[str, str], shown: str) -> int:
     """Where the compressed bytes begin: behind the lines that the header says to skip."""
     lines = fields.get("line skip", fields.get("lineskip", "0"))
-    if not lines.isdigit():
+    if not lines.isdecimal():
         raise UnreadableFile(f"{shown} has a damaged header (line skip). Copy or export it again.")
     if lines == "0" or not data.is_file():
         return start
@@ -69,9 +69,9 @@ def _promised_bytes(fields: dict[str, str]) -> int | None:
     """How many bytes the voxels may unpack to, bytes to skip included; None where the header does not say."""
     sizes = fields.get("sizes", "").split()
     skip = fields.get("byte skip", fields.get("byteskip", "0"))
-    if not sizes or not all(size.isdigit() for size in sizes):
+    if not sizes or not all(size.isdecimal() for size in sizes):
         return None
-    return math.prod(int(size) for size in sizes) * LARGEST_VOXEL + (int(skip) if skip.isdigit() else 0)
+    return math.prod(int(size) for size in sizes) * LARGEST_VOXEL + (int(skip) if skip.isdecimal() else 0)
 
 
 def _mapped(path: Path, fields: dict[str, str], start: int, scratch: Path) -> VolumeFile | None:
@@ -84,7 +84,7 @@ def _mapped(path: Path, fields: dict[str, str], start: int, scratch: Path) -> Vo
     if encoding == "raw":
         return mapped_volume(path, path.name, path, start, order)
     plain = scratch / f"{uuid.uuid4().hex}.raw"
-    left = math.prod(int(size) for size in fields.get("sizes", "0").split() if size.isdigit()) * LARGEST_VOXEL
+    left = math.prod(int(size) for size in fields.get("sizes", "0").split() if size.isdecimal()) * LARGEST_VOXEL
     with path.open("rb") as source, plain.open("wb") as target:
         source.seek(start)
         if source.read(len(GZIP)) != GZIP:

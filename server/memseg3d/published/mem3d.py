@@ -246,7 +246,7 @@ def _device(arguments: Arguments) -> torch.device:
         print("No GPU: computing on the processor.", file=sys.stderr)
         return torch.device("cpu")
     first = str(arguments.gpu or arguments.gpu_id).split(",")[0].strip()
-    return torch.device("cuda", int(first) if first.isdigit() else 0)
+    return torch.device("cuda", int(first) if first.isdecimal() else 0)
 
 
 def _ended(work: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -94,7 +95,7 @@ def settle(target: str, asked: Options) -> Options:
         chosen = Scaling.SLICE
     if chosen is Scaling.EXACT and (target != "video" or asked.window):
         raise DataSetError(f"Exact grey values go to video frames as PNG, without a window; not to {target}.")
-    if asked.window and not asked.window[0] < asked.window[1]:
+    if asked.window and not (asked.window[0] < asked.window[1] and all(map(math.isfinite, asked.window))):
         raise DataSetError("A window runs from its lower to its higher grey value, such as --window -160 240.")
     if len(set(asked.labels)) != len(asked.labels) or any(not 0 < label <= 65535 for label in asked.labels):
         raise DataSetError("Labels to keep are numbers from 1 to 65535, each named once.")

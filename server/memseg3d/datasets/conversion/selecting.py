@@ -36,7 +36,7 @@ def chosen_channel(case: Case, options: Options) -> Case:
     names = [name.lower() for name in case.channels]
     if options.channel.lower() in names:
         place = names.index(options.channel.lower())
-    elif options.channel.isdigit() and int(options.channel) < len(case.images):
+    elif options.channel.isdecimal() and int(options.channel) < len(case.images):
         place = int(options.channel)
     else:
         known = ", ".join(case.channels) or f"numbers below {len(case.images)}"

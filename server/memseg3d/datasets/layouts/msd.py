@@ -106,7 +106,7 @@ def _label_names(words: dict[str, Any], index: Path) -> dict[int, str]:
     names = {}
     for key, value in told.items():
         try:
-            number, name = (int(key), str(value)) if str(key).isdigit() else (int(value), str(key))
+            number, name = (int(key), str(value)) if str(key).isdecimal() else (int(value), str(key))
         except (TypeError, ValueError) as error:
             raise DataSetError(f"{index} has a label that is no number and name: {key!r}: {value!r}.") from error
         names[number] = name

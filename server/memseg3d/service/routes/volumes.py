@@ -150,7 +150,7 @@ async def _has_sessions(worker: Worker, key: str) -> bool:
 
 def _announced(request: Request) -> int:
     length = request.headers.get("content-length", "0")
-    return int(length) if length.isdigit() else 0
+    return int(length) if length.isdecimal() else 0
 
 
 def _words(entry: VolumeEntry) -> VolumeWords:

@@ -60,6 +60,9 @@ class TokenFile:
     def entries(self) -> list[Entry]:
         """All entries in their order, [] where there is no file. Raises TokenFileError."""
         try:
+            if self.path.exists() and not self.path.is_file():
+                # A device could be read without end.
+                raise TokenFileError(f"{self.path} is no file: name the file that holds the tokens.")
             words = json.loads(self.path.read_text("utf-8-sig"))
             entries = [Entry(**each) for each in words["tokens"]]
         except FileNotFoundError:
@@ -97,6 +100,7 @@ class TokenFile:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
+        self.entries()  # what is no file of tokens gets no lock beside it
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # A lock waits for ever in a folder that takes no file.
