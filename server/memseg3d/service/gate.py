@@ -106,7 +106,7 @@ class Gate:
         """A body that fails once it is larger than words may be, or all of them together."""
         limit, most = self._request_bytes, BODIES * self._request_bytes
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if announced.isdecimal() and int(announced) > limit:
+        if announced.isdigit() and int(announced) > limit:
             raise too_large(limit)
 
         def count(size: int) -> None:

@@ -100,13 +100,13 @@ class TokenFile:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        self.entries()  # what is no file of tokens gets no lock beside it
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # A lock waits for ever in a folder that takes no file.
             tempfile.TemporaryFile(dir=self.path.parent).close()
         except OSError as error:
             raise TokenFileError(f"{self.path} cannot be written ({error.strerror}).") from error
+        self.entries()  # what is no file of tokens gets no lock beside it
         with FileLock(self.path.with_name(self.path.name + ".lock")):
             yield
 
