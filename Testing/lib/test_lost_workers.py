@@ -99,8 +99,14 @@ def test_a_worker_killed_in_mid_round_is_started_again_and_finishes(
         token = a_worker_to_kill.token
         os.kill(a_worker_to_kill.process_id, getattr(signal, "SIGKILL", signal.SIGTERM))
         run_to_end(controller, 120)
+        rounds = 2
+        if a_worker_to_kill.token == token:
+            # On a slow computer all lines had come before the kill: the next round finds nobody.
+            controller.start(a_click(a_long_volume, a_long_segmentation))
+            run_to_end(controller, 120)
+            rounds = 3
         assert not outcome.failed
-        assert len(outcome.finished) == 2
+        assert len(outcome.finished) == rounds
         assert a_worker_to_kill.token != token
         assert agrees_with_the_worker(controller, a_worker_to_kill, a_long_volume, a_long_segmentation)
 

@@ -282,4 +282,4 @@ def test_choices_are_kept_and_defaults_travel_as_nothing() -> None:
     assert needed_features({**options, "tolerance": 0.0}) == ["tolerance"]
     assert needed_features({**options, "key_slices": True}) == ["key_slices"]
     store.set("Advanced/Memory", "of a later version")
-    assert SessionChoice.read(store) == SessionChoice()
+    assert SessionChoice.read(store) == SessionChoice(key_slices=True)

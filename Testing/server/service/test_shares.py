@@ -279,6 +279,24 @@ def test_reservations_count_before_anything_is_written(tmp_path: Path) -> None:
         pass
 
 
+def test_what_grows_while_it_is_counted_makes_no_room(tmp_path: Path) -> None:
+    room = DiskRoom(tmp_path, tmp_path / "incoming", 100, lambda _: None)
+    (tmp_path / "incoming").mkdir()
+    (tmp_path / "kept").write_bytes(bytes(20))
+    over = threading.Event()
+
+    def receive() -> None:
+        with (tmp_path / "incoming" / "part").open("wb", buffering=0) as file:
+            while not over.is_set():
+                file.write(bytes(10))
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(receive)
+        counts = {room.used() for _ in range(300)}
+        over.set()
+    assert counts == {20}
+
+
 def test_a_file_of_unknown_length_grows_its_reservation(tmp_path: Path) -> None:
     room = DiskRoom(tmp_path, tmp_path / "incoming", 40 << 20, lambda _: None)
     with room.reserve() as mine, (tmp_path / "file").open("wb") as file:

@@ -43,7 +43,7 @@ class Connection:
     def __init__(self, url: str, token: str | None = None) -> None:
         try:
             parts = urllib.parse.urlsplit(url)
-            # A port that is none is told when it is asked for.
+            # Asking for a port that is none raises as well.
             is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             is_address = False

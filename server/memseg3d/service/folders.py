@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -82,11 +83,12 @@ class DataFolder:
             shutil.rmtree(self.incoming.parent, ignore_errors=True)
 
 
-def folder_bytes(path: Path) -> int:
-    """Bytes of all files below a folder; files that vanish meanwhile count nothing."""
+def folder_bytes(path: Path, without: Collection[Path] = ()) -> int:
+    """Bytes of all files below a folder, but for the folders `without`; files that vanish meanwhile count nothing."""
     total = 0
     # `os.walk` passes over a folder that vanishes on the way; `Path.rglob` raises an error.
-    for folder, _, names in os.walk(path):
+    for folder, parts, names in os.walk(path):
+        parts[:] = [part for part in parts if Path(folder, part) not in without]
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 total += os.stat(os.path.join(folder, name)).st_size
