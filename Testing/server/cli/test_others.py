@@ -7,10 +7,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from filelock import FileLock
 from typer.testing import Result
 
@@ -39,6 +41,52 @@ def test_two_labelmaps_are_compared_label_by_label(memseg3d: Callable[..., Resul
     moved = write_labelmap(tmp_path / "m.nii.gz", truth, Geometry.regular(GRID.shape, (2.5, 1.0, 1.0)))
     assert "different grids" in words(memseg3d("evaluate", "labelmap", paths[0], moved))
     assert "does not exist" in words(memseg3d("evaluate", "labelmap", paths[0], tmp_path / "nothing.nii"))
+
+
+def test_labelmaps_turned_a_little_lie_on_different_grids(memseg3d: Callable[..., Result], tmp_path: Path) -> None:
+    """Half a voxel at the far corner, in numbers that look alike; rounded ones are the same grid."""
+    pytest.importorskip("surface_distance")
+    labels = np.zeros((2, 600, 600), np.uint8)
+    labels[:, 100:500, 100:500] = 1
+    straight = Geometry.regular(labels.shape, (1.0, 1.0, 1.0))
+    paths = []
+    for name, angle in (("straight", 0.0), ("turned", 8e-4), ("rounded", 2e-5)):
+        c, s = np.cos(angle), np.sin(angle)
+        grid = replace(straight, direction=(c, -s, 0.0, s, c, 0.0, 0.0, 0.0, 1.0))
+        paths.append(write_labelmap(tmp_path / f"{name}.nrrd", labels, grid))
+    assert "different grids, 0.68 voxels apart" in words(memseg3d("evaluate", "labelmap", paths[0], paths[1]))
+    assert memseg3d("evaluate", "labelmap", paths[0], paths[2]).exit_code == 0
+
+
+def test_labels_that_nobody_holds_are_told(memseg3d: Callable[..., Result], tmp_path: Path) -> None:
+    pytest.importorskip("surface_distance")
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[2:8, 4:12, 4:12] = 1
+    path = write_labelmap(tmp_path / "labels.nii.gz", labels, GRID)
+
+    def compare(pair: str) -> Result:
+        return memseg3d("evaluate", "labelmap", path, path, "--pair", pair, "--json")
+
+    one = compare("7=1")
+    assert (one.exit_code, json.loads(one.stdout)["labels"][0]["dice"]) == (0, 0.0)
+    assert "has no label 7 (it has 1)" in one.stderr
+    neither = compare("7=9")
+    assert neither.exit_code == 2
+    assert "has no label 9" in words(neither)
+    assert "background" in words(compare("0=0"))
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz", "nrrd"])
+def test_nan_is_no_label(memseg3d: Callable[..., Result], tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("surface_distance")
+    labels = np.zeros(GRID.shape, np.float32)
+    labels[2:8, 4:12, 4:12] = 1
+    good, odd = tmp_path / f"good.{suffix}", tmp_path / f"odd.{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(labels), str(good))
+    labels[0, 0, :3] = np.nan, np.inf, np.nan
+    sitk.WriteImage(sitk.GetImageFromArray(labels), str(odd))
+    assert memseg3d("evaluate", "labelmap", good, good).exit_code == 0
+    assert f"odd.{suffix} holds NaN or endless values (3 in all)" in words(memseg3d("evaluate", "labelmap", odd, good))
 
 
 def test_export_says_how_it_is_installed(memseg3d: Callable[..., Result]) -> None:

@@ -89,6 +89,12 @@ def _fractions(root: Path) -> None:
     small_sets.save(root / LABELS, np.linspace(0, 1, 720).reshape(small_sets.SHAPE).astype(np.float32))
 
 
+def _not_a_number(root: Path) -> None:
+    labels = small_sets.a_case(2).labels.astype(np.float32)
+    labels[0, 0, 0] = np.nan
+    small_sets.save(root / LABELS, labels)
+
+
 def _negative(root: Path) -> None:
     small_sets.save(root / LABELS, small_sets.a_case(2).labels.astype(np.int16) - 1)
 
@@ -118,6 +124,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "without labels": (_no_labels, "a label missing", LABELS),
     "without its image": (_no_image, "an image missing", IMAGE),
     "probabilities for labels": (_fractions, "labels that are none", LABELS),
+    "labels with NaN": (_not_a_number, "labels that are none", LABELS),
     "negative labels": (_negative, "labels that are none", LABELS),
     "labels of another set": (_unnamed, "labels that are none", LABELS),
 }

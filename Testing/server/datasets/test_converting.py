@@ -225,6 +225,16 @@ def test_labels_are_chosen_and_numbered_anew(memseg3d: Command, tmp_path: Path) 
     assert not (tmp_path / "no").exists()
 
 
+def test_a_label_that_no_file_holds_is_refused(memseg3d: Command, tmp_path: Path) -> None:
+    """Such a set tells no names: the files say which labels there are."""
+    small_sets.folders(tmp_path / "set")
+    result = memseg3d("convert", tmp_path / "set", tmp_path / "to", "--to", "cases", "--label", 2, "--label", 9)
+    assert result.exit_code == 2
+    assert "has no label 9; its files hold 1, 2." in words(result)
+    assert not (tmp_path / "to").exists()
+    assert memseg3d("convert", tmp_path / "set", tmp_path / "to", "--to", "cases", "--label", 2).exit_code == 0
+
+
 def test_splits_of_a_file_are_written(memseg3d: Command, tmp_path: Path) -> None:
     small_sets.btcv(tmp_path / "from")
     splits = draw_splits(open_data(tmp_path / "from").cases, 1, 0.3, 0.3)

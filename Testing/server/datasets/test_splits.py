@@ -87,6 +87,7 @@ def test_what_cannot_be_split_is_refused(memseg3d: Command, tmp_path: Path) -> N
     [
         ("{", "no file of splits"),
         ('{"train": 3}', "no file of splits"),
+        ('{"train": "a"}', "no file of splits"),
         ('{"train": ["a"], "test": ["a"]}', "case a in train and in test"),
         ('{"train": ["a"], "test": ["b"], "patients": {"a": "x", "b": "x"}}', "patient x in train and in test"),
     ],

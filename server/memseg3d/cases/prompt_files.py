@@ -28,8 +28,6 @@ WORDS = ("name", "type", "position", "lower", "upper", "points", "positive", "ax
 """What a prompt of the JSON form may tell. A misspelt "positive" would turn a prompt into its opposite."""
 SYSTEMS = {"LPS": "lps", "1": "lps", "RAS": "ras", "0": "ras"}
 """Of Slicer's markups, as they have been written over the years."""
-SAME_GRID = 1e-3
-"""Corners of a label file may lie so many voxels away from the volume's."""
 
 
 def read_prompt_file(text: str, order: Order = KJI) -> list[Draft]:
@@ -217,6 +215,7 @@ def labels_on(path: Path, geometry: Geometry, option: str) -> np.ndarray:
     import numpy as np
 
     from memseg3d.files import UnreadableFile
+    from memseg3d.files.geometry import SAME_PLACE
     from memseg3d.files.labels import read_labels
 
     try:
@@ -228,17 +227,10 @@ def labels_on(path: Path, geometry: Geometry, option: str) -> np.ndarray:
             f"{path} has {KJI.size(file.geometry)}, the volume {KJI.size(geometry)}: a label file lies on its grid.",
             option,
         )
-    off = np.abs(_corners(file.geometry) - _corners(geometry)).max() / min(geometry.spacing)
-    if off > SAME_GRID:
+    off = geometry.apart(file.geometry)
+    if off > SAME_PLACE:
         raise CaseError(f"{path} lies {off:.2g} voxels beside the volume; resample it onto the volume's grid.", option)
     return np.asarray(file.voxels)
-
-
-def _corners(geometry: Geometry) -> Any:
-    import numpy as np
-
-    ends = np.array(list(product(*((0, size - 1) for size in reversed(geometry.shape)))), float)
-    return ends @ geometry.affine[:3, :3].T + geometry.affine[:3, 3]
 
 
 def _point3(values: Sequence[Any]) -> Point3:

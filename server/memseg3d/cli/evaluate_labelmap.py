@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from memseg3d.files import VolumeFile
 
-SAME_GRID = 1e-3
-"""Grids may differ by so many voxels at their corners."""
-
 
 def labelmap(
     prediction: Annotated[Path, typer.Argument(help="Labelmap to judge: NIfTI, NRRD or MetaImage.")],
@@ -38,6 +35,7 @@ def labelmap(
     import numpy as np
 
     from memseg3d.evaluation.metrics import dice, surface_scores
+    from memseg3d.files.geometry import SAME_PLACE
 
     first, second = _read(prediction, "PREDICTION"), _read(truth, "TRUTH")
     if first.geometry.shape != second.geometry.shape:
@@ -46,13 +44,15 @@ def labelmap(
             "on one grid.",
             param_hint="TRUTH",
         )
-    off = float(np.abs(np.linalg.inv(second.geometry.affine) @ first.geometry.affine - np.eye(4)).max())
-    # Rotations count at the far corner, shifts everywhere.
-    if off * max(first.geometry.shape) > SAME_GRID * max(first.geometry.shape):
-        raise typer.BadParameter(f"{prediction} and {truth} lie on different grids; resample one.", param_hint="TRUTH")
+    if (apart := second.geometry.apart(first.geometry)) > SAME_PLACE:
+        raise typer.BadParameter(
+            f"{prediction} and {truth} lie on different grids, {apart:.2g} voxels apart; resample one.",
+            param_hint="TRUTH",
+        )
+    held = ((prediction, _labels(first.voxels)), (truth, _labels(second.voxels)))
+    _check_pairs(pairs, held)
     if not pairs:
-        labels = sorted({*_labels(first.voxels), *_labels(second.voxels)})
-        pairs = [(label, label) for label in labels]
+        pairs = [(label, label) for label in sorted({label for _, labels in held for label in labels})]
     rows = []
     for mine, theirs in pairs:
         found, true = first.voxels == mine, second.voxels == theirs
@@ -81,7 +81,23 @@ def _pair(text: str) -> tuple[int, int]:
     mine, equals, theirs = text.partition("=")
     if not (equals and mine.strip().isdecimal() and theirs.strip().isdecimal()):
         raise typer.BadParameter(f"{text}: write PREDICTED=TRUE, two numbers.", param_hint="--pair")
+    if not int(mine) or not int(theirs):
+        raise typer.BadParameter(f"{text}: 0 is the background; labels count from 1.", param_hint="--pair")
     return int(mine), int(theirs)
+
+
+def _check_pairs(pairs: list[tuple[int, int]], held: tuple[tuple[Path, list[int]], tuple[Path, list[int]]]) -> None:
+    """Refuse a pair that neither file holds, which would score 1; say where one of them lacks its label."""
+    for pair in pairs:
+        lacking = [
+            f"{path} has no label {label} (it has {', '.join(map(str, labels)) or 'none'})"
+            for label, (path, labels) in zip(pair, held, strict=True)
+            if label not in labels
+        ]
+        if len(lacking) > 1:
+            raise typer.BadParameter(f"{', and '.join(lacking)}.", param_hint="--pair")
+        for sentence in lacking:
+            typer.echo(f"{sentence}: its score is 0.", err=True)
 
 
 def _read(path: Path, which: str) -> VolumeFile:

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from memseg3d.datasets.description import Case, Fault, Reason
 from memseg3d.datasets.sources.base import Header, Source, as_labels, slabs
 from memseg3d.files import UnreadableFile
+from memseg3d.files.geometry import ON_IMAGE
 
 SPACING_TOLERANCE = 1e-2
 """Relative difference of spacings that says nothing: files keep them in single precision and rounded."""
-PLACE_TOLERANCE = 0.5
-"""How far corners of two grids may lie apart, in the smallest spacing."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +67,13 @@ def grid_difference(one: Header, other: Header) -> tuple[Reason, str] | None:
         )
     if not (one.is_placed and other.is_placed):
         return None
-    k, j, i = one.shape
-    corners = np.array([[a, b, c, 1.0] for a in (0, i - 1) for b in (0, j - 1) for c in (0, k - 1)])
-    moved = corners @ (first.affine - second.affine).T
-    distance = float(np.linalg.norm(moved[:, :3], axis=1).max())
-    if distance <= PLACE_TOLERANCE * min(first.spacing):
+    apart = first.apart(second)
+    if apart <= ON_IMAGE:
         return None
-    return Reason.OTHER_GRID, f"does not lie at the same place (corners are {distance:.1f} mm apart)"
+    return (
+        Reason.OTHER_GRID,
+        f"does not lie at the same place (corners are {apart * min(first.spacing):.1f} mm apart)",
+    )
 
 
 def _look_inside(found: CaseCheck) -> CaseCheck:
@@ -94,11 +93,11 @@ def _look_inside(found: CaseCheck) -> CaseCheck:
     if case.labels is None:
         return CaseCheck(case, found.shape, found.spacing, {}, None, tuple(remarks))
     try:
-        voxels = case.labels.read().voxels
+        stored = case.labels.read()
     except UnreadableFile as error:
         return _with(found, Fault(case.name, Reason.UNREADABLE, str(error)))
     try:
-        counts = count_labels(as_labels(voxels, case.labels.shown))
+        counts = count_labels(as_labels(stored, case.labels.shown))
     except UnreadableFile as error:
         return _with(found, Fault(case.name, Reason.WRONG_LABELS, str(error)))
     return CaseCheck(case, found.shape, found.spacing, counts, _label_fault(case, counts), tuple(remarks))
@@ -119,8 +118,9 @@ def _label_fault(case: Case, counts: dict[int, int]) -> Fault | None:
 
 def _grey_values(source: Source) -> tuple[bool, int]:
     """Whether a volume holds one value alone, and how many of its values are not finite."""
-    low, high, not_finite = np.inf, -np.inf, 0
-    for slab in slabs(source.read().voxels):
+    volume = source.read()
+    low, high, not_finite = np.inf, -np.inf, volume.not_finite
+    for slab in slabs(volume.voxels):
         if slab.dtype.kind == "f":
             finite = np.isfinite(slab)
             not_finite += int(finite.size - np.count_nonzero(finite))

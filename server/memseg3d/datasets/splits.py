@@ -48,7 +48,7 @@ def read_splits(path: Path) -> Splits:
     """Read a file of splits. Raises `WrongSplit` where it is damaged, or a case or patient stands in two splits."""
     try:
         words = json.loads(path.read_text(encoding="utf-8-sig"))
-        lists = {split: [str(n) for n in words.get(str(split), [])] for split in Split if split is not Split.UNKNOWN}
+        lists = {split: _names(words.get(str(split), [])) for split in Split if split is not Split.UNKNOWN}
         patients = {str(case): str(patient) for case, patient in words.get("patients", {}).items()}
         seed = int(words.get("seed", 0))
     except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
@@ -63,6 +63,13 @@ def read_splits(path: Path) -> Splits:
             if by_patient.setdefault(patient, split) is not split:
                 raise WrongSplit(f"{path} has patient {patient} in {by_patient[patient]} and in {split}; keep one.")
     return Splits(by_case, patients, seed)
+
+
+def _names(words: object) -> list[str]:
+    """Of a list alone: a single name would be taken letter by letter."""
+    if not isinstance(words, list):
+        raise TypeError("no list")
+    return [str(name) for name in words]
 
 
 def draw_splits(cases: Iterable[Case], seed: int, validation: float, test: float) -> Splits:

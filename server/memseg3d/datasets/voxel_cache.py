@@ -126,12 +126,11 @@ class VoxelCache:
 
     def _write(self, wanted: _Wanted, file: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=".decoding-", dir=self._folder, ignore_cleanup_errors=True) as scratch:
-            voxels = wanted.source.read(Path(scratch)).voxels
-            if wanted.is_labels:
-                voxels = as_labels(voxels, wanted.source.shown)
+            volume = wanted.source.read(Path(scratch))
+            voxels = as_labels(volume, wanted.source.shown) if wanted.is_labels else volume.voxels
             _save(np.moveaxis(voxels, wanted.slice_axis, 0), Path(scratch) / file.name)
             # Nothing may hold the unpacked file when its folder goes.
-            del voxels
+            del volume, voxels
             (Path(scratch) / file.name).replace(file)
 
     def _evict(self, most: int, kept: Path) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memseg3d.files import UnreadableFile, VolumeFile, read_volume
+from memseg3d.files.geometry import ON_IMAGE
+from memseg3d.files.labels import NOT_FINITE
 
 LABELS_PER_CASE = 6
 FEWEST_VOXELS = 300
@@ -94,6 +96,10 @@ def read_case(folder: Path, name: str, modality: str) -> Case:
     truth = read_volume(folder / name / "label.nii.gz")
     if image.voxels.shape != truth.voxels.shape:
         raise UnreadableFile(f"The truth of {name} has shape {truth.voxels.shape}, its image {image.voxels.shape}.")
+    if (apart := image.geometry.apart(truth.geometry)) > ON_IMAGE:
+        raise UnreadableFile(f"The truth of {name} lies {apart:.2g} voxels beside its image; resample it onto it.")
+    if truth.not_finite:
+        raise UnreadableFile(NOT_FINITE.format(shown=f"The truth of {name}", count=truth.not_finite))
     labels = truth.voxels
     if labels.dtype.kind == "f":
         labels = np.rint(labels).astype(np.int32)

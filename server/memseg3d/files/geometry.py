@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from memseg3d.files.nifti_forms import NiftiForms
 
 SAME_LENGTH = 1e-5
+SAME_PLACE = 0.05
+"""Grids whose corners lie so far apart (`Geometry.apart`) are one: files round their numbers, and forms of NIfTI do."""
+ON_IMAGE = 0.5
+"""So far apart labels of a published set may lie and still be those of the image, voxel by voxel."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,15 @@ class Geometry:
     def voxel_volume(self) -> float:
         """Volume of one voxel in mm³."""
         return float(np.prod(self.spacing))
+
+    def apart(self, other: Geometry) -> float:
+        """How far the farthest corner of another grid of the same shape lies from this one's, in the smallest side of a
+        voxel.
+        """
+        k, j, i = self.shape
+        corners = np.array([[a, b, c, 1.0] for a in (0, i - 1) for b in (0, j - 1) for c in (0, k - 1)])
+        moved = corners @ (self.affine - other.affine).T
+        return float(np.linalg.norm(moved[:, :3], axis=1).max()) / min(self.spacing)
 
     def place(self, image: sitk.Image) -> None:
         """Lay a 3D image of the same shape on this grid."""

@@ -26,13 +26,14 @@ class VolumeFile:
 
     voxels: (k, j, i), C order, native byte order (mapped ones the file's); int8 ... uint32, float32 or float64.
     spacing: (k, j, i) mm. geometry: opaque, for `write_labelmap`. notes: sentences for the user, such as which of
-    several series was read.
+    several series was read. not_finite: voxels that are 0 here and NaN or endless in the file, as its library has it.
     """
 
     voxels: NDArray[Any]
     spacing: tuple[float, float, float]
     geometry: Geometry
     notes: tuple[str, ...] = ()
+    not_finite: int = 0
 
 
 def read_image(path: Path, shown: str) -> VolumeFile:

@@ -9,8 +9,11 @@ import struct
 import tempfile
 import uuid
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from memseg3d.files.errors import UnreadableFile
 from memseg3d.files.geometry import Geometry
@@ -22,6 +25,8 @@ NIFTI_2_HEADER_BYTES = 540
 EXTENSION_MARK = 4
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20
+_FLOATS = {16: "f4", 64: "f8"}
+"""Types of voxels that can be NaN, by the header's code."""
 
 
 def read_nifti(path: Path, scratch: Path | None = None) -> VolumeFile:
@@ -56,7 +61,9 @@ def read_nifti(path: Path, scratch: Path | None = None) -> VolumeFile:
                 f"{path.name} is damaged: its compressed data does not add up. Copy it again."
             ) from error
         mapped = _mapped(plain, plain, path.name) if scratch else None
-        return _placed(mapped or read_image(plain, path.name), start, path.name)
+        if mapped is not None:
+            return _placed(mapped, start, path.name)
+        return _told_of_nan(_placed(read_image(plain, path.name), start, path.name), _not_finite(plain, start))
 
 
 def _placed(volume: VolumeFile, header: bytes, shown: str) -> VolumeFile:
@@ -89,6 +96,26 @@ def _mapped(start: Path, plain: Path, shown: str) -> VolumeFile | None:
     if slope != 0 and (slope, intercept) != (1.0, 0.0):
         return None
     return mapped_volume(start, shown, plain, int(offset), order)
+
+
+def _told_of_nan(volume: VolumeFile, count: int) -> VolumeFile:
+    """The library reads NaN as 0: what that hides is told."""
+    if not count:
+        return volume
+    note = f"The file holds NaN or endless values ({count} in all); they count as 0."
+    return replace(volume, notes=(*volume.notes, note), not_finite=count)
+
+
+def _not_finite(plain: Path, header: bytes) -> int:
+    """How many voxels of an unpacked file are NaN or endless."""
+    order = _byte_order(header) or "<"
+    kind = _FLOATS.get(struct.unpack_from(order + "h", header, 70)[0])
+    if kind is None:
+        return 0
+    (offset,) = struct.unpack_from(order + "f", header, 108)
+    voxels = np.memmap(plain, np.dtype(order + kind), "r", int(offset), (_voxels(header, order),))
+    blocks = (voxels[start : start + BLOCK] for start in range(0, len(voxels), BLOCK))
+    return sum(int(np.count_nonzero(~np.isfinite(block))) for block in blocks)
 
 
 def _copy(source: BinaryIO, target: BinaryIO, shown: str) -> bytes:
@@ -124,10 +151,14 @@ def _promised_bytes(header: bytes, shown: str) -> int:
         if NIFTI_2_HEADER_BYTES in (struct.unpack_from("<i", header)[0], struct.unpack_from(">i", header)[0]):
             raise UnreadableFile(f"{shown} is a NIfTI-2 file; save it as NIfTI-1 or NRRD.")
         raise UnreadableFile(f"{shown} is not a NIfTI file; check that it is the right file.")
-    dimensions = struct.unpack_from(order + "8h", header, 40)
     bits = struct.unpack_from(order + "h", header, 72)[0]
     offset = struct.unpack_from(order + "f", header, 108)[0]
     if not 0 <= offset < 2**31 or bits <= 0:
         raise UnreadableFile(f"{shown} has a damaged header. Copy or export it again.")
-    sizes = [max(1, n) for n in dimensions[1 : 1 + max(0, min(7, dimensions[0]))]]
-    return int(offset) + math.prod(sizes) * bits // 8
+    return int(offset) + _voxels(header, order) * bits // 8
+
+
+def _voxels(header: bytes, order: ByteOrder) -> int:
+    """How many there are, along all axes together."""
+    dimensions = struct.unpack_from(order + "8h", header, 40)
+    return math.prod(max(1, n) for n in dimensions[1 : 1 + max(0, min(7, dimensions[0]))])

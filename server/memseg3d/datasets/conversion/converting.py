@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+
+import numpy as np
 
 from memseg3d.datasets.checking import check_case
 from memseg3d.datasets.conversion.frames import finish_mem3d, write_medical_sam2, write_mem3d, write_video
 from memseg3d.datasets.conversion.npz import write_cvpr25
 from memseg3d.datasets.conversion.options import Options, settle
-from memseg3d.datasets.conversion.selecting import chosen_channel, chosen_names
+from memseg3d.datasets.conversion.selecting import chosen_channel, chosen_names, read_labels
 from memseg3d.datasets.conversion.staging import NAME as STAGING
 from memseg3d.datasets.conversion.staging import Staging
 from memseg3d.datasets.conversion.target import Target
@@ -103,6 +106,22 @@ def _check_options(data: DataSet, options: Options) -> None:
     if unknown:
         known = ", ".join(f"{value} ({name})" for value, name in data.label_names.items())
         raise DataSetError(f"{data.root} has no label {unknown[0]}; it has {known}.")
+    if options.labels and not data.label_names:
+        _check_held(data, options.labels)
+
+
+def _check_held(data: DataSet, wanted: Collection[int]) -> None:
+    """Raise `DataSetError` for a label that no file holds, where nothing but the files tells which there are."""
+    held: set[int] = set()
+    for case in data.cases:
+        # What cannot be read is told when its turn comes.
+        with contextlib.suppress(UnreadableFile):
+            held |= {int(value) for value in np.unique(read_labels(case))} if case.labels else set()
+        if held.issuperset(wanted):
+            return
+    missing = next(label for label in wanted if label not in held)
+    known = ", ".join(map(str, sorted(held - {0}))) or "none"
+    raise DataSetError(f"{data.root} has no label {missing}; its files hold {known}.")
 
 
 def _begin(data: DataSet, root: Path, target: str, options: Options) -> Record:

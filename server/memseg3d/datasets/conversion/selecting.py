@@ -15,11 +15,16 @@ from memseg3d.datasets.errors import BrokenCase
 from memseg3d.datasets.sources.base import as_labels
 
 
-def chosen_labels(case: Case, options: Options) -> NDArray[Any]:
-    """Labels (k, j, i), uint8 or uint16. Raises `BrokenCase` where the case has none, `UnreadableFile`."""
+def read_labels(case: Case) -> NDArray[Any]:
+    """Labels (k, j, i) as they are, uint8 or uint16. Raises `BrokenCase` where the case has none, `UnreadableFile`."""
     if case.labels is None:
         raise BrokenCase(f"{case.image.shown} has no labels.")
-    labels = as_labels(case.labels.read().voxels, case.labels.shown)
+    return as_labels(case.labels.read(), case.labels.shown)
+
+
+def chosen_labels(case: Case, options: Options) -> NDArray[Any]:
+    """Labels (k, j, i), uint8 or uint16. Raises `BrokenCase` where the case has none, `UnreadableFile`."""
+    labels = read_labels(case)
     if options.labels:
         table = np.zeros(int(np.iinfo(labels.dtype).max) + 1, np.uint16 if len(options.labels) > 255 else np.uint8)
         for number, label in enumerate(options.labels, 1):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memseg3d.files import Geometry, UnreadableFile, VolumeFile
+from memseg3d.files.labels import NOT_FINITE
 
 _SLAB_VOXELS = 1 << 22
 
@@ -69,14 +70,17 @@ class Source(ABC):
         return digest.hexdigest()[:32]
 
 
-def as_labels(voxels: NDArray[Any], shown: str) -> NDArray[Any]:
+def as_labels(volume: VolumeFile, shown: str) -> NDArray[Any]:
     """The same labels (k, j, i) as uint8, or uint16 where they exceed 255, whatever type they were stored in.
 
-    Raises `UnreadableFile` where a value is negative, above 65535 or no whole number.
+    Raises `UnreadableFile` where a value is negative, above 65535, no whole number or not finite.
     """
-    highest = 0
+    highest, voxels = 0, volume.voxels
+    lost = volume.not_finite or sum(int(np.count_nonzero(~np.isfinite(slab))) for slab in _floats(voxels))
+    if lost:
+        raise UnreadableFile(NOT_FINITE.format(shown=shown, count=lost))
     for slab in slabs(voxels):
-        if slab.dtype.kind == "f" and not (np.isfinite(slab).all() and np.array_equal(slab, np.rint(slab))):
+        if slab.dtype.kind == "f" and not np.array_equal(slab, np.rint(slab)):
             raise UnreadableFile(
                 f"{shown} should hold labels and holds fractions; is it an image or a probability map?"
             )
@@ -85,6 +89,10 @@ def as_labels(voxels: NDArray[Any], shown: str) -> NDArray[Any]:
             raise UnreadableFile(f"{shown} should hold labels from 0 to 65535 and holds {low} to {high}.")
         highest = max(highest, high)
     return voxels.astype(np.uint8 if highest <= np.iinfo(np.uint8).max else np.uint16, copy=False)
+
+
+def _floats(voxels: NDArray[Any]) -> list[NDArray[Any]]:
+    return slabs(voxels) if voxels.dtype.kind == "f" else []
 
 
 def slabs(voxels: NDArray[Any]) -> list[NDArray[Any]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from memseg3d.datasets.description import Case, DataSet
 from memseg3d.datasets.errors import DataSetError
 from memseg3d.datasets.listing.stacks import stacked_case
+from memseg3d.datasets.sources.base import as_labels
 from memseg3d.evaluation.mem3d.running import chosen_cases
 from memseg3d.evaluation.metrics import dice
 from memseg3d.evaluation.rounds import iou
@@ -48,7 +49,7 @@ def by_threshold(data: DataSet, folder: Path, label: int) -> list[tuple[float, f
     scores: dict[float, list[tuple[float, float]]] = {threshold: [] for threshold in THRESHOLDS}
     for case in chosen_cases(data):
         assert case.labels is not None
-        truth = np.moveaxis(case.labels.read().voxels, case.slice_axis, 0) == label
+        truth = np.moveaxis(as_labels(case.labels.read(), case.labels.shown), case.slice_axis, 0) == label
         found = stacked_case(case.name, folder / case.name, None, None)
         if not isinstance(found, Case):
             raise DataSetError(f"{found.sentence} Run a test of Mem3D with this output folder first.")

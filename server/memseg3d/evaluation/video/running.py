@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memseg3d.datasets.checking import grid_difference
 from memseg3d.datasets.description import Case, DataSet
+from memseg3d.datasets.sources.base import as_labels
 from memseg3d.evaluation.metrics import NSD_TOLERANCE_MM, dice, surface_dice
 from memseg3d.evaluation.video.clicking import LEAST_PIXELS, next_click
 from memseg3d.evaluation.video.protocol import NoTarget, Target, VideoProtocol, target_of
@@ -157,8 +159,10 @@ def _objects(data: DataSet, protocol: VideoProtocol) -> Iterator[_Object]:
         image, truth = case.image.read(), case.labels.read()
         if image.voxels.shape != truth.voxels.shape:
             raise UnreadableFile(f"{case.labels.shown} lies on another grid than {case.image.shown}.")
+        if apart := grid_difference(case.image.header(), case.labels.header()):
+            raise UnreadableFile(f"{case.labels.shown} {apart[1]}, as {case.image.shown} does; resample it onto that.")
         voxels = np.moveaxis(image.voxels, case.slice_axis, 0)
-        labels = np.moveaxis(truth.voxels, case.slice_axis, 0)
+        labels = np.moveaxis(as_labels(truth, case.labels.shown), case.slice_axis, 0)
         order = [case.slice_axis, *(axis for axis in range(3) if axis != case.slice_axis)]
         spacing = tuple(image.spacing[axis] for axis in order)
         values = [0] if protocol.merged else [int(value) for value in np.unique(labels) if value]
