@@ -63,6 +63,8 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(case: Any) -> None:
     with pytest.raises(memseg3d.CaseError, match="no round to undo"):
         case.undo()
     assert case.names == []
+    case.box("block", (5, 8, 6), (5, 15, 13))
+    assert set(np.unique(case.labels)) == {0, 1}, "a name whose round failed has no number"
     with pytest.raises(memseg3d.CaseError, match="needs its spacing"):
         memseg3d.open(np.zeros((3, 3, 3)))
     with pytest.raises(memseg3d.CaseError, match="does not exist"):

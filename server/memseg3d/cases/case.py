@@ -34,6 +34,9 @@ class Work(Protocol):
     names: SegmentNames
     seconds: dict[str, float | None]
 
+    def settle(self) -> None:
+        """Look up what became of a round whose connection broke. Raises `CaseError`."""
+
     def run(self, prompts: Sequence[Prompt], removed: Sequence[str] = (), *, follow: Callable[[Event], None]) -> object:
         """One round."""
 
@@ -155,7 +158,8 @@ class Case:
             return self._round(drafts, painted)
         if str(prompts).lower().endswith(".json"):
             return self._round(read_prompt_file(str(prompts), self._order))
-        return self._run(read_mask(str(prompts), self._work.names, self._work.image.geometry))
+        names = self._names()
+        return self._run(read_mask(str(prompts), names, self._work.image.geometry), names=names)
 
     def remove(self, *ids: str) -> Self:
         """Take prompts back by their ids (see `history`)."""
@@ -310,7 +314,7 @@ class Case:
     def _round(self, drafts: Sequence[Draft], painted: Sequence[Mapping[str, Any]] = ()) -> Self:
         from memseg3d.propagation.prompts.prompts import MaskPrompt
 
-        names = SegmentNames(dict(self._work.names.numbers))
+        names = self._names()
         prompts = prompts_of(drafts, names, self._work.image.geometry, None, self._work.axes)
         for each in painted:
             try:
@@ -319,15 +323,28 @@ class Case:
             except (KeyError, TypeError, ValueError) as error:
                 raise CaseError(f"A painted slice is its index and a mask of all of it ({error}).") from error
             prompts.append(MaskPrompt(names.number(_name(each.get("name"))), axis, index, mask))
-        self._work.names = names
-        return self._run(prompts)
+        return self._run(prompts, names=names)
 
-    def _run(self, prompts: Sequence[Prompt], removed: Sequence[str] = ()) -> Self:
+    def _names(self) -> SegmentNames:
+        """The names that stand, to be added to."""
+        self._work.settle()
+        return SegmentNames(dict(self._work.names.numbers))
+
+    def _run(
+        self, prompts: Sequence[Prompt], removed: Sequence[str] = (), names: SegmentNames | None = None
+    ) -> Self:
         from memseg3d.cases.progress import followed
 
-        self._work.seconds = self._told(
-            lambda: followed(lambda follow: self._work.run(prompts, removed, follow=follow), self._progress)
-        )
+        before = self._work.names
+        self._work.names = names or before
+        try:
+            self._work.seconds = self._told(
+                lambda: followed(lambda follow: self._work.run(prompts, removed, follow=follow), self._progress)
+            )
+        except CaseError:
+            # A name whose round failed has no number.
+            self._work.names = before
+            raise
         return self
 
     def _told(self, job: Callable[[], Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import ipaddress
 import json
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 PROTOCOL = 1
 TRIES = 5
 """A broken stream is re-attached so often."""
+PAUSE = 1.0
+"""Seconds before the first time that nobody is found there; each time as much longer."""
 LONGEST_WAIT = 600.0
 """Seconds that a round waits in all for a worker that asks to come again."""
 TIMEOUT = 120.0
@@ -35,6 +38,10 @@ class Crowded(CaseError):
     def __init__(self, sentence: str, seconds: float) -> None:
         super().__init__(sentence)
         self.seconds = seconds
+
+
+class NoWorker(CaseError):
+    """Nobody answers at the address."""
 
 
 class Connection:
@@ -75,7 +82,10 @@ class Connection:
         """The JSON answer of a request with a JSON body. Raises `CaseError` with the worker's own sentence."""
         data = None if body is None else json.dumps(body).encode()
         with self._open(method, path, data) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
+            try:
+                found: dict[str, Any] = json.loads(self._whole(answer))
+            except ValueError as error:
+                raise CaseError(f"What answers at {self.url} is no worker, or another one lies before it.") from error
             return found
 
     def upload(self, volume: Volume) -> None:
@@ -128,7 +138,12 @@ class Connection:
                 note = f"waiting {error.seconds:.0f} s: {error}"
                 yield {"seq": seen, "type": "progress", "phase": "queued", "done": 0, "total": 0, "note": note}
                 time.sleep(error.seconds)
-            except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError) as error:
+            except NoWorker:
+                # One that starts anew takes the round up where its journal has it.
+                if first or attempt == TRIES:
+                    raise
+                time.sleep(attempt * PAUSE)
+            except (http.client.HTTPException, OSError, ValueError) as error:
                 if isinstance(error, CaseError) or attempt == TRIES:
                     raise
         raise CaseError(f"The connection to {self.url} breaks again and again; the round may have been closed there.")
@@ -139,7 +154,14 @@ class Connection:
         with self._open("GET", f"/v1/sessions/{session}/labelmap?format=raw{which}") as answer:
             shape = tuple(int(n) for n in answer.headers["X-Shape"].split(","))
             dtype = np.dtype(answer.headers["X-Dtype"]).newbyteorder("<")
-            return np.frombuffer(answer.read(), dtype).reshape(shape)
+            return np.frombuffer(self._whole(answer), dtype).reshape(shape)
+
+    def _whole(self, answer: Any) -> bytes:
+        """All of an answer. Raises `NoWorker` where the connection breaks within it."""
+        try:
+            return bytes(answer.read())
+        except (http.client.HTTPException, OSError) as error:
+            raise NoWorker(f"The connection to {self.url} broke within an answer: is the worker running?") from error
 
     def _open(self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
         request = urllib.request.Request(self.url + path, data, {"User-Agent": AGENT, **(headers or {})}, method=method)
@@ -154,9 +176,9 @@ class Connection:
             if error.code in (429, 503) and wait.isdecimal() and len(wait) < 4:
                 raise Crowded(_sentence(error), max(1.0, float(wait))) from error
             raise CaseError(_sentence(error)) from error
-        except (urllib.error.URLError, TimeoutError) as error:
+        except (http.client.HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
-            raise CaseError(
+            raise NoWorker(
                 f"There is no worker at {self.url} ({reason}): is it running, is the address right?"
             ) from error
 

@@ -127,6 +127,9 @@ class LocalCase:
         for _ in self.session.begin(str(words["id"]), prompts, words["removed"], limits, words.get("full", [])):
             pass
 
+    def settle(self) -> None:
+        """Nothing is unsettled here: a round of this process is whole or was never there."""
+
     def run(
         self,
         prompts: Sequence[Prompt],

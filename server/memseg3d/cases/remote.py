@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from memseg3d.cases.documents import SessionDocument, image_words
 from memseg3d.cases.drafts import SegmentNames
+from memseg3d.cases.errors import CaseError
 from memseg3d.cases.http import Connection
 from memseg3d.cases.results import Outcome
 
@@ -66,6 +68,8 @@ class RemoteCase:
     _qualities: dict[int, tuple[int, dict[int, float]]] = field(default_factory=dict)
     _labels: np.ndarray | None = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
+    _unsure: tuple[dict[str, Any], SegmentNames] | None = None
+    """A round of which the worker's last word is missing, and the names with it."""
 
     @classmethod
     def begin(cls, image: Image, connection: Connection, options: Mapping[str, Any]) -> RemoteCase:
@@ -90,7 +94,7 @@ class RemoteCase:
         from memseg3d.propagation.prompts.as_json import prompt_to_json
         from memseg3d.propagation.prompts.prompts import with_id
 
-        applied = self.state["applied"]
+        self.settle()
         free = 1 + sum(len(one["prompts"]) for one in self._rounds)
         named = [prompt if prompt.id else with_id(prompt, f"p{free + place}") for place, prompt in enumerate(prompts)]
         body = {
@@ -99,12 +103,40 @@ class RemoteCase:
             "removed": list(removed),
             "limits": {str(number): each.to_json() for number, each in (limits or {}).items()},
         }
-        for line in self.connection.round(self.session, body):
-            event = self._take(line)
-            if event is not None and follow is not None:
-                follow(event)
-        self._rounds[applied:] = [{**body, "options": self.options, "full": []}]
-        self._refresh(self.connection.json("GET", f"/v1/sessions/{self.session}"))
+        self._unsure = body, self.names
+        try:
+            for line in self.connection.round(self.session, body):
+                event = self._take(line)
+                if event is not None and follow is not None:
+                    follow(event)
+        except CaseError:
+            with contextlib.suppress(CaseError):
+                self.settle()
+            if not self._has(body):
+                raise
+        else:
+            self.settle()
+            if not self._has(body):
+                raise CaseError("The round was ended at the worker before it was done: nothing has changed.")
+
+    def settle(self) -> None:
+        """Look up whether the last round was closed. Raises `CaseError` where it runs, or the worker is not there."""
+        if self._unsure is None:
+            return
+        (body, names), applied = self._unsure, self.state["applied"]
+        state = self.connection.json("GET", f"/v1/sessions/{self.session}")
+        status = next((each["status"] for each in state["rounds"] if each["id"] == body["id"]), "")
+        if status == "running":
+            raise CaseError("The last round still runs at the worker, where the connection to it broke: wait for it.")
+        self._unsure = None
+        if status == "closed":
+            self._rounds[applied:] = [{**body, "options": self.options, "full": []}]
+            self.names = names
+        self._refresh(state)
+
+    def _has(self, body: Mapping[str, Any]) -> bool:
+        """Whether a round stands."""
+        return bool(self._rounds) and self._rounds[-1]["id"] == body["id"]
 
     def undo(self) -> None:
         """Take the last round back. Raises `CaseError`."""
@@ -115,6 +147,7 @@ class RemoteCase:
         self._step("redo")
 
     def _step(self, what: str) -> None:
+        self.settle()
         state = self.connection.json("POST", f"/v1/sessions/{self.session}/{what}", {})
         for line in state.pop("changes", []):
             self._take({**line, "type": "slice"})
