@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import typer
 
 from memseg3d.cli.main import app
 
 GONE = "nothing/here"
+BOX = "a:1,1,1,1,5,5"
 MISTAKES: dict[str, tuple[str, ...]] = {
     "serve": ("--config", GONE, "--check-config"),
     "segment": (GONE, "--box", "a:1,1,1,1,5,5", "--out", "out"),
@@ -74,6 +76,36 @@ FURTHER = [
     ("tokens", "add", "anna", "--tokens", "scans"),
     ("batch", "scans", "--box", "a:1,1,1,1,5,5", "--coordinates", "xyz", "--out", "out"),
     ("evaluate", "cvpr25", "--cases", "npz", "--model", "memseg3d-nano+nothing-such", "--out", "out"),
+    ("evaluate", "cvpr25", "--cases", "npz", "--out", "out"),
+    ("evaluate", "cvpr25", "--cases", "whole", "--truths", GONE, "--out", "out"),
+    ("evaluate", "cvpr25", "--cases", "whole", "--out", "out"),
+    ("evaluate", "cvpr25", "--cases", "judged", "--command", "nothing-such", "--out", "out"),
+    ("evaluate", "cvpr25", "--cases", "judged", "--docker", "", "--out", "out"),
+    ("evaluate", "video", "--data", "scans", "--out", "out"),
+    ("evaluate", "video", "--data", "set", "--layout", "nothing-such", "--out", "out"),
+    ("evaluate", "video", "--data", "set", "--image-size", "33", "--out", "out"),
+    ("evaluate", "video", "--data", "set", "--out", "ok.nii.gz/out"),
+    ("evaluate", "mem3d", "--data", "scans", "--out", "out"),
+    ("evaluate", "mem3d", "--data", "set", "--cases", "nothing-such", "--out", "out"),
+    ("batch", "scans", "--box", "a:nan,1,1,1,5,5", "--out", "out"),
+    ("batch", "scans", "--box", BOX, "--window", "5", "--out", "out"),
+    ("batch", "scans", "--box", BOX, "--memory", "nothing-such", "--out", "out"),
+    ("batch", "scans", "--prompts", "{nam}.json", "--out", "out"),
+    ("batch", "scans", "--mask", "one-for-all.nii.gz", "--out", "out"),
+    *(
+        (*words, "--device", "abacus")
+        for words in (
+            ("segment", "ok.nii.gz", "--box", BOX, "--out", "out"),
+            ("batch", "scans", "--box", BOX, "--out", "out"),
+            ("refine", "scans", "--undo"),
+            ("evaluate", "cvpr25", "--cases", "judged", "--out", "out"),
+            ("evaluate", "video", "--data", "set", "--out", "out"),
+            ("evaluate", "mem3d", "--data", "set", "--out", "out"),
+            ("evaluate", "hold-out", "--out", "out"),
+            ("train", "nano", "--folder", "out"),
+            ("serve", "--no-token"),
+        )
+    ),
 ]
 
 PROGRAM = """
@@ -112,6 +144,13 @@ def test_mistakes_are_told_without_torch(tmp_path: Path) -> None:
     (tmp_path / "scans" / "ok.nii.gz").write_bytes(b"not read")
     (tmp_path / "npz").mkdir()
     (tmp_path / "npz" / "CT_1.npz").write_bytes(b"not read")
+    grey = np.zeros((2, 4, 5), np.uint8)
+    for name, arrays in (("whole", {}), ("judged", {"gts": grey})):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "CT_1.npz", imgs=grey, spacing=np.ones(3), **arrays)
+    for part in ("images", "labels"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        (tmp_path / "set" / part / "ok.nii.gz").write_bytes(b"not read")
     before = sorted(tmp_path.rglob("*"))
     asked = [[*command.split(), *words] for command, words in MISTAKES.items()] + [list(each) for each in FURTHER]
     ran = subprocess.run(

@@ -204,7 +204,8 @@ def test_results_of_an_earlier_run_are_not_overwritten_unasked(
         (["--box", BLOCK, "--axis", "3"], "--axis"),
         (["--box", BLOCK, "--format", "tif"], "'nii.gz', 'nrrd'"),
         (["--box", BLOCK, "--model", "nothing-such"], "no model 'nothing-such'"),
-        (["--box", BLOCK, "--device", "abacus"], "abacus cannot be used here"),
+        (["--box", BLOCK, "--device", "abacus"], "no device 'abacus'"),
+        (["--box", BLOCK, "--device", "cuda:17"], "cuda:17 cannot be used here"),
         (["--box", BLOCK, "--series", "4"], "for a DICOM folder only"),
     ],
 )
@@ -274,7 +275,7 @@ def test_a_checkpoint_of_something_else_is_explained(memseg3d: Command, a_volume
     assert "other.safetensors" in words(result)
 
 
-@pytest.mark.parametrize(("folder", "sentence"), [("taken", "is a file"), ("taken/deeper", "cannot be made")])
+@pytest.mark.parametrize(("folder", "sentence"), [("taken", "is a file"), ("taken/deeper", "is a file")])
 def test_an_output_folder_that_cannot_be_made_is_explained(
     memseg3d: Command, a_volume: Path, tmp_path: Path, folder: str, sentence: str
 ) -> None:

@@ -17,7 +17,8 @@ from memseg3d.cli.main import app
 from memseg3d.evaluation.cvpr25.boxes import class_boxes
 from memseg3d.evaluation.cvpr25.cases import ChallengeCase, ClassClicks, read_case, save, write_case
 from memseg3d.evaluation.cvpr25.clicks import error_click, with_next_clicks
-from memseg3d.evaluation.cvpr25.players import CommandPlayer, EnginePlayer
+from memseg3d.evaluation.cvpr25.engine import EnginePlayer
+from memseg3d.evaluation.cvpr25.players import CommandPlayer
 from memseg3d.evaluation.cvpr25.predict import Entry, predict, rounds_of
 from memseg3d.evaluation.cvpr25.running import play_all, play_case, read_scores
 from memseg3d.evaluation.cvpr25.scoring import CaseScore, Quirks, RoundScore, area, score_round

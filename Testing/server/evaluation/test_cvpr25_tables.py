@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from memseg3d.evaluation.classical import WALKER_SHELL, Question, random_walker
 from memseg3d.evaluation.cvpr25.cases import read_case, write_case
 from memseg3d.evaluation.cvpr25.classical import ClassicalPlayer
 from memseg3d.evaluation.cvpr25.from_targets import data_cases, write_cases
-from memseg3d.evaluation.cvpr25.running import play_case
+from memseg3d.evaluation.cvpr25.running import play_case, read_scores
 from memseg3d.evaluation.cvpr25.scoring import Quirks
 from memseg3d.network.nano import NanoConfig, NanoNetwork
 
@@ -75,6 +77,33 @@ def test_one_command_turns_a_folder_into_a_table(data: Path, tmp_path: Path) -> 
     assert len(list(tmp_path.glob("random-walker-*/random-walker_metrics.csv"))) == 1
     both = ["evaluate", "cvpr25", "--data", str(data), "--cases", str(tmp_path / "cases"), "--out", str(tmp_path)]
     assert CliRunner().invoke(app, both).exit_code == 2
+
+
+def test_a_command_that_always_fails_has_no_row_and_costs_no_earlier_result(data: Path, tmp_path: Path) -> None:
+    program, out = tmp_path / "player.py", tmp_path / "out"
+    write_cases(data_cases(data), tmp_path / "npz")
+    shutil.copy(tmp_path / "npz" / "one.npz", tmp_path / "npz" / "two.npz")
+    command = f'"{Path(sys.executable).as_posix()}" "{program.as_posix()}" {{inputs}} {{outputs}}'
+    words = ["evaluate", "cvpr25", "--cases", str(tmp_path / "npz"), "--out", str(out), "--command", command]
+    program.write_text("raise SystemExit(3)", encoding="utf-8")
+    failed = CliRunner().invoke(app, words)
+    assert (failed.exit_code, "failed in each of 12 rounds (exit code 3)" in failed.output) == (2, True), failed.output
+    assert list(out.iterdir()) == []
+    program.write_text(
+        "import sys, pathlib, numpy as np\n"
+        "for path in pathlib.Path(sys.argv[1]).glob('*.npz'):\n"
+        "    segs = (np.load(path, allow_pickle=True)['imgs'] > 110).astype(np.uint8)\n"
+        "    np.savez_compressed(pathlib.Path(sys.argv[2]) / path.name, segs=segs)\n",
+        encoding="utf-8",
+    )
+    assert CliRunner().invoke(app, [*words, "--case", "one"]).exit_code == 0
+    table = (out / "table.md").read_text("utf-8")
+    program.write_text("raise SystemExit(3)", encoding="utf-8")
+    assert CliRunner().invoke(app, words).exit_code == 2
+    (folder,) = out.glob("command-*")
+    assert sorted(path.name for path in folder.iterdir()) == ["command_metrics.csv", "one.npz"]
+    assert [score.name for score in read_scores(folder / "command_metrics.csv")] == ["one.npz"]
+    assert (out / "table.md").read_text("utf-8") == table
 
 
 def save_tiny(folder: Path, seed: int) -> Path:

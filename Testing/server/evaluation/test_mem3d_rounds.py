@@ -182,7 +182,8 @@ def test_another_network_is_sent_elsewhere(tmp_path: Path) -> None:
     from Testing.tiny_model import write_tiny_model
 
     model = write_tiny_model(tmp_path / "random.safetensors")
-    words = ["evaluate", "mem3d", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--model", str(model)]
+    data = mem3d_set(tmp_path / "set", cases=1, slices=3)
+    words = ["evaluate", "mem3d", "--data", str(data), "--out", str(tmp_path / "out"), "--model", str(model)]
     told = CliRunner().invoke(app, words)
     assert told.exit_code == 2
     assert "evaluate rounds" in told.output

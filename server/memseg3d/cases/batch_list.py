@@ -20,6 +20,7 @@ NAME = "{name}"
 OWN = ("report.csv", "report.new")
 """What lies beside the cases' folders."""
 _SEPARATOR = "|"
+_MARK = re.compile(r"\{[^{}]*\}")
 _ODD = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
@@ -39,6 +40,9 @@ def cases_of(source: Path, options: Mapping[str, Iterable[str]]) -> list[BatchCa
     not whole is taken from the list's own folder.
     """
     folder = source if source.is_dir() else source.parent
+    for option in FILES:
+        for text in options.get(option, ()):
+            _check_file(text, folder, f"--{option}")
     try:
         found = _of_folder(source) if source.is_dir() else _of_table(source)
     except OSError as error:
@@ -131,10 +135,30 @@ def _with(case: BatchCase, options: Mapping[str, Iterable[str]], folder: Path) -
     for option in (*FILES, *TEXTS):
         own = (*case.texts.get(option, ()), *options.get(option, ()))
         if option in FILES:
+            for text in case.texts.get(option, ()):
+                _check_marks(text, folder, "CASES")
             own = tuple(_placed(text.replace(NAME, case.name), folder) for text in own)
         if own:
             texts[option] = own
     return BatchCase(case.name, case.image, texts)
+
+
+def _check_marks(text: str, folder: Path, option: str) -> None:
+    """Raise `CaseError` where something else than {name} stands for a case."""
+    odd = [mark for mark in _MARK.findall(text) if mark != NAME]
+    if odd and not (folder / text).exists():
+        raise CaseError(f"{text}: {odd[0]} stands for nothing; write {NAME} for the case's name.", option)
+
+
+def _check_file(text: str, folder: Path, option: str) -> None:
+    """What is wrong with a file that all cases have, told once instead of for each."""
+    _check_marks(text, folder, option)
+    placed = _placed(text, folder)
+    whole, _, file = placed.partition("=")
+    if NAME not in text and not any(Path(each).exists() for each in (placed, file or whole)):
+        raise CaseError(
+            f"{placed} does not exist; check the path, or write {NAME} in it where each case has its own.", option
+        )
 
 
 def _placed(text: str, folder: Path) -> str:

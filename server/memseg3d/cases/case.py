@@ -330,9 +330,7 @@ class Case:
         self._work.settle()
         return SegmentNames(dict(self._work.names.numbers))
 
-    def _run(
-        self, prompts: Sequence[Prompt], removed: Sequence[str] = (), names: SegmentNames | None = None
-    ) -> Self:
+    def _run(self, prompts: Sequence[Prompt], removed: Sequence[str] = (), names: SegmentNames | None = None) -> Self:
         from memseg3d.cases.progress import followed
 
         before = self._work.names

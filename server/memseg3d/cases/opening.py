@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "fp32", "bf16"]
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
+
+
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:\d{1,3})?")
 
 
 class NetworkError(ValueError):
@@ -56,8 +60,15 @@ def open_network(
     return network, chosen
 
 
+def check_device(wanted: str) -> None:
+    """Raise `NetworkError` for a word that names no device, without loading torch."""
+    if not _DEVICE.fullmatch(wanted):
+        raise NetworkError(f"There is no device {wanted!r}; choose auto, cpu, cuda, cuda:1 or mps.", "device")
+
+
 def choose_device(wanted: str, threads: int | None = None) -> str:
     """The torch device to compute on; sets the number of CPU threads. Raises `NetworkError`."""
+    check_device(wanted)
     import torch
 
     if threads is not None and threads < 1:

@@ -14,7 +14,6 @@ import typer
 from memseg3d.cases.batch_list import BatchCase, cases_of
 from memseg3d.cases.batch_report import REPORT, BatchReport, CaseLine, CaseMark, made_from
 from memseg3d.cases.errors import CaseError
-from memseg3d.cases.orders import order_named
 from memseg3d.cases.results import ResultFolder
 from memseg3d.cli.case_errors import FAILED, told
 from memseg3d.cli.case_options import (
@@ -96,16 +95,17 @@ def batch(
     given = {"prompts": prompts, "mask": mask, "box": box, "point": point, "scribble": scribble}
     check_model(model, models)
     check_folder(out)
+    options = segment_options(window, axis, memory, consensus, key_slices)
     with told():
-        order_named(coordinates)
+        # What is said for all cases is read once: a mistake in it would be each one's.
+        PromptTexts(box, point, scribble, coordinates=coordinates, width=width).drafts()
         listed = cases_of(cases, {name: texts for name, texts in given.items() if texts})
     if not any(case.texts for case in listed):
         raise typer.BadParameter("Nothing to segment: give --prompts, --mask, --box or --point, or columns of these.")
-    from memseg3d.network.precision import precision_of
-
-    options = segment_options(window, axis, memory, consensus, key_slices)
     make_folder(out)
     with one_run(out, "--out", "batch"):
+        from memseg3d.network.precision import precision_of
+
         chosen = choose_device(device, threads)
         network = open_network(model, models, chosen, precision=precision, backend=backend)
         settings = {

@@ -33,6 +33,14 @@ def check_picture(path: Path, option: str = "--out") -> None:
         raise typer.BadParameter(f"{path} is no name for a picture; let it end in .png.", param_hint=option)
 
 
+def check_image_size(side: int | None, option: str = "--image-size") -> None:
+    """Raise `typer.BadParameter` for a side that SAM 2 cannot take."""
+    if side is not None and side % 32:
+        raise typer.BadParameter(
+            f"SAM 2 takes images of a multiple of 32 pixels, not {side}: choose 512 or 1024.", param_hint=option
+        )
+
+
 def check_has_manifest(path: Path | None, option: str, kind: str = "cases with truth") -> None:
     """Raise `typer.BadParameter` where a folder is named that lists no cases."""
     if path is not None and not (path / "MANIFEST.json").is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,9 +78,10 @@ def cvpr25(
     for named in model or []:
         check_model(named, models)
     check_has_manifest(data, "--data")
-    files = _listed(cases, case or []) if cases is not None else []
-    from memseg3d.evaluation.cvpr25.players import CannotPlay, CommandPlayer, DockerPlayer, EnginePlayer
-    from memseg3d.evaluation.cvpr25.running import folder_of, play_all, table
+    check_is_folder(truths, "--truths")
+    files = _listed(cases, case or [], truths) if cases is not None else []
+    from memseg3d.evaluation.cvpr25.players import CannotPlay, CommandPlayer, DockerPlayer
+    from memseg3d.evaluation.cvpr25.running import folder_of, forget, known_cases, play_all, table
     from memseg3d.evaluation.cvpr25.scoring import Quirks
     from memseg3d.files import UnreadableFile
 
@@ -92,7 +92,8 @@ def cvpr25(
         if command is not None:
             foreign["--command"] = CommandPlayer(command)
     except CannotPlay as error:
-        raise typer.BadParameter(str(error), param_hint="--docker or --command") from error
+        hint = "--command" if docker is None or foreign else "--docker"
+        raise typer.BadParameter(str(error), param_hint=hint) from error
     make_folder(out)
     if data is not None:
         files = _cases_of(data, development, case or [], out / "cases")
@@ -104,24 +105,28 @@ def cvpr25(
         folder = folder_of(out, player, quirks)
         make_folder(folder)
         typer.echo(player.name)
+        before = known_cases(folder, player)
         try:
             scores = play_all(files, truths, player, folder, quirks, _tell)
         except UnreadableFile as error:
             raise typer.BadParameter(str(error), param_hint="--cases") from error
+        codes = getattr(player, "codes", [])
+        if codes and all(codes):
+            # Kept, they would count as this command's results once it is mended.
+            forget(folder, player, before)
+            raise typer.BadParameter(
+                f"It failed in each of {len(codes)} rounds (exit code {codes[-1]}): there is nothing to score.",
+                param_hint=next(option for option, each in foreign.items() if each is player),
+            )
         # two of one name are told apart as their folders are
         rows[folder.name if player.name in rows else player.name] = scores
         (out / "table.md").write_text(table(rows), encoding="utf-8")
 
-    for option, player in foreign.items():
+    for player in foreign.values():
         play(player)
-        if player.codes and all(player.codes):
-            # Kept, they would count as this command's results once it is mended.
-            shutil.rmtree(folder_of(out, player, quirks), ignore_errors=True)
-            raise typer.BadParameter(
-                f"It failed in each of {len(player.codes)} rounds (exit code {player.codes[-1]}): its scores are 0.",
-                param_hint=option,
-            )
     for each in wanted:
+        from memseg3d.evaluation.cvpr25.engine import EnginePlayer
+
         play(EnginePlayer(open_network(each, models, device, threads, precision=precision)))
     if baselines:
         _play_baselines(play)
@@ -131,8 +136,12 @@ def cvpr25(
         typer.echo(f"Longer than 90 s a class, which the challenge scores as 0: {', '.join(late)}")
 
 
-def _listed(folder: Path, names: list[str]) -> list[Path]:
-    """The npz files of a folder, or those named, with or without their ending."""
+def _listed(folder: Path, names: list[str], truths: Path | None) -> list[Path]:
+    """The npz files of a folder, or those named, with or without their ending; each can be read and has a truth."""
+    from memseg3d.evaluation.cvpr25.cases import check_case, check_truth
+    from memseg3d.files import UnreadableFile
+
+    check_is_folder(folder, "--cases")
     found = {path.stem: path for path in sorted(folder.glob("*.npz"))}
     if not found:
         raise typer.BadParameter(f"{folder} holds no npz files.", param_hint="--cases")
@@ -140,7 +149,18 @@ def _listed(folder: Path, names: list[str]) -> list[Path]:
     missing = [name for name in wanted if name not in found]
     if missing:
         raise typer.BadParameter(f"{folder} holds no {', '.join(missing)}.", param_hint="--case")
-    return [found[name] for name in wanted or found]
+    files = [found[name] for name in wanted or found]
+    hint = "--cases"
+    try:
+        shapes = {path: check_case(path) for path in files}
+        hint = "--truths"
+        for path, shape in shapes.items():
+            if truths is not None and not (truths / path.name).is_file():
+                raise UnreadableFile(f"{truths} holds no {path.name}.")
+            check_truth(path if truths is None else truths / path.name, path, shape)
+    except UnreadableFile as error:
+        raise typer.BadParameter(str(error), param_hint=hint) from error
+    return files
 
 
 def _cases_of(data: Path, development: bool, names: list[str], destination: Path) -> list[Path]:

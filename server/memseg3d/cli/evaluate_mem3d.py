@@ -60,12 +60,19 @@ def mem3d(
     check_is_folder(data, "--data")
     from memseg3d.datasets.door import open_data
     from memseg3d.datasets.errors import DataSetError
+    from memseg3d.evaluation.mem3d.cases import chosen_cases
+    from memseg3d.files import UnreadableFile
+
+    try:
+        found = open_data(data, layout)
+        chosen_cases(found, cases)
+    except (DataSetError, UnreadableFile) as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from error
     from memseg3d.evaluation.mem3d.protocol import Mem3dProtocol
     from memseg3d.evaluation.mem3d.running import run_mem3d
     from memseg3d.evaluation.mem3d.slices import saver
     from memseg3d.evaluation.page import command_words
     from memseg3d.evaluation.report import Evaluation, write_report
-    from memseg3d.files import UnreadableFile
     from memseg3d.network.mem3d import Mem3dNetwork
 
     network = open_network(model, models, device, threads, precision="fp32")
@@ -88,7 +95,6 @@ def mem3d(
             label=label,
             prompted=prompted,
         )
-        found = open_data(data, layout)
         results = run_mem3d(found, out, network, protocol, cases, saver(out, "MSD") if save else None, typer.echo)
     except (DataSetError, UnreadableFile) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error

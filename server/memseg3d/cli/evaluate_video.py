@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memseg3d.cli.early_checks import check_is_folder, check_model
+from memseg3d.cli.early_checks import check_image_size, check_is_folder, check_model
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.evaluate_report import ReportOption, write_reports
 from memseg3d.cli.folders import check_folder, make_folder
@@ -47,17 +47,24 @@ def video(
     check_model(model, models)
     check_folder(out)
     check_is_folder(data, "--data")
+    check_image_size(image_size)
     from memseg3d.datasets.door import open_data
     from memseg3d.datasets.errors import DataSetError
     from memseg3d.evaluation.video.protocol import VideoProtocol
-    from memseg3d.evaluation.video.running import RESULTS, run_video
     from memseg3d.files import UnreadableFile
+
+    try:
+        found = open_data(data, layout)
+    except (DataSetError, UnreadableFile) as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from error
+    if not any(case.labels for case in found.cases):
+        raise typer.BadParameter(f"{data} holds no case with labels to be judged by.", param_hint="--data")
+    from memseg3d.evaluation.video.running import RESULTS, run_video
     from memseg3d.video.predictor import VideoPredictor
 
     together = protocol == "paper" if merged is None else merged
     asked = VideoProtocol(protocol, prompt, place, steps, threshold, together)
     try:
-        found = open_data(data, layout)
         network = open_network(model, models, device, threads, image_size, precision)
         if network.info.channels != 1:
             message = f"{network.info.name} looks at two windows, a video has one: name a SAM 2 by --model."

@@ -10,9 +10,10 @@ import typer
 
 
 def check_folder(folder: Path, option: str = "--out") -> None:
-    """Raise `typer.BadParameter` where what `option` names is a file."""
-    if folder.exists() and not folder.is_dir():
-        raise typer.BadParameter(f"{folder} is a file; name a folder.", param_hint=option)
+    """Raise `typer.BadParameter` where what `option` names, or a folder above it, is a file."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if there.exists() and not there.is_dir():
+        raise typer.BadParameter(f"{there} is a file; name a folder.", param_hint=option)
 
 
 def make_folder(folder: Path, option: str = "--out") -> None:

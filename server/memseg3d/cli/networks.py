@@ -18,7 +18,20 @@ ModelOption = Annotated[
     str | None, typer.Option("--model", help="Name or path of a checkpoint; the embedded model if left out.")
 ]
 ModelsOption = Annotated[Path | None, typer.Option("--models", help="Folder in which models are looked for by name.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps or auto.")]
+
+
+def _is_device(word: str) -> str:
+    """A word that names none is told before anything is loaded."""
+    from memseg3d.cases.opening import NetworkError, check_device
+
+    try:
+        check_device(word)
+    except NetworkError as error:
+        raise typer.BadParameter(str(error)) from error
+    return word
+
+
+DeviceOption = Annotated[str, typer.Option("--device", callback=_is_device, help="cpu, cuda, cuda:1, mps or auto.")]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(

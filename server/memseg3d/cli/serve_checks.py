@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from memseg3d.cases.opening import NetworkError, check_device
 from memseg3d.cli.serve_options import Options
 from memseg3d.network.models import ENVIRONMENT, ModelNotFound, find_model
 from memseg3d.service.server import check_token, check_tokens, is_loopback
@@ -83,6 +84,7 @@ def _faults(options: Options, token: str | None) -> Iterator[str]:
         yield from _raised(certificate.check)
     if options.image_size is not None and options.image_size % 32:
         yield f"SAM 2 takes images of a multiple of 32 pixels, not {options.image_size}: choose 512 or 1024."
+    yield from _raised(lambda: check_device(options.device))
     yield from _models(options)
     yield from _scale(options)
     try:
@@ -164,7 +166,7 @@ def _sign_in(options: Options) -> Iterator[str]:
 def _raised(check: object) -> Iterator[str]:
     try:
         check()  # type: ignore[operator]
-    except ServeError as error:
+    except (ServeError, NetworkError) as error:
         yield str(error)
 
 

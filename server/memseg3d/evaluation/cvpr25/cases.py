@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from memseg3d.files import UnreadableFile
 
 BOX_NAMES = ("z_min", "z_max", "z_mid", "z_mid_x_min", "z_mid_y_min", "z_mid_x_max", "z_mid_y_max")
 Place = tuple[int, int, int]
+NO_TRUTH = "{case} has no truth (gts); name the folder of the files that have it."
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,33 @@ def read_case(path: Path) -> ChallengeCase:
         raise UnreadableFile(f"{path.name} is damaged or no case of the challenge ({error}).") from error
     if "imgs" not in arrays or arrays["imgs"].ndim != 3:
         raise UnreadableFile(f"{path.name} holds no volume 'imgs' (slice, row, column).")
-    spacing = np.asarray(arrays.get("spacing", np.ones(3)), float).ravel()
-    if spacing.size != 3 or not np.isfinite(spacing).all() or (spacing <= 0).any():
-        raise UnreadableFile(f"'spacing' of {path.name} should be three positive numbers.")
+    x, y, z = _spacing(arrays.get("spacing", np.ones(3)), path)
     try:
         boxes = tuple(ClassBox.of(each) for each in arrays["boxes"]) if "boxes" in arrays else None
         clicks = _clicks(arrays) if "clicks" in arrays else None
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableFile(f"The prompts of {path.name} are not as the challenge writes them ({error}).") from error
-    x, y, z = (float(each) for each in spacing)
     before, truth = arrays.get("prev_pred"), arrays.get("gts")
     return ChallengeCase(path.name, arrays["imgs"], (x, y, z), boxes, clicks, before, truth)
+
+
+def check_case(path: Path) -> tuple[int, ...]:
+    """The shape of a case (z, y, x), by what is small in its file: the voxels are not read. Raises `UnreadableFile`."""
+    shapes = _shapes(path)
+    if len(shapes.get("imgs", ())) != 3:
+        raise UnreadableFile(f"{path.name} holds no volume 'imgs' (slice, row, column).")
+    if "spacing" in shapes:
+        _spacing(read_array(path, "spacing"), path)
+    return shapes["imgs"]
+
+
+def check_truth(path: Path, case: Path, shape: tuple[int, ...]) -> None:
+    """Raise `UnreadableFile` where a file has no truth of the case's shape, by the file's headers."""
+    found = _shapes(path).get("gts")
+    if found is None:
+        raise UnreadableFile(NO_TRUTH.format(case=path.name))
+    if found != shape:
+        raise UnreadableFile(f"{case.name} and its truth have different shapes.")
 
 
 def write_case(path: Path, case: ChallengeCase) -> None:
@@ -139,6 +156,37 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
             return _array(archive, name)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, pickle.UnpicklingError) as error:
         raise UnreadableFile(f"{path.name} holds no array '{name}' that can be read ({error}).") from error
+
+
+def _spacing(stored: NDArray[Any], path: Path) -> tuple[float, float, float]:
+    try:
+        spacing = np.asarray(stored, float).ravel()
+    except (TypeError, ValueError):
+        spacing = np.zeros(0)
+    if spacing.size != 3 or not np.isfinite(spacing).all() or (spacing <= 0).any():
+        raise UnreadableFile(f"'spacing' of {path.name} should be three positive numbers.")
+    x, y, z = (float(each) for each in spacing)
+    return x, y, z
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Of every array of a file, by its header."""
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    found[name.removesuffix(".npy")] = _header(file)[0]
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, OSError) as error:
+        raise UnreadableFile(f"{path.name} is damaged or no case of the challenge ({error}).") from error
+    return found
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
 
 
 def _clicks(arrays: dict[str, NDArray[Any]]) -> tuple[ClassClicks, ...]:
@@ -188,9 +236,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(f"{name}.npy") as file:
         content = file.read()
     stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    shape, dtype = _header(stream)
     if not dtype.hasobject:
         return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
     found = np.asarray(_PlainValues(stream).load(), dtype=object)

@@ -1,4 +1,4 @@
-"""Who is judged: this engine in the evaluator's own process, any command, or any container with a `predict.sh`."""
+"""Who is judged: a player, and two that are programs of their own: any command, any container with a `predict.sh`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Protocol
-
-from memseg3d.evaluation.cvpr25.cases import read_case, save
-from memseg3d.evaluation.cvpr25.predict import STATE, Entry
-from memseg3d.network.seam import Network
 
 
 class CannotPlay(ValueError):
@@ -28,21 +24,6 @@ class Player(Protocol):
     def play(self, case: str, inputs: Path, outputs: Path) -> float:
         """Answer one round; the seconds that it took. What fails leaves no new file."""
         ...
-
-
-class EnginePlayer:
-    """A model in this process: loaded once, so that seconds are those of the answers."""
-
-    def __init__(self, network: Network) -> None:
-        self.name, self.identity = network.info.name, network.info.sha256
-        self._entry = Entry(network)
-
-    def play(self, case: str, inputs: Path, outputs: Path) -> float:
-        """Answer by the engine's own entry, sessions kept between rounds as in the container."""
-        begun = time.perf_counter()
-        asked = read_case(inputs / case)
-        save(outputs / case, {"segs": self._entry.answer(asked, outputs / f"{Path(case).stem}{STATE}")})
-        return time.perf_counter() - begun
 
 
 class CommandPlayer:
@@ -77,6 +58,8 @@ class DockerPlayer(CommandPlayer):
 
     def __init__(self, image: str, gpu: bool) -> None:
         name = image.split("/")[-1].split(":")[0]
+        if not name or any(map(str.isspace, image)):
+            raise CannotPlay(f"{image!r} is no name of a container's image.")
         chosen = '--gpus "device=0" ' if gpu else ""
         mounts = "-v {inputs}:/workspace/inputs/ -v {outputs}:/workspace/outputs/"
         super().__init__(

@@ -6,8 +6,9 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memseg3d.evaluation.cvpr25.cases import ClassClicks, read_array, read_case, save, write_case
+from memseg3d.evaluation.cvpr25.cases import NO_TRUTH, ClassClicks, read_array, read_case, save, write_case
 from memseg3d.evaluation.cvpr25.clicks import with_next_clicks
 from memseg3d.evaluation.cvpr25.players import Player
 from memseg3d.evaluation.cvpr25.scoring import (
@@ -42,7 +43,7 @@ def play_case(
     case = read_case(path)
     truth = read_array(truth_path, "gts") if truth_path is not None else case.gts
     if truth is None:
-        raise UnreadableFile(f"{path.name} has no truth: name the folder with it.")
+        raise UnreadableFile(NO_TRUTH.format(case=path.name))
     if truth.shape != case.imgs.shape:
         raise UnreadableFile(f"{path.name} and its truth have different shapes.")
     labels = labels_of(truth)
@@ -101,6 +102,25 @@ def play_all(
         write_scores(table, list(scores.values()))
         told(scores[path.name])
     return [scores[path.name] for path in cases]
+
+
+def known_cases(out: Path, player: Player) -> set[str]:
+    """The cases that a player's folder has scores of."""
+    table = out / f"{player.name}_metrics.csv"
+    return {score.name for score in read_scores(table)} if table.is_file() else set()
+
+
+def forget(out: Path, player: Player, kept: Collection[str]) -> None:
+    """Take all scores and answers but those of the cases `kept` out of a player's folder; the folder, where none is."""
+    if not kept:
+        shutil.rmtree(out, ignore_errors=True)
+        return
+    table = out / f"{player.name}_metrics.csv"
+    scores = read_scores(table)
+    write_scores(table, [score for score in scores if score.name in kept])
+    for score in scores:
+        if score.name not in kept:
+            (out / score.name).unlink(missing_ok=True)
 
 
 def table(rows: Mapping[str, Sequence[CaseScore]]) -> str:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from memseg3d.datasets.description import Case, DataSet, Split
+from memseg3d.datasets.description import Case, DataSet
 from memseg3d.datasets.errors import BrokenCase, DataSetError
 from memseg3d.datasets.voxel_cache import VoxelCache
+from memseg3d.evaluation.mem3d.cases import chosen_cases
 from memseg3d.evaluation.mem3d.play import Played, Player
 from memseg3d.evaluation.mem3d.protocol import MASK, Mem3dProtocol
 from memseg3d.evaluation.metrics import dice, surface_scores
@@ -28,24 +29,6 @@ from memseg3d.evaluation.targets import Target
 from memseg3d.network.mem3d import Mem3dNetwork
 
 Say = Callable[[str], None]
-
-
-def chosen_cases(data: DataSet, names: Iterable[str] | None = None) -> tuple[Case, ...]:
-    """The cases that test, or all where no list says which; those of `names` alone. Raises `DataSetError`."""
-    if data.faults:
-        raise BrokenCase(f"{data.root} has broken cases. {data.faults[0].sentence}")
-    labelled = [case for case in data.cases if case.labels is not None]
-    if names is not None:
-        wanted = set(names)
-        missing = sorted(wanted - {case.name for case in labelled})
-        if missing:
-            raise DataSetError(f"{data.root} has no labelled case {', '.join(missing)}.")
-        return tuple(case for case in labelled if case.name in wanted)
-    testing = [case for case in labelled if case.split in (Split.TEST, Split.VALIDATION)]
-    found = tuple(testing or labelled)
-    if not found:
-        raise DataSetError(f"{data.root} has no case with labels to be judged by.")
-    return found
 
 
 def require_parts(network: Mem3dNetwork, protocol: Mem3dProtocol) -> None:

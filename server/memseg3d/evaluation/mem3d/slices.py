@@ -12,7 +12,7 @@ from memseg3d.datasets.description import Case, DataSet
 from memseg3d.datasets.errors import DataSetError
 from memseg3d.datasets.listing.stacks import stacked_case
 from memseg3d.datasets.sources.base import as_labels
-from memseg3d.evaluation.mem3d.running import chosen_cases
+from memseg3d.evaluation.mem3d.cases import chosen_cases
 from memseg3d.evaluation.metrics import dice
 from memseg3d.evaluation.rounds import iou
 
