@@ -116,6 +116,16 @@ def test_two_prompted_slices_are_filled_between(run: Run) -> None:
     assert slices.max() <= 6
 
 
+def test_between_needs_two_slices_and_says_so_before_anything_is_made(
+    memseg3d: Command, a_volume: Path, tmp_path: Path
+) -> None:
+    prompts = ("--box", "block:3,8,6,3,15,13", "--point", "block:-6,2,2", "--between", "block")
+    told = memseg3d("segment", a_volume, *prompts, "--out", tmp_path / "out")
+    assert told.exit_code == 2
+    assert "'block' is shown on 1 along axis 0" in words(told)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_prompt_that_was_too_weak_is_told(run: Run, tmp_path: Path) -> None:
     _, result = run("--point", "block:+5,12,9", "--range", "5000,6000", "--yes")
     assert "block, slice 5 (k): One click was not enough here" in words(result)

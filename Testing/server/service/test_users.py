@@ -153,6 +153,18 @@ def test_a_file_of_tokens_that_cannot_be_written_is_told_at_once(tmp_path: Path)
     assert "does not exist" in tokens_command(tmp_path / "nothing.json", "list")
 
 
+def test_a_huge_file_is_no_file_of_tokens_and_nobodys_token_leaves_nothing(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.json"
+    with huge.open("wb") as file:
+        file.truncate(1 << 25)
+    told = CliRunner().invoke(tokens_app, ["list", "--tokens", str(huge)])
+    assert (told.exit_code, "too large" in told.output) == (2, True), told.output
+    assert (
+        CliRunner().invoke(tokens_app, ["revoke", "anna", "--tokens", str(tmp_path / "new" / "t.json")]).exit_code == 2
+    )
+    assert list(tmp_path.iterdir()) == [huge]
+
+
 def test_tokens_come_and_go_while_the_worker_runs(a_ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     file = a_ward.tokens.path

@@ -103,6 +103,9 @@ def _of_table(file: Path) -> list[BatchCase]:
 
 def _lines(file: Path) -> list[tuple[int, list[str]]]:
     """The rows with their numbers, separated by what the first one has most of: spreadsheets write ; and tabs too."""
+    if file.is_char_device() or file.is_block_device():
+        # It could be read without end.
+        raise CaseError(f"{file} is no file: name a CSV file or a folder.", "CASES")
     try:
         text = file.read_text(encoding="utf-8-sig")
         first = next((line for line in text.splitlines() if line.strip()), "")

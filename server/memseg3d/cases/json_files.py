@@ -11,6 +11,9 @@ from memseg3d.cases.errors import CaseError
 
 def read_json(path: Path, what: str, about: str | None = None) -> Any:
     """What a file holds, a byte order mark aside. what: that it should be, for the sentence. Raises `CaseError`."""
+    if path.is_char_device() or path.is_block_device():
+        # It could be read without end.
+        raise CaseError(f"{path} is no file: name a {what}.", about)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:

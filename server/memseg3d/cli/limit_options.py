@@ -111,7 +111,25 @@ def _limits(asked: Asked, texts: LimitTexts) -> dict[int, ObjectLimits]:
         number: ObjectLimits(slices.get(number), number in between, ranges.get(number), others)
         for number in asked.objects
     }
+    _check_between(found, asked)
     return {number: each for number, each in found.items() if each != ObjectLimits()}
+
+
+def _check_between(limits: Mapping[int, ObjectLimits], asked: Asked) -> None:
+    """Raise `typer.BadParameter` where a new segment is shown on too few slices to lie between them."""
+    from memseg3d.cases.drafts import SegmentNames
+    from memseg3d.propagation.prompts.sets import propagation_axis
+    from memseg3d.propagation.volume.errors import PropagationError
+
+    for number, each in limits.items():
+        # Of one that stands already, the prompts of earlier rounds count too.
+        if number not in asked.axes:
+            own = [prompt for prompt in asked.prompts if prompt.object == number]
+            try:
+                each.placed(own, propagation_axis(own, asked.axis), number)
+            except PropagationError as error:
+                sentence = SegmentNames(dict(asked.names)).said(error)
+                raise typer.BadParameter(sentence, param_hint="--between") from error
 
 
 def _slices(text: str, asked: Asked) -> tuple[int, SliceLimits]:

@@ -17,6 +17,8 @@ from memseg3d.service.storage.data_key import DataKeyError, check_folder, key_of
 from memseg3d.service.users.issuer import Issuer, OidcError
 from memseg3d.service.web.certificate import Certificate, ServeError
 
+MOST_KEY_BYTES = 1 << 16
+"""Read of the file of a key: a device in its place has no end."""
 EXTRA = "pip install 'memseg3d[hospital]'"
 
 
@@ -43,7 +45,8 @@ def encryption_key_of(options: Options) -> bytes | None:
     text = os.environ.get("MEMSEG3D_ENCRYPTION_KEY") or None
     if options.encryption_key_file is not None:
         try:
-            text = options.encryption_key_file.read_text("utf-8")
+            with options.encryption_key_file.open("rb") as stream:
+                text = stream.read(MOST_KEY_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise DataKeyError(f"encryption_key_file: {options.encryption_key_file} cannot be read.") from error
     return None if text is None else key_of(text)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What a worker keeps: list its sessions, end a round that runs, delete.", no_args_is_help=True)
 
 TOKEN = "MEMSEG3D_TOKEN"
+MOST_BYTES = 1 << 16
+"""Read of the file of a token."""
 WorkerOption = Annotated[
     str, typer.Option("--worker", metavar="URL", help="Address, such as https://worker.hospital:8443.")
 ]
@@ -125,7 +127,9 @@ def _token(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(TOKEN) or None
     try:
-        lines = file.read_text(encoding="utf-8").split()
+        # A device, or another file in its place, could be read without end.
+        with file.open("rb") as stream:
+            lines = stream.read(MOST_BYTES).decode().split()
     except (OSError, ValueError) as error:
         raise typer.BadParameter(
             f"No such file can be read: name the one that holds the token, or put the token into {TOKEN}. It is "

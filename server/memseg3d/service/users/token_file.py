@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _PREFIX = "m3d_"
 """Tells people and secret scanners what a token is for."""
+_MOST_BYTES = 1 << 24
+"""Of the file: some ninety thousand tokens."""
 
 
 class TokenFileError(Exception):
@@ -63,6 +65,8 @@ class TokenFile:
             if self.path.exists() and not self.path.is_file():
                 # A device could be read without end.
                 raise TokenFileError(f"{self.path} is no file: name the file that holds the tokens.")
+            if self.path.stat().st_size > _MOST_BYTES:
+                raise TokenFileError(f"{self.path} is too large to be a file of tokens: give another one.")
             words = json.loads(self.path.read_text("utf-8-sig"))
             entries = [Entry(**each) for each in words["tokens"]]
         except FileNotFoundError:
@@ -89,14 +93,20 @@ class TokenFile:
 
     def revoke(self, name: str) -> None:
         """Let the token of this name count no more. Raises TokenFileError where there is none."""
+        self._holding(name)  # for whoever has none, no folder and no lock is made
         with self._changing():
-            entries = self.entries()
-            if not any(each.name == name and each.revoked is None for each in entries):
-                raise TokenFileError(f"Nobody called {name} has a token: `memseg3d tokens list` tells who has.")
+            entries = self._holding(name)
             now = time.time()
             self._write(
                 replace(each, revoked=now) if each.name == name and each.revoked is None else each for each in entries
             )
+
+    def _holding(self, name: str) -> list[Entry]:
+        """All entries. Raises TokenFileError where the name has no token that counts."""
+        entries = self.entries()
+        if not any(each.name == name and each.revoked is None for each in entries):
+            raise TokenFileError(f"Nobody called {name} has a token: `memseg3d tokens list` tells who has.")
+        return entries
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
