@@ -87,6 +87,10 @@ FURTHER = [
     ("evaluate", "video", "--data", "set", "--out", "ok.nii.gz/out"),
     ("evaluate", "mem3d", "--data", "scans", "--out", "out"),
     ("evaluate", "mem3d", "--data", "set", "--cases", "nothing-such", "--out", "out"),
+    ("train", "clip-sheet", "--data", "cases", "--out", "clips.png"),
+    ("train", "nano", "--data", "cases", "--folder", "out"),
+    ("evaluate", "rounds", "--development", "--training-data", "cases", "--out", "out"),
+    ("evaluate", "cvpr25", "--development", "--data", "cases", "--out", "out"),
     ("batch", "scans", "--box", "a:nan,1,1,1,5,5", "--out", "out"),
     ("batch", "scans", "--box", BOX, "--window", "5", "--out", "out"),
     ("batch", "scans", "--box", BOX, "--memory", "nothing-such", "--out", "out"),
@@ -151,6 +155,8 @@ def test_mistakes_are_told_without_torch(tmp_path: Path) -> None:
     for part in ("images", "labels"):
         (tmp_path / "set" / part).mkdir(parents=True)
         (tmp_path / "set" / part / "ok.nii.gz").write_bytes(b"not read")
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "MANIFEST.json").write_text('{"one": {"modality": "CT"}}', encoding="utf-8")
     before = sorted(tmp_path.rglob("*"))
     asked = [[*command.split(), *words] for command, words in MISTAKES.items()] + [list(each) for each in FURTHER]
     ran = subprocess.run(

@@ -47,6 +47,22 @@ def check_has_manifest(path: Path | None, option: str, kind: str = "cases with t
         raise typer.BadParameter(f"{path} holds no MANIFEST.json; give the folder of {kind}.", param_hint=option)
 
 
+def check_training_data(folder: Path | None, option: str, is_judged_by: bool = False) -> None:
+    """Raise `typer.BadParameter` where a folder is named that is no training data. is_judged_by: by the development
+    set in it.
+    """
+    check_has_manifest(folder, option, "the training data")
+    if folder is None:
+        return
+    from memseg3d.datasets.training_data import development_groups, training_cases
+    from memseg3d.files import UnreadableFile
+
+    try:
+        (development_groups if is_judged_by else training_cases)(folder)
+    except UnreadableFile as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
 def check_model(model: str | None, models: Path | None, option: str = "--model") -> None:
     """Raise `typer.BadParameter` where there is no model of that name, or one of those joined by a +."""
     from memseg3d.network.models import ModelNotFound, find_model

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memseg3d.cli.case_options import KeySlicesOption
-from memseg3d.cli.early_checks import check_exists, check_has_manifest, check_model
+from memseg3d.cli.early_checks import check_exists, check_has_manifest, check_model, check_training_data
 from memseg3d.cli.evaluate_baselines import run_baselines
 from memseg3d.cli.evaluate_cvpr25 import cvpr25, cvpr25_npz
 from memseg3d.cli.evaluate_development import compare, run_development
@@ -114,7 +114,7 @@ def rounds(
     check_exists(grow_cut, "--grow-cut")
     check_folder(out)
     if development or development_half:
-        check_has_manifest(training_data, "--training-data", "the training data")
+        check_training_data(training_data, "--training-data", is_judged_by=True)
     else:
         check_has_manifest(data, "--data")
     from memseg3d.evaluation.baselines import agreement, find_baselines, read_all_baselines

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memseg3d.cli.case_errors import FAILED
-from memseg3d.cli.early_checks import check_has_manifest, check_is_folder, check_model
+from memseg3d.cli.early_checks import check_has_manifest, check_is_folder, check_model, check_training_data
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.folders import check_folder, make_folder
 from memseg3d.cli.networks import DeviceOption, ModelsOption, PrecisionOption, ThreadsOption, open_network
@@ -77,6 +77,8 @@ def cvpr25(
     check_folder(out)
     for named in model or []:
         check_model(named, models)
+    if development:
+        check_training_data(data, "--data", is_judged_by=True)
     check_has_manifest(data, "--data")
     check_is_folder(truths, "--truths")
     files = _listed(cases, case or [], truths) if cases is not None else []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memseg3d.cli.early_checks import check_exists, check_has_manifest
+from memseg3d.cli.early_checks import check_exists, check_training_data
 from memseg3d.cli.evaluate_baselines import run_baselines
 from memseg3d.cli.folders import make_folder
 
@@ -77,7 +77,7 @@ def compare(
     """Compare two runs on the development set target by target: mean over groups, intervals by case."""
     check_exists(later, "LATER")
     check_exists(earlier, "EARLIER")
-    check_has_manifest(data, "--training-data", "the training data")
+    check_training_data(data, "--training-data", is_judged_by=True)
     from memseg3d.evaluation.development import chosen_groups
     from memseg3d.evaluation.development_report import comparison, paired, read_dice
     from memseg3d.files import UnreadableFile

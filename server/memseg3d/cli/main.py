@@ -15,6 +15,8 @@ from memseg3d import __version__
 
 log = logging.getLogger(__name__)
 
+REFUSED = 2
+"""Exit code of what was asked for wrongly, as in `case_errors`, which takes longer to import."""
 PLAIN = None
 """Help and errors without boxes: drawing these takes longer than all else that `--help` does."""
 
@@ -81,9 +83,18 @@ class Table(TyperGroup):
             formatter.write_dl([(name, entry.summary) for name, entry in ENTRIES.items()])
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it. What no command expects of the computer (a full disk, too little memory) is a sentence, code 1."""
+        """Run it. What no command expects of the computer (a full disk, too little memory) is a sentence, code 1; so is
+        what it expects of no file, code 2.
+        """
         try:
             return super().invoke(ctx)
+        except ValueError as error:
+            # Those of this package are sentences for the user, such as UnreadableFile's.
+            if type(error).__module__.partition(".")[0] != "memseg3d":
+                raise
+            log.debug("a command failed", exc_info=True)
+            typer.echo(f"memseg3d: {error}", err=True)
+            raise typer.Exit(REFUSED) from error
         except (OSError, MemoryError) as error:
             # A reader that went away (`| head`) is no failure; the library ends on it quietly.
             if isinstance(error, BrokenPipeError):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memseg3d.cli.early_checks import check_exists, check_has_manifest, check_is_folder, check_picture
+from memseg3d.cli.early_checks import check_exists, check_is_folder, check_picture, check_training_data
 from memseg3d.cli.folders import check_folder, make_folder, one_run
 from memseg3d.cli.networks import DeviceOption, choose_device
 from memseg3d.cli.train_experts import global_expert, local_expert
@@ -79,7 +79,7 @@ def nano(
     torchrun for several devices.
     """
     check_folder(folder, "--folder")
-    check_has_manifest(data, "--data", "the training data")
+    check_training_data(data, "--data")
     check_exists(weights, "--weights")
     import torch
 
@@ -172,13 +172,13 @@ def states(
     weights = folder / "memseg3d-nano.safetensors"
     if not weights.is_file():
         raise typer.BadParameter(f"There are no weights in {folder} yet: train first.", param_hint="--folder")
-    check_has_manifest(data, "--data", "the training data")
+    check_training_data(data, "--data")
     from memseg3d.cli.networks import open_network
     from memseg3d.datasets.training_data import training_cases
     from memseg3d.training.clips.play_states import fill_states
 
-    network = open_network(str(weights), None, "cpu", threads)
-    made = fill_states(folder, network, training_cases(data) if data else [], seed, count, typer.echo)
+    cases = training_cases(data) if data else []
+    made = fill_states(folder, open_network(str(weights), None, "cpu", threads), cases, seed, count, typer.echo)
     typer.echo(f"{made} states in {folder / 'states'}")
 
 
@@ -196,12 +196,14 @@ def clip_sheet(
         typer.echo("memseg3d train clip-sheet needs matplotlib: pip install 'memseg3d[report]'.", err=True)
         raise typer.Exit(1)
     check_picture(out)
-    check_has_manifest(data, "--data", "the training data")
+    check_training_data(data, "--data")
     from memseg3d.datasets.training_data import training_cases
+
+    cases = training_cases(data) if data else []
     from memseg3d.training.clips.sheet import draw_clips
 
     make_folder(out.parent)
-    typer.echo(f"Wrote {draw_clips(out, seed, training_cases(data) if data else [])}")
+    typer.echo(f"Wrote {draw_clips(out, seed, cases)}")
 
 
 @app.command()
