@@ -19,6 +19,7 @@ from memseg3d.evaluation.classical import WALKER_SHELL, Question, random_walker
 from memseg3d.evaluation.cvpr25.cases import read_case, write_case
 from memseg3d.evaluation.cvpr25.classical import ClassicalPlayer
 from memseg3d.evaluation.cvpr25.from_targets import data_cases, write_cases
+from memseg3d.evaluation.cvpr25.players import CommandPlayer
 from memseg3d.evaluation.cvpr25.running import play_case, read_scores
 from memseg3d.evaluation.cvpr25.scoring import Quirks
 from memseg3d.network.nano import NanoConfig, NanoNetwork
@@ -77,6 +78,19 @@ def test_one_command_turns_a_folder_into_a_table(data: Path, tmp_path: Path) -> 
     assert len(list(tmp_path.glob("random-walker-*/random-walker_metrics.csv"))) == 1
     both = ["evaluate", "cvpr25", "--data", str(data), "--cases", str(tmp_path / "cases"), "--out", str(tmp_path)]
     assert CliRunner().invoke(app, both).exit_code == 2
+
+
+def test_a_command_finds_the_files_of_the_folder_that_it_is_called_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("inputs", "outputs"):
+        (tmp_path / "round" / folder).mkdir(parents=True)
+    Path("player.py").write_text("import pathlib\npathlib.Path('was here').touch()", encoding="utf-8")
+    player = CommandPlayer(f'"{Path(sys.executable).as_posix()}" player.py')
+    player.play("one.npz", tmp_path / "round" / "inputs", tmp_path / "round" / "outputs")
+    assert player.codes == [0]
+    assert (tmp_path / "round" / "was here").is_file()
 
 
 def test_a_command_that_always_fails_has_no_row_and_costs_no_earlier_result(data: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def mem3d(
     except (DataSetError, UnreadableFile) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
     from memseg3d.evaluation.mem3d.protocol import Mem3dProtocol
-    from memseg3d.evaluation.mem3d.running import run_mem3d
+    from memseg3d.evaluation.mem3d.running import require_parts, run_mem3d
     from memseg3d.evaluation.mem3d.slices import saver
     from memseg3d.evaluation.page import command_words
     from memseg3d.evaluation.report import Evaluation, write_report
@@ -95,6 +95,10 @@ def mem3d(
             label=label,
             prompted=prompted,
         )
+        try:
+            require_parts(network, protocol)
+        except DataSetError as error:
+            raise typer.BadParameter(str(error), param_hint="--model") from error
         results = run_mem3d(found, out, network, protocol, cases, saver(out, "MSD") if save else None, typer.echo)
     except (DataSetError, UnreadableFile) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error

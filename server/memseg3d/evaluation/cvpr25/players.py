@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -29,8 +30,8 @@ class Player(Protocol):
 class CommandPlayer:
     """A command that is run in a folder with `inputs` and `outputs`, once a round.
 
-    {inputs} and {outputs} in it are replaced by the folders' paths. Raises `CannotPlay` where it is no command, or its
-    program is not found.
+    {inputs} and {outputs} in it are replaced by the folders' paths; files that it names are those of the folder that it
+    is called from. Raises `CannotPlay` where it is no command, or its program is not found.
     """
 
     def __init__(self, command: str, name: str = "command") -> None:
@@ -41,6 +42,12 @@ class CommandPlayer:
             raise CannotPlay(f"{command} cannot be read ({error}): check its quotes.") from error
         if not self._words or shutil.which(self._words[0]) is None:
             raise CannotPlay(f"There is no program {self._words[0] if self._words else command!r}: check the command.")
+        # It runs in a folder of its own: what is named from here is named whole.
+        self._words = [
+            # A bare name is a program of the system's.
+            word if place == 0 and not os.path.dirname(word) else _whole(word)
+            for place, word in enumerate(self._words)
+        ]
         self.codes: list[int] = []
         """How the rounds ended, one after the other."""
 
@@ -76,6 +83,10 @@ def _image_id(image: str) -> str:
         return ""
     asked = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
     return subprocess.run(asked, capture_output=True, check=False).stdout.decode("utf-8", "replace").strip()
+
+
+def _whole(word: str) -> str:
+    return str(Path(word).absolute()) if Path(word).is_file() else word
 
 
 def _filled(word: str, places: dict[str, str]) -> str:
