@@ -1,13 +1,17 @@
-"""The start of commands that compute: no garbage collection while torch is imported, nor of what is there after."""
+"""The start of commands that compute: no garbage collection while torch is imported, nor of what is there after;
+and torch comes while a large image is read.
+"""
 
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from memseg3d.cli.starting import without_collections
+from memseg3d.cli.starting import WORTH_A_THREAD, without_collections
 
 
 def test_what_the_imports_leave_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +39,16 @@ def test_a_program_that_has_torch_already_is_left_as_it_is() -> None:
     with without_collections():
         assert gc.isenabled()
     assert gc.get_freeze_count() == before
+
+
+def test_torch_comes_while_a_large_image_is_read_and_not_while_a_small_one_is(tmp_path: Path) -> None:
+    for name, size in (("small", WORTH_A_THREAD - 1), ("large", WORTH_A_THREAD)):
+        (tmp_path / name).write_bytes(bytes(size))
+    program = (
+        "import gc, sys; from pathlib import Path; from memseg3d.cli.starting import TorchMeanwhile\n"
+        "for name in ('gone', 'small', 'large'):\n"
+        "    assert 'torch' not in sys.modules\n"
+        "    TorchMeanwhile(Path(name)).wait()\n"
+        "assert hasattr(sys.modules['torch'], 'compiler') and gc.isenabled() and gc.get_freeze_count()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)

@@ -42,6 +42,15 @@ LARGE, SMALL = block((0, 6), (0, 12), (0, 16)), block((2, 4), (3, 8), (12, 18))
 BOTH = LARGE & SMALL
 
 
+@pytest.mark.parametrize("number", [1, 255, 65535])
+def test_one_object_alone_keeps_all_of_its_voxels(number: int) -> None:
+    mask = block((1, 4), (2, 5), (0, 6))
+    labels, whole = merged({number: claim(mask)})
+    assert labels.dtype == whole.dtype == (np.uint8 if number < 256 else np.uint16)
+    assert np.array_equal(labels, number * mask)
+    assert (whole.contest.found, whole.contest.lost) == ({number: int(mask.sum())}, {})
+
+
 @pytest.mark.parametrize("axes", [(0, 0), (0, 2), (1, 2)])
 @pytest.mark.parametrize(
     ("large", "small", "winner"), [(0.9, 0.6, "large"), (0.6, 0.9, "small"), (None, 0.6, "large"), (0.9, 0.8, "small")]

@@ -112,3 +112,11 @@ def test_real_volumes_are_seen_with_contrast(data_folder: Path) -> None:
         label = sitk.GetArrayFromImage(sitk.ReadImage(str(data_folder / case / "label.nii.gz")))
         shown = window.apply(voxels[label > 0])
         assert ((shown > 0) & (shown < 1)).mean() > 0.5, case
+
+
+def test_a_volumes_window_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (volume_of(RANDOM.integers(0, high, (4, 9, 9)).astype(np.uint8)) for high in (200, 90))
+    found = automatic_window(one), automatic_window(other)
+    assert found[0] != found[1]
+    monkeypatch.setattr(np, "percentile", None)
+    assert (automatic_window(one), automatic_window(other)) == found

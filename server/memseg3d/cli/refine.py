@@ -51,6 +51,7 @@ from memseg3d.cli.networks import (
     choose_device,
     open_network,
 )
+from memseg3d.cli.starting import TorchMeanwhile
 
 if TYPE_CHECKING:
     from memseg3d.cases.drafts import Draft
@@ -130,8 +131,10 @@ def refine(
         with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as scratch:
             from memseg3d.cases.local import Image, LocalCase, check_image
 
+            torch = TorchMeanwhile(source)
             read = Image.read(source, document.image.get("series"), Path(scratch), "--image")
             check_image(document, read)
+            torch.wait()
             chosen = choose_device(device, threads)
             was: Any = document.model.get("precision")
             wanted_precision: Precision = was if precision == "auto" and was in ("fp32", "bf16") else precision

@@ -50,6 +50,7 @@ from memseg3d.cli.networks import (
     open_network,
 )
 from memseg3d.cli.rounds_file import Replay, StoredRounds, read_rounds
+from memseg3d.cli.starting import TorchMeanwhile
 
 if TYPE_CHECKING:
     from memseg3d.cases.documents import SessionDocument
@@ -158,8 +159,9 @@ def segment(
     with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as folder, told():
         from memseg3d.cases.local import Image
 
+        torch = TorchMeanwhile(source)
         image = Image.read(source, series, Path(folder))
-        watch, chooser = Watch(talk), partial(_network, model, models, device, threads, precision, backend)
+        watch, chooser = Watch(talk), partial(_network, model, models, device, threads, precision, backend, torch)
         if rounds is not None:
             stored = read_rounds(rounds, image.file, any_volume)
             outcome, document = _run_again(stored, image, chooser, watch, results)
@@ -177,7 +179,9 @@ def _network(
     threads: int | None,
     precision: PrecisionOption,
     backend: BackendOption,
+    torch: TorchMeanwhile,
 ) -> tuple[Network, str]:
+    torch.wait()
     chosen = choose_device(device, threads)
     return open_network(model, models, chosen, precision=precision, backend=backend), chosen
 
@@ -209,6 +213,8 @@ def _one_round(
             raise typer.BadParameter(f"'{name}' has negative prompts only; add a box or a positive point.")
     rounds = list(rounds_of(Asked(prompts, names.numbers, image.geometry, texts.axis), bounds))
     ask(questions(prompts, names, image.volume, options, texts.order, texts.axis), yes)
+    # The document tells it: it takes a moment that is there now, while torch is being imported.
+    _ = image.volume.id
     network, device = chooser()
     make_folder(results.folder)
     case = LocalCase.begin(image, network, options, device, threads)

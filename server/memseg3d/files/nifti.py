@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import math
 import struct
 import tempfile
@@ -11,7 +10,7 @@ import uuid
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
@@ -20,13 +19,20 @@ from memseg3d.files.geometry import Geometry
 from memseg3d.files.itk import VolumeFile, check_perpendicular, read_image
 from memseg3d.files.mapped import ByteOrder, mapped_volume
 from memseg3d.files.nifti_forms import HEADER_BYTES, NiftiForms, without_forms
+from memseg3d.files.unzipping import Unzipped
 
 NIFTI_2_HEADER_BYTES = 540
 EXTENSION_MARK = 4
 GZIP = b"\x1f\x8b"
-BLOCK = 1 << 20
+BLOCK = 1 << 21
 _FLOATS = {16: "f4", 64: "f8"}
 """Types of voxels that can be NaN, by the header's code."""
+
+
+class _Source(Protocol):
+    """What bytes are read from, one after the other."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 def read_nifti(path: Path, scratch: Path | None = None) -> VolumeFile:
@@ -52,11 +58,11 @@ def read_nifti(path: Path, scratch: Path | None = None) -> VolumeFile:
     with contextlib.nullcontext(scratch) if scratch else tempfile.TemporaryDirectory(prefix="memseg3d-") as folder:
         plain = Path(folder) / f"{uuid.uuid4().hex}.nii"
         try:
-            with gzip.open(path) if compressed else path.open("rb") as source, plain.open("wb") as target:
-                start = _copy(source, target, path.name)  # type: ignore[arg-type]
+            with path.open("rb") as source, plain.open("wb") as target:
+                start = _copy(Unzipped(source) if compressed else source, target, path.name)
         except EOFError as error:
             raise UnreadableFile(f"{path.name} is cut off: its compressed data ends early. Copy it again.") from error
-        except (gzip.BadGzipFile, zlib.error) as error:
+        except zlib.error as error:
             raise UnreadableFile(
                 f"{path.name} is damaged: its compressed data does not add up. Copy it again."
             ) from error
@@ -118,7 +124,7 @@ def _not_finite(plain: Path, header: bytes) -> int:
     return sum(int(np.count_nonzero(~np.isfinite(block))) for block in blocks)
 
 
-def _copy(source: BinaryIO, target: BinaryIO, shown: str) -> bytes:
+def _copy(source: _Source, target: BinaryIO, shown: str) -> bytes:
     """Copy what the header promises and, to reach the checksum, at most a block more: no file can fill the disk.
 
     Returns the header; the copy's has plain axes.

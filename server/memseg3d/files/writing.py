@@ -46,7 +46,9 @@ def write_slabs(path: str | Path, slabs: Iterable[NDArray[Any]], dtype: Any, geo
     little = np.dtype(dtype).newbyteorder("<")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pack = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+        # A label is a run of equal bytes: looking for nothing else takes half the time and makes smaller files.
+        strategy = zlib.Z_RLE if little.itemsize == 1 else zlib.Z_DEFAULT_STRATEGY
+        pack = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP, strategy=strategy)
         with unfinished.open("wb") as file:
             if suffix == ".nrrd":
                 file.write(nrrd_header(geometry, little))

@@ -128,6 +128,8 @@ class MergedLabels:
             yield self._slab(start, stop)
 
     def _slab(self, start: int, stop: int) -> np.ndarray:
+        if len(self._order) == 1:
+            return self._slab_of(self._order[0], start, stop)
         result = np.zeros((stop - start, self.shape[1], self.shape[2]), self.dtype)
         claims = np.zeros(result.shape, np.uint8)
         for number in self._order:
@@ -144,6 +146,12 @@ class MergedLabels:
         for number, count in zip(*np.unique(result[result > 0], return_counts=True), strict=True):
             self.contest.found[int(number)] += int(count)
         return result
+
+    def _slab_of(self, number: int, start: int, stop: int) -> np.ndarray:
+        """The slab where there is one object alone: nothing is contested."""
+        mask = self._objects[number].slab(start, stop)
+        self.contest.found[number] += int(np.count_nonzero(mask))
+        return np.multiply(mask, self.dtype.type(number), dtype=self.dtype)
 
     def _settle(self, result: np.ndarray, start: int, places: np.ndarray) -> None:
         """Give contested voxels, (n, 3) as (k, j, i), to the surest object that claims each."""

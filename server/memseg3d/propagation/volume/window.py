@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ CT_SOFT_TISSUE = (-160.0, 240.0)
 """Window in Hounsfield units, usual for abdominal CT."""
 
 _SAMPLES = 1_000_000
+_known: weakref.WeakKeyDictionary[Volume, Window] = weakref.WeakKeyDictionary()
+"""What has been found for volumes that there are."""
 
 
 class WindowError(PropagationError):
@@ -43,8 +46,15 @@ class Window:
 
 def automatic_window(volume: Volume) -> Window:
     """A window for the whole volume: soft tissue where the values are those of a CT, else percentiles 0.5 to 99.5 of
-    the voxels that are not 0 (background of MR, PET and microscopy is mostly 0).
+    the voxels that are not 0 (background of MR, PET and microscopy is mostly 0). Looked for once a volume.
     """
+    known = _known.get(volume)
+    if known is None:
+        known = _known[volume] = _found(volume)
+    return known
+
+
+def _found(volume: Volume) -> Window:
     values = _sample(volume)
     if _looks_like_ct(volume, values):
         return Window(*CT_SOFT_TISSUE)
