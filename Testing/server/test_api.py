@@ -73,6 +73,14 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(case: Any) -> None:
         memseg3d.connect("http://127.0.0.1:9")
 
 
+def test_arrays_as_numpy_makes_them_are_volumes(voxels: np.ndarray, a_model: Path) -> None:
+    for array in (voxels.astype(np.int64), voxels.tolist()):
+        with memseg3d.open(array, np.array(SPACING), model=str(a_model), device="cpu") as opened:
+            assert opened.voxels.dtype == np.int16
+            assert np.array_equal(opened.voxels, voxels)
+            assert opened.spacing == SPACING
+
+
 def test_drawn_and_painted_prompts_are_one_round_and_odd_ones_a_sentence(case: Any) -> None:
     mask = np.zeros((24, 20), bool)
     mask[8:16, 6:14] = True

@@ -365,6 +365,7 @@ def image_of(source: Any, spacing: Sequence[float] | None, series: str | None, s
     """An image from a path or from an array (k, j, i) with its spacing (k, j, i) in mm. Raises `CaseError`."""
     from memseg3d.cases.local import Image
     from memseg3d.files import Geometry, VolumeFile
+    from memseg3d.files.itk import narrowed
     from memseg3d.propagation.volume.volume import Volume, VolumeError
 
     if isinstance(source, str | Path):
@@ -373,11 +374,14 @@ def image_of(source: Any, spacing: Sequence[float] | None, series: str | None, s
             raise CaseError("The file has its own spacing; give one with an array only.")
         return image
     try:
-        k, j, i = (float(step) for step in spacing or ())
+        k, j, i = (float(step) for step in (() if spacing is None else spacing))
     except (TypeError, ValueError) as error:
         raise CaseError("An array needs its spacing: spacing=(slices, rows, columns) in mm.") from error
     try:
         voxels, steps = np.asarray(source), (k, j, i)
+        if voxels.size:
+            # numpy's own whole numbers have 64 bits, which no volume needs.
+            voxels = narrowed(voxels)
         volume = Volume(voxels, steps)
         return Image(VolumeFile(voxels, steps, Geometry.regular(voxels.shape, steps)), volume, scratch=scratch)
     except VolumeError as error:
