@@ -1,11 +1,13 @@
-"""Cold starts of this checkout beside another commit's: help, a wrong path, a ready worker, a CT from shell to file.
+"""Cold starts of this checkout beside another commit's: help, a wrong path, a ready worker, volumes from shell to file.
 
     git worktree add ../before 250c3ad
-    python Testing/benchmarks/cold_start.py ../before [--pairs 3] [--backend auto]
+    python Testing/benchmarks/cold_start.py ../before [--pairs 3] [--backend auto] [--cores]
 
-Programs of the two checkouts take turns, each a fresh process of one thread; the files they read are in the system's
-cache. Processor seconds of the process count, so that other programs do not, and the worker's memory when it is ready.
+Programs of the two checkouts take turns, each a fresh process of one thread, or with --cores of as many as torch
+chooses; the files they read are in the system's cache. Processor seconds of the process count, so that other programs
+do not; of volumes wall seconds as well, and the worker's memory when it is ready.
 The CT is the synthetic one of `worker.py`, 512x512x200 as .nii.gz; a box on one slice is propagated through all of it.
+The small volume is every twelfth slice and fourth row and column of it: a first mask, and hardly more.
 Compiled models are kept from a run before, in a folder that is deleted; "first start" is what making them takes.
 So is Python's bytecode, as on a user's computer: a shell that says PYTHONDONTWRITEBYTECODE would have every module of
 ours compiled at each start.
@@ -19,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
@@ -27,19 +30,22 @@ HERE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HERE))
 SLICES = slice(50, 250)
 BOX = "liver:100,163,97,100,349,263"
+SMALL = (slice(6, 294, 12), slice(None, None, 4), slice(None, None, 4))
+SMALL_BOX = "liver:12,41,24,12,87,66"
 
 
 def environment(checkout: Path, home: Path) -> dict[str, str]:
-    """Of a program of a checkout, one thread."""
-    own = {"PYTHONPATH": str(checkout / "server"), "OMP_NUM_THREADS": "1", "MEMSEG3D_HOME": str(home)}
+    """Of a program of a checkout."""
+    own = {"PYTHONPATH": str(checkout / "server"), "MEMSEG3D_HOME": str(home)}
     own["PYTHONPYCACHEPREFIX"] = str(home / "bytecode")
     left_out = ("MEMSEG3D_BACKEND", "PYTHONDONTWRITEBYTECODE")
     return {**{name: value for name, value in os.environ.items() if name not in left_out}, **own}
 
 
-def spent(checkout: Path, home: Path, arguments: list[str], status: int) -> float:
-    """Processor seconds of `memseg3d` with these arguments, which ends with `status`."""
+def spent(checkout: Path, home: Path, arguments: list[str], status: int) -> tuple[float, float]:
+    """Processor seconds and wall seconds of `memseg3d` with these arguments, which ends with `status`."""
     command = [sys.executable, "-m", "memseg3d.cli.main", *arguments]
+    begun = time.perf_counter()
     with psutil.Popen(
         command, env=environment(checkout, home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as run:
@@ -55,9 +61,10 @@ def spent(checkout: Path, home: Path, arguments: list[str], status: int) -> floa
                 break
             except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
                 continue
+    wall = time.perf_counter() - begun
     if run.returncode != status:
         raise SystemExit(f"{' '.join(command)} ended with {run.returncode}: {output.decode()[-2000:]}")
-    return seconds
+    return seconds, wall
 
 
 def ready(checkout: Path, home: Path, extra: list[str]) -> tuple[float, float]:
@@ -81,14 +88,21 @@ def main() -> None:
     parser.add_argument("before", type=Path, help="a checkout of the commit to compare with")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--cores", action="store_true", help="as many threads as torch chooses, not one")
     asked = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if asked.cores:
+        del os.environ["OMP_NUM_THREADS"]
     before = asked.before.resolve()
     with tempfile.TemporaryDirectory() as place:
         home, volume, out = Path(place) / "home", Path(place) / "ct.nii.gz", Path(place) / "out"
-        write_ct(volume)
-        segment = ["segment", str(volume), "--out", str(out), "--overwrite", "--box", BOX]
+        small = Path(place) / "small.nii.gz"
+        write_ct(volume, SLICES)
+        write_ct(small, SMALL)
+        into = ["--out", str(out), "--overwrite", "--box"]
+        segment, segment_small = ["segment", str(volume), *into, BOX], ["segment", str(small), *into, SMALL_BOX]
         backend = ["--backend", asked.backend]
-        first = spent(HERE, home, [*segment, *backend], 0)
+        first, _ = spent(HERE, home, [*segment, *backend], 0)
         ready(before, home, [])
         rows: dict[str, list[tuple[float, float]]] = {}
         for pair in range(asked.pairs):
@@ -96,32 +110,38 @@ def main() -> None:
             found: dict[Path, dict[str, float]] = {}
             for checkout, extra in sides if pair % 2 else reversed(sides):
                 seconds, memory = ready(checkout, home, extra)
+                large, large_wall = spent(checkout, home, [*segment, *extra], 0)
+                few, few_wall = spent(checkout, home, [*segment_small, *extra], 0)
                 found[checkout] = {
-                    "`memseg3d --help`": spent(checkout, home, ["--help"], 0),
-                    "`memseg3d segment --help`": spent(checkout, home, ["segment", "--help"], 0),
-                    "a file that is not there": spent(checkout, home, ["segment", "nowhere.nii", "--out", place], 2),
-                    "a prompt that is none": spent(checkout, home, [*segment[:-1], "liver:1"], 2),
+                    "`memseg3d --help`": spent(checkout, home, ["--help"], 0)[0],
+                    "`memseg3d segment --help`": spent(checkout, home, ["segment", "--help"], 0)[0],
+                    "a file that is not there": spent(checkout, home, ["segment", "nowhere.nii", "--out", place], 2)[0],
+                    "a prompt that is none": spent(checkout, home, [*segment[:-1], "liver:1"], 2)[0],
                     "`memseg3d serve` is ready": seconds,
                     "its own memory then, MB": memory,
-                    "CT 512x512x200, shell to file": spent(checkout, home, [*segment, *extra], 0),
+                    "CT 512x512x200, shell to file": large,
+                    "the same, wall s": large_wall,
+                    "24x128x128, shell to file": few,
+                    "that one, wall s": few_wall,
                 }
             for row in found[HERE]:
                 rows.setdefault(row, []).append((found[before][row], found[HERE][row]))
             print(f"pair {pair + 1} of {asked.pairs}", file=sys.stderr, flush=True)
     print(f"First start, models compiled and measured: {first:.1f} s from shell to file.\n")
-    print("| one thread, processor s | before | now | now / before, median of the pairs |\n|---|---|---|---|")
+    threads = "all cores" if asked.cores else "one thread"
+    print(f"| {threads}, processor s | before | now | now / before, median of the pairs |\n|---|---|---|---|")
     for row, pairs in rows.items():
         old, new = (statistics.median(each[side] for each in pairs) for side in (0, 1))
         ratio = statistics.median(now / was for was, now in pairs)
         print(f"| {row} | {old:.2f} | {new:.2f} | {ratio:.2f} |")
 
 
-def write_ct(path: Path) -> None:
-    """The synthetic CT as a compressed NIfTI file."""
+def write_ct(path: Path, part: slice | tuple[slice, ...]) -> None:
+    """A part of the synthetic CT as a compressed NIfTI file."""
     import SimpleITK as sitk
     from worker import SPACING, synthetic_ct
 
-    image = sitk.GetImageFromArray(synthetic_ct()[SLICES])
+    image = sitk.GetImageFromArray(synthetic_ct()[part])
     image.SetSpacing(tuple(float(step) for step in reversed(SPACING)))
     sitk.WriteImage(image, str(path), True)
 
