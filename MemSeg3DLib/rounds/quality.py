@@ -15,6 +15,7 @@ class QualityCurve:
     """Predicted quality (0 to 1) of a segment's slices across `axis`, by slice index, ascending.
 
     indices, values: slices with foreground. prompted: slices that hold a prompt; approved: slices that are locked.
+    pixels: of the masks, by slice; rounds of before did not count them.
     """
 
     axis: int
@@ -22,18 +23,22 @@ class QualityCurve:
     values: list[float] = field(default_factory=list)
     prompted: frozenset[int] = frozenset()
     approved: frozenset[int] = frozenset()
+    pixels: Mapping[int, int] = field(default_factory=dict)
 
     def next_slice(self) -> Suggestion | None:
-        """The slice to look at next: the least sure one that is neither prompted nor approved."""
-        open_ones = [
-            (value, index)
+        """The slice to look at next, neither prompted nor approved: where most pixels are expected to be wrong.
+
+        The least sure one where the pixels of a slice are not known.
+        """
+        open_ones = {
+            index: value
             for index, value in zip(self.indices, self.values, strict=True)
             if index not in self.prompted and index not in self.approved
-        ]
-        if not open_ones:
-            return None
-        value, index = min(open_ones)
-        return Suggestion(self.axis, index, value)
+        }
+        are_counted = all(index in self.pixels for index in open_ones)
+        wrong = {n: max(0.0, 1.0 - value) * self.pixels[n] if are_counted else 0.0 for n, value in open_ones.items()}
+        index = max(wrong, key=lambda n: (wrong[n], -open_ones[n], -n), default=None)
+        return None if index is None else Suggestion(self.axis, index, open_ones[index])
 
 
 class QualityCurves:
@@ -57,13 +62,18 @@ class QualityCurves:
         axis: int | None = None
         values: dict[int, float] = {}
         prompted: set[int] = set()
+        pixels: dict[int, int] = {}
         steps = [one for record in records for one in _slices(record.quality, segment_id)]
-        steps += [(one.axis, one.index, one.quality, one.prompted) for one in self._running.get(segment_id, [])]
-        for across, index, quality, is_prompted in steps:
+        running = self._running.get(segment_id, [])
+        steps += [(one.axis, one.index, one.quality, one.prompted, one.pixels) for one in running]
+        for across, index, quality, is_prompted, count in steps:
             if across != axis:
-                axis, values, prompted = across, {}, set()
+                axis, values, prompted, pixels = across, {}, set(), {}
             values.pop(index, None)
             prompted.discard(index)
+            pixels.pop(index, None)
+            if count is not None:
+                pixels[index] = count
             if quality is not None:
                 values[index] = float(quality)
             if is_prompted:
@@ -72,8 +82,12 @@ class QualityCurves:
             return None
         indices = sorted(values)
         locked = frozenset(index for across, index in approved if across == axis)
-        return QualityCurve(axis, indices, [values[one] for one in indices], frozenset(prompted), locked)
+        return QualityCurve(axis, indices, [values[one] for one in indices], frozenset(prompted), locked, pixels)
 
 
-def _slices(quality: Mapping[str, list[list[Any]]], segment_id: str) -> list[tuple[int, int, float | None, bool]]:
-    return [(int(a), int(n), q, bool(p)) for a, n, q, p in quality.get(segment_id, [])]
+_Step = tuple[int, int, float | None, bool, int | None]
+"""Axis, index, predicted quality, prompted, pixels."""
+
+
+def _slices(quality: Mapping[str, list[list[Any]]], segment_id: str) -> list[_Step]:
+    return [(int(a), int(n), q, bool(p), *(pixels or [None])) for a, n, q, p, *pixels in quality.get(segment_id, [])]

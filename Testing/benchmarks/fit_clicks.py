@@ -108,7 +108,7 @@ def play(network: Network, target: Target, rng: np.random.Generator) -> Iterator
     answer, prompted = segmenter.answer(box), {box.index}
     for _ in range(CLICKS):
         advice = "random" if rng.random() < BY_CHANCE else "truth"
-        index = choose_slice(advice, target.truth != answer.mask, axis, answer.qualities, rng)
+        index = choose_slice(advice, target.truth != answer.mask, axis, answer.expected, rng)
         click = choose_click(target.truth, answer.mask, target.spacing, axis, index)
         if click is None:
             return

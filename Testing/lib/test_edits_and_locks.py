@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -292,6 +293,10 @@ def test_the_quality_curve_follows_the_rounds_and_skips_what_is_approved(
     suggestion = a_bench.next_slice(the_segment)
     assert suggestion is not None
     assert suggestion.index not in curve.prompted
+    # A round of before, whose pixels nobody counted, names its least sure slice.
+    older = replace(curve, pixels={}).next_slice()
+    assert older is not None
+    assert older.quality == min(q for n, q in zip(curve.indices, curve.values, strict=True) if n not in curve.prompted)
     a_bench.approve(the_segment, 0, suggestion.index)
     other = a_bench.next_slice(the_segment)
     assert other is not None

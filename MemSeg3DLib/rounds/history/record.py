@@ -29,8 +29,9 @@ class RoundRecord(PastRound):
     labels: object number of each segment id. lattice: the grid's 16 matrix elements, row by row. edits: what others
     changed in the segments since the round before it; a segment's first one holds what was there at the start. drawn:
     the prompts in world coordinates, as `drawn_to_json` writes them. quality: by segment id, [axis, index, predicted
-    quality or null where the slice is now empty, prompted]. time: seconds since 1970. seconds: what the round took on
-    the worker. consensus: how much of it the vote of three axes, {"slices", "seconds"}; empty without one.
+    quality or null where the slice is now empty, prompted, pixels], the last of which older rounds lack. time: seconds
+    since 1970. seconds: what the round took on the worker. consensus: how much of it the vote of three axes,
+    {"slices", "seconds"}; empty without one.
     """
 
     labels: dict[str, int]
@@ -91,8 +92,8 @@ class RoundRecord(PastRound):
             check_words(words)
         _all_are([one["id"] for one in self.drawn], str)
         for slices in self.quality.values():
-            for axis, index, quality, _prompted in slices:
-                _all_are([axis, index], int)
+            for axis, index, quality, _prompted, *pixels in slices:
+                _all_are([axis, index, *pixels], int)
                 _all_are([0.0 if quality is None else quality], int | float)
         for words in self.limits.values():
             _all_are([words[name] for name in ("axis", "first", "last") if name in words], int)

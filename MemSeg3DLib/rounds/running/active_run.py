@@ -56,8 +56,8 @@ class ActiveRun:
         self._prompts = prompts
         self._segments = {label: segment for segment, label in labels.items()}
         self._pending: dict[tuple[int, int, int], SliceArrived | SliceVoid] = {}
-        self._quality: dict[str, dict[tuple[int, int], tuple[float | None, bool]]] = {}
-        """Predicted quality (None: empty now) and whether it was prompted, of every slice that came."""
+        self._quality: dict[str, dict[tuple[int, int], tuple[float | None, bool, int]]] = {}
+        """Predicted quality (None: empty now), whether it was prompted, and pixels, of every slice that came."""
         self._full = [labels[one] for one in request.full if one in labels]
         self._earlier: dict[str, set[tuple[int, int]]] = {}
         """Slices (axis, index) of each segment that earlier rounds have found."""
@@ -144,8 +144,10 @@ class ActiveRun:
             return SliceWritten(self.id, segment, arrived.axis, arrived.index, None, False, changed)
         changed = self._writer.write_slice(segment, arrived.axis, arrived.index, arrived.extent, arrived.mask)
         quality = None if arrived.extent is None else arrived.quality
-        self._quality.setdefault(segment, {})[(arrived.axis, arrived.index)] = (quality, arrived.prompted)
-        return SliceWritten(self.id, segment, arrived.axis, arrived.index, arrived.quality, arrived.prompted, changed)
+        pixels = 0 if arrived.mask is None else int(arrived.mask.sum())
+        self._quality.setdefault(segment, {})[(arrived.axis, arrived.index)] = (quality, arrived.prompted, pixels)
+        place = segment, arrived.axis, arrived.index
+        return SliceWritten(self.id, *place, arrived.quality, arrived.prompted, changed, pixels)
 
     def reason_to_stop(self, history: RoundHistory | None) -> str | None:
         """A sentence where the scene no longer allows the run to go on, or None."""
@@ -231,7 +233,7 @@ class ActiveRun:
             if label in self._segments
         }
         quality = {
-            segment: {place: value for place, (value, _) in slices.items() if value is not None}
+            segment: {place: value for place, (value, *_) in slices.items() if value is not None}
             for segment, slices in self._quality.items()
         }
         segmentation = self.request.segmentation_node.GetSegmentation()

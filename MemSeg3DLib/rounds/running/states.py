@@ -77,11 +77,13 @@ class SliceWritten:
     quality: float | None
     prompted: bool
     changed: bool
+    pixels: int | None = None
+    """Of the worker's mask; None where nobody counted them."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Where to look next: the slice whose mask the network trusts least."""
+    """Where to look next: the slice where most pixels are expected to be wrong."""
 
     axis: int
     index: int

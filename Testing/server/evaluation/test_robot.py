@@ -156,10 +156,10 @@ def test_without_an_error_there_is_no_click() -> None:
     assert choose_click(truth, truth.copy(), ISOTROPIC, 0) is None
 
 
-def test_advice_by_quality_names_the_worst_judged_slice_that_is_wrong() -> None:
+def test_advice_by_quality_names_the_slice_that_is_wrong_and_is_expected_to_be_so_most() -> None:
     errors = np.zeros((6, 4, 4), bool)
     errors[[2, 4], 1, 1] = True
-    chosen = choose_slice("quality", errors, 0, {1: 0.1, 2: 0.8, 4: 0.4}, np.random.default_rng(0))
+    chosen = choose_slice("quality", errors, 0, {1: 90.0, 2: 20.0, 4: 60.0}, np.random.default_rng(0))
     assert chosen == 4
 
 

@@ -37,6 +37,15 @@ def slice_of(mask: np.ndarray, axis: int, index: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
+def test_pixels_are_counted_slice_by_slice(axis: int) -> None:
+    mask = random_mask(4, 0.02)
+    mask[:, :, 9:12] = mask[5:8] = mask[:, 2:4] = False
+    counts = mask.sum(axis=tuple(each for each in range(3) if each != axis))
+    assert labels_of(mask).pixels(axis) == {n: int(count) for n, count in enumerate(counts) if count}
+    assert LabelVolume(SHAPE).pixels(axis) == {}
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
 def test_slices_are_replaced_and_read_across_every_axis(axis: int) -> None:
     mask, new = random_mask(0), random_mask(1)
     labels = labels_of(mask)

@@ -244,11 +244,13 @@ def test_removing_every_prompt_empties_the_object(a_segmented_ball: Session) -> 
     assert dice(a_segmented_ball.labelmap(1), BALL) > 0.95
 
 
-def test_the_suggested_slice_is_the_least_trusted_without_a_prompt(a_session: Session, a_box: BoxPrompt) -> None:
+def test_the_suggested_slice_is_where_most_is_expected_to_be_wrong(a_session: Session, a_box: BoxPrompt) -> None:
     slices, last = finish(a_session.begin("first", [a_box]))
-    candidates = {each.index: each.quality for each in slices if each.mask.any() and not each.prompted}
+    candidates = {each.index: each for each in slices if each.mask.any() and not each.prompted}
+    expected = {index: (1 - each.quality) * int(each.mask.sum()) for index, each in candidates.items()}
     suggestion = last.suggested[1]
-    assert suggestion.quality == min(candidates.values())
-    assert candidates[suggestion.index] == suggestion.quality
+    assert a_session.expected_errors(1) == pytest.approx(expected)
+    assert expected[suggestion.index] == pytest.approx(max(expected.values()))
+    assert suggestion.quality == candidates[suggestion.index].quality
     finish(a_session.begin("second", [PointPrompt(1, (float(suggestion.index), 20.0, 22.0))]))
     assert a_session.suggested[1].index != suggestion.index

@@ -8,7 +8,7 @@ Choices are made on arrays in (x, y, z) order, on which ties break as in the pub
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Advice = Literal["truth", "quality", "random"]
-"""Which slice the robot corrects: the one with the largest error, the one of lowest predicted quality, or any."""
+"""Which slice the robot corrects: the one with the largest error, the one that the tool names, or any."""
 
 JITTER = 0.05
 ALONE_WITHIN = 0.01
@@ -102,19 +102,19 @@ def choose_click(
 
 
 def choose_slice(
-    advice: Advice, errors: NDArray[Any], axis: int, qualities: dict[int, float], rng: np.random.Generator
+    advice: Advice, errors: NDArray[Any], axis: int, expected: Mapping[int, float], rng: np.random.Generator
 ) -> int | None:
     """The slice to correct as `advice` has it; None leaves it to the truth (the slice with the largest error).
 
-    errors: (k, j, i) boolean. qualities: predicted quality by slice. A user who is sent to a slice without an error
-    looks at the next one: only slices with an error count.
+    errors: (k, j, i) boolean. expected: wrong pixels that the tool expects, by slice. A user who is sent to a slice
+    without an error looks at the next one: only slices with an error count.
     """
     wrong = np.flatnonzero(errors.any(axis=tuple(a for a in range(3) if a != axis)))
     if advice == "random" and len(wrong):
         return int(rng.choice(wrong))
     if advice == "quality":
-        judged = [int(n) for n in wrong if int(n) in qualities]
-        return min(judged, key=lambda n: (qualities[n], n), default=None)
+        judged = [int(n) for n in wrong if int(n) in expected]
+        return max(judged, key=lambda n: (expected[n], -n), default=None)
     return None
 
 

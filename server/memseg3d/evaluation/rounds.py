@@ -124,7 +124,7 @@ def play_target(
     answer = segmenter.answer(box)
     rounds = [_scored(answer, None, truth, spacing, tolerance, axis, box.index)]
     for _ in range(protocol.corrections):
-        index = choose_slice(protocol.advice, truth != answer.mask, axis, answer.qualities, rng)
+        index = choose_slice(protocol.advice, truth != answer.mask, axis, answer.expected, rng)
         click = choose_click(truth, answer.mask, spacing, axis, index)
         if click is None:
             rounds.append(

@@ -25,7 +25,8 @@ class Answer:
     """A round's answer. mask: (k, j, i) boolean, the whole object. seconds: of the segmentation alone.
 
     first_mask: seconds until the first slice could be shown, None where that is the end. slices: computed in this
-    round. qualities: predicted quality by slice, empty where the method has no opinion of itself.
+    round. qualities: predicted quality by slice, expected: wrong pixels that the tool expects on each slice without a
+    prompt; empty where the method has no opinion of itself.
     """
 
     mask: NDArray[Any]
@@ -33,6 +34,7 @@ class Answer:
     first_mask: float | None
     slices: int
     qualities: dict[int, float] = field(default_factory=dict)
+    expected: dict[int, float] = field(default_factory=dict)
 
 
 class Segmenter(Protocol):
@@ -64,7 +66,8 @@ class SessionSegmenter:
                 seconds = time.perf_counter() - started
         _, qualities = self.session.qualities(OBJECT)
         first = times[0] if times else None
-        return Answer(self.session.labelmap(OBJECT), seconds, first, len(times), qualities)
+        expected = self.session.expected_errors(OBJECT)
+        return Answer(self.session.labelmap(OBJECT), seconds, first, len(times), qualities, expected)
 
 
 def _prompt(prompt: Box | Click) -> BoxPrompt | PointPrompt:

@@ -170,6 +170,14 @@ class LabelVolume:
         )
         return Delta(extent, pack_slabs(parts))
 
+    def pixels(self, axis: int) -> dict[int, int]:
+        """How many pixels are set on each slice along `axis` that holds one."""
+        if axis == 2:
+            return {int(index): int(self.slice(2, int(index)).sum()) for index in self.slices_with_content(2)}
+        others = tuple(each for each in range(3) if each != axis)
+        counts = _ONES[self._bits].sum(axis=others, dtype=np.int64)
+        return {int(n) + self._corner[axis]: int(counts[n]) for n in np.flatnonzero(counts)}
+
     def voxels(self) -> int:
         """Number of voxels that are set."""
         return sum(int(_ONES[plane].sum(dtype=np.int64)) for plane in self._bits)

@@ -50,7 +50,7 @@ class ObjectSummary:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The slice whose mask the network trusts least."""
+    """The slice where most pixels are expected to be wrong. quality: predicted, of its mask."""
 
     axis: int
     index: int

@@ -86,13 +86,18 @@ class Session:
     @property
     def suggested(self) -> dict[int, Suggestion]:
         """For every object the slice to look at next, where there is one."""
-        found = {number: state.suggestion() for number, state in sorted(self._states.items())}
+        pixels = {number: self._labels[number].pixels(state.axis) for number, state in sorted(self._states.items())}
+        found = {number: self._states[number].suggestion(each) for number, each in pixels.items()}
         return {number: suggestion for number, suggestion in found.items() if suggestion is not None}
 
     def qualities(self, number: int) -> tuple[int, dict[int, float]]:
         """The object's propagation axis and the predicted quality of its slices with foreground."""
         state = self._state(number)
         return state.axis, dict(sorted(state.qualities.items()))
+
+    def expected_errors(self, number: int) -> dict[int, float]:
+        """Wrong pixels that are expected on the object's slices with foreground and without a prompt."""
+        return self._state(number).expected_errors(self._labels[number].pixels(self._states[number].axis))
 
     def labels(self, number: int) -> LabelVolume:
         """The object's labelmap as packed bits; the session's own, not to be changed."""

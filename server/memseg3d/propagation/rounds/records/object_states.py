@@ -48,14 +48,24 @@ class ObjectState:
         """Whether a prompt that its window was derived from is not among `prompts`, as they are now."""
         return any(each.id in self.window_from and each not in prompts for each in self.prompts)
 
-    def suggestion(self) -> Suggestion | None:
-        """The slice with foreground and without a prompt whose mask has the lowest predicted quality."""
+    def expected_errors(self, pixels: Mapping[int, int]) -> dict[int, float]:
+        """Wrong pixels that predicted quality lets expect, by slice with foreground and without a prompt.
+
+        pixels: how many each slice has. By the lowest quality alone one would be sent to the small ends of an object,
+        where a correction brings least.
+        """
         prompted = self.slices
-        candidates = [(quality, index) for index, quality in self.qualities.items() if index not in prompted]
-        if not candidates:
-            return None
-        quality, index = min(candidates)
-        return Suggestion(self.axis, index, quality)
+        return {
+            index: max(0.0, 1.0 - quality) * pixels.get(index, 0)
+            for index, quality in self.qualities.items()
+            if index not in prompted
+        }
+
+    def suggestion(self, pixels: Mapping[int, int]) -> Suggestion | None:
+        """The slice with foreground and without a prompt where most pixels are expected to be wrong."""
+        wrong = self.expected_errors(pixels)
+        index = max(wrong, key=lambda n: (wrong[n], -self.qualities[n], -n), default=None)
+        return None if index is None else Suggestion(self.axis, index, self.qualities[index])
 
 
 def prompts_after(records: Sequence[RoundRecord]) -> PromptSet:
