@@ -243,7 +243,7 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "sentence"),
-    [([0.5], "holds fractions"), ([np.inf], "holds fractions"), ([-1], "labels count from 0"), (range(2000), "image")],
+    [([0.5], "holds fractions"), ([np.inf], "NaN or endless"), ([-1], "labels count from 0"), (range(2000), "image")],
     ids=["fractions", "infinite", "negative", "image"],
 )
 def test_what_is_no_labelmap_is_no_mask(

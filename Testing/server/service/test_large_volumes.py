@@ -23,6 +23,7 @@ def test_no_step_copies_the_volume(tmp_path: Path) -> None:
     grown = {stage.name: round(stage.peak_mb - before) for stage, before in zip(stages, peaks, strict=False)}
     # A round keeps features of slices, up to a bound of their own; nothing else keeps anything.
     rounds = {stage.name for stage in stages if stage.first is not None}
-    assert max(each for name, each in grown.items() if name not in rounds) < volume_mb / 3, grown
+    # A labelmap with a byte a voxel would be half of the volume; what is left is the room of slabs and of zlib.
+    assert max(each for name, each in grown.items() if name not in rounds) < 0.4 * volume_mb, grown
     assert max(grown.values()) < volume_mb, grown
     assert {"undo", "redo", "cancel, answered", "labelmap of all, nii.gz"} <= grown.keys()
