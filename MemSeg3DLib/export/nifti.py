@@ -13,17 +13,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from MemSeg3DLib.base.errors import ExportError, SceneError
+from MemSeg3DLib.base.lattices import FARTHEST
 from MemSeg3DLib.base.output_files import RESEARCH_USE, FileSet, unique_names, write_text
 from MemSeg3DLib.export.dicom.terminology import SegmentDescription, segment_as_json
 from MemSeg3DLib.export.dicom.terminology_entry import describe_segment
-from MemSeg3DLib.export.labelmaps.writing import laid_on_nifti, write_nifti_labelmap
+from MemSeg3DLib.export.labelmaps.writing import laid_on_grid, laid_on_nifti, write_nifti_labelmap
 from MemSeg3DLib.scene.transforms import LPS_FROM_RAS, ijk_to_local_matrix
 from MemSeg3DLib.scene.volume_masks import CroppedMask, chosen_ids, layers_of, mask_on_volume
 
 NIFTI = (".nii", ".nii.gz")
 _OTHER_GRID = "{name} is not on the source volume's grid: export without it, or name the right file."
-FARTHEST = 0.1
-"""How far, in voxels, rounding of an affine may move the far corner of a labelmap."""
 
 
 class Overlap(Enum):
@@ -94,13 +93,7 @@ class NiftiJob:
             self.masks[index].paint(labels, self.segments[index].label)
         if self._write_like_nifti(path, labels):
             return
-        image = sitk.GetImageFromArray(labels)
-        spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
-        image.SetSpacing([float(value) for value in spacing])
-        image.SetOrigin([float(value) for value in self.affine[:3, 3]])
-        image.SetDirection([float(value) for value in (self.affine[:3, :3] / spacing).ravel()])
-        if self.like is not None:
-            image = _laid_on(image, self.like)
+        image = _placed(labels, self.affine) if self.like is None else _laid_on(labels, self.affine, self.like)
         image.SetMetaData("ITK_FileNotes", f"MemSeg3D. {RESEARCH_USE}")
         try:
             sitk.WriteImage(image, str(path), useCompression=True)
@@ -221,34 +214,34 @@ def _stem(name: str) -> str:
     return name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _laid_on(image: sitk.Image, like: Path) -> sitk.Image:
-    """The image with its axes in the order and direction of a file on the same grid."""
-    refusal = SceneError(_OTHER_GRID.format(name=like.name))
+def _placed(labels: np.ndarray, affine: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(labels)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image.SetSpacing([float(value) for value in spacing])
+    image.SetOrigin([float(value) for value in affine[:3, 3]])
+    image.SetDirection([float(value) for value in (affine[:3, :3] / spacing).ravel()])
+    return image
+
+
+def _laid_on(labels: np.ndarray, affine: np.ndarray, like: Path) -> sitk.Image:
+    """Labels (k, j, i) as an image with its axes in the order and direction of a file on the same grid."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(like))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise SceneError(f"{like.name} cannot be read: name the file that the volume was loaded from.") from error
-    if reader.GetDimension() != 3:
-        raise refusal
-    ours = np.array(image.GetDirection()).reshape(3, 3)
-    theirs = np.array(reader.GetDirection()).reshape(3, 3)
-    turn = np.round(ours.T @ theirs)
-    if not np.array_equal(np.abs(turn).sum(axis=0), np.ones(3)):
-        raise refusal
-    order = [int(axis) for axis in np.argmax(np.abs(turn), axis=0)]
-    laid = sitk.Flip(sitk.PermuteAxes(image, order), [bool(turn[axis, n] < 0) for n, axis in enumerate(order)])
-    step = min(laid.GetSpacing())
-    same = (
-        tuple(laid.GetSize()) == tuple(reader.GetSize())
-        and np.allclose(laid.GetOrigin(), reader.GetOrigin(), rtol=0, atol=1e-2 * step)
-        and np.allclose(laid.GetSpacing(), reader.GetSpacing(), rtol=1e-4)
-        and np.allclose(laid.GetDirection(), reader.GetDirection(), rtol=0, atol=1e-4)
-    )
-    if not same:
-        raise refusal
-    laid.SetOrigin(reader.GetOrigin())
-    laid.SetSpacing(reader.GetSpacing())
-    laid.SetDirection(reader.GetDirection())
-    return laid
+    laid = None
+    if reader.GetDimension() == 3:
+        theirs = np.eye(4)
+        theirs[:3, :3] = np.array(reader.GetDirection()).reshape(3, 3) * np.array(reader.GetSpacing())
+        theirs[:3, 3] = reader.GetOrigin()
+        k, j, i = reader.GetSize()[::-1]
+        laid = laid_on_grid(labels, affine, (k, j, i), theirs)
+    if laid is None:
+        raise SceneError(_OTHER_GRID.format(name=like.name))
+    image = sitk.GetImageFromArray(laid)
+    image.SetOrigin(reader.GetOrigin())
+    image.SetSpacing(reader.GetSpacing())
+    image.SetDirection(reader.GetDirection())
+    return image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,14 @@ def test_unreadable_input_says_what_to_do(
         ({"1": {"name": "liver", "color": [1, 0.5, 7]}}, "three whole numbers"),
         ({"segments": [{"name": "liver"}]}, "a label and a name"),
         ({"1": {"name": "liver", "type": "liver"}}, "value, coding scheme and meaning"),
+        ({"1": {"name": "liver", "color": [1, "a", 0]}}, "three whole numbers"),
+        ({"1": {"name": "liver", "color": 5}}, "three whole numbers"),
+        ({"1": {"name": "liver", "color": [float("nan"), 0, 0]}}, "three whole numbers"),
+        ({"1": {"name": "liver", "color": [1e300, 0, 0]}}, "three whole numbers"),
+        ({"9" * 5000: "liver"}, "no positive whole number"),
+        ({"1": {"name": "liver", "tracking_uid": "the first"}}, "a DICOM UID"),
+        ({"1": "liver", "01": "spleen"}, "told twice"),
+        ({"segments": [{"label": 1, "name": "liver"}, {"label": 1, "name": "spleen"}]}, "told twice"),
     ],
 )
 def test_a_labels_file_that_means_nothing_is_refused(tmp_path: Path, content: object, reason: str) -> None:
@@ -139,6 +148,65 @@ def test_a_labels_file_that_means_nothing_is_refused(tmp_path: Path, content: ob
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(LabelsError, match=reason):
         read_labels(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [('{"1": "liver", "1": "spleen"}', "told twice"), (r'{"1": "\ud800"}', "no valid JSON")]
+)
+def test_what_json_would_take_silently_is_refused(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(LabelsError, match=reason):
+        read_labels(path)
+
+
+def test_labels_with_gaps_become_segments_without(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names, colours and voxels go along; one that is empty leaves no gap; equal names are told."""
+    image = sitk.ReadImage(str(files / "truth.nii.gz"))
+    truth = sitk.GetArrayFromImage(image)
+    gaps = np.zeros_like(truth)
+    for old, new in ((1, 1), (2, 3), (3, 7)):
+        gaps[truth == old] = new
+    labelmap = sitk.GetImageFromArray(gaps)
+    labelmap.CopyInformation(image)
+    labels = tmp_path / "labels.json"
+    words = {"7": {"name": "a", "colour": [255, 0, 0]}, "5": "empty", "3": {"name": "b"}, "1": {"name": "b"}}
+    labels.write_text(json.dumps(words), encoding="utf-8")
+    # The series' files in another order, and named so.
+    shuffled = tmp_path / "shuffled"
+    shuffled.mkdir()
+    for number, file in enumerate(sorted((files / "dicom").iterdir())):
+        shutil.copyfile(file, shuffled / f"{number * 37 % 101:03}.dcm")
+    given = {"labelmap": _labelmap(tmp_path, labelmap), "labels": labels, "dicom": shuffled}
+    assert main(arguments(files, tmp_path / "seg.dcm", **given)) == 0
+    told = capsys.readouterr().err
+    assert "empty is empty and was left out" in told
+    assert "2 segments are called b" in told
+    written = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert [(item.SegmentNumber, item.SegmentLabel) for item in written.SegmentSequence] == [
+        (1, "a"),
+        (2, "b"),
+        (3, "b"),
+    ]
+    assert "RecommendedDisplayCIELabValue" in written.SegmentSequence[0]
+    assert "RecommendedDisplayCIELabValue" not in written.SegmentSequence[1]
+    counts = {1: 0, 2: 0, 3: 0}
+    for frame, plane in zip(written.PerFrameFunctionalGroupsSequence, written.pixel_array, strict=True):
+        counts[frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber] += int(plane.sum())
+    assert counts == {1: (gaps == 7).sum(), 2: (gaps == 3).sum(), 3: (gaps == 1).sum()}
+
+
+def test_a_labelmap_of_a_part_of_the_series_is_refused(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    for file in sorted((files / "dicom").iterdir())[:-3]:
+        shutil.copyfile(file, part / file.name)
+    assert main(arguments(files, tmp_path / "seg.dcm", dicom=part)) == 1
+    assert "it has (20, 112, 128) voxels (k, j, i), the series (17, 112, 128)" in capsys.readouterr().err
 
 
 def test_known_names_bring_their_codes(tmp_path: Path) -> None:

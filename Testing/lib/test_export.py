@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -343,6 +344,36 @@ def test_a_reference_on_another_grid_is_refused(
     sitk.WriteImage(sitk.Image(30, 22, 14, sitk.sitkInt16), str(tmp_path / "other.nii.gz"))
     with pytest.raises(SceneError, match="not on the source volume's grid"):
         write_nifti(a_segmentation, an_oblique_volume, tmp_path / "seg.nii.gz", like=tmp_path / "other.nii.gz")
+
+
+@pytest.mark.parametrize(("moved", "is_same"), [(0.05, True), (0.2, False)])
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_a_reference_lies_on_the_grid_by_its_corners(
+    scene: Any, tmp_path: Path, scale: float, moved: float, is_same: bool
+) -> None:
+    """In voxels, also where these are micrometres, and however the way is shared between origin, axes and lengths."""
+    size, spacing = (30, 20, 10), np.array([0.5, 0.5, 2.0]) * scale
+    volume = make_volume(np.zeros(size[::-1], np.int16), tuple(spacing), (0.0, 0.0, 0.0))
+    segmentation = add_segmentation(scene, volume)
+    segment = add_segment(segmentation, "one")
+    fill(volume, segmentation, segment, np.ones(size[::-1], bool))
+    for kind in ("origin", "spacing", "direction"):
+        reference = sitk.Image(*size, sitk.sitkInt16)
+        reference.SetDirection(np.diag([-1.0, -1.0, 1.0]).ravel())
+        reference.SetSpacing(spacing)
+        if kind == "origin":
+            reference.SetOrigin((moved * spacing[0], 0, 0))
+        elif kind == "spacing":
+            reference.SetSpacing(spacing * [1 + moved / (size[0] - 1), 1, 1])
+        else:
+            angle = moved / (size[0] - 1)
+            turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+            reference.SetDirection((turn @ np.diag([-1.0, -1.0, 1.0])).ravel())
+        path = tmp_path / f"{kind}.nrrd"
+        sitk.WriteImage(reference, str(path))
+        with nullcontext() if is_same else pytest.raises(SceneError, match="not on the source volume's grid"):
+            write_nifti(segmentation, volume, tmp_path / f"{kind}.nii.gz", like=path)
+        assert (tmp_path / f"{kind}.nii.gz").exists() == is_same
 
 
 def test_what_lies_outside_of_the_chosen_volume_is_told(scene: Any, tmp_path: Path) -> None:

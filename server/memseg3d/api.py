@@ -48,19 +48,19 @@ def open(
     from memseg3d.propagation.prompts.options import Options
     from memseg3d.propagation.volume.errors import PropagationError
 
-    folder = scratch_folder()
-    image = image_of(source, spacing, series, Path(folder.name))
-    try:
-        chosen = Options.from_json(_plain(options))
-        if model is None or isinstance(model, str):
-            place = Path(models) if models else None
-            network, where = open_network(model, place, device, threads, precision, backend=backend)
-        else:
-            network, where = model, choose_device(device, threads)
-    except (PropagationError, NetworkError) as error:
-        raise CaseError(str(error)) from error
-    case: LocalCase = LocalCase.begin(image, network, chosen, where, threads)
-    case.keep(folder)
+    with scratch_folder() as folder:
+        image = image_of(source, spacing, series, Path(folder.name))
+        try:
+            chosen = Options.from_json(_plain(options))
+            if model is None or isinstance(model, str):
+                place = Path(models) if models else None
+                network, where = open_network(model, place, device, threads, precision, backend=backend)
+            else:
+                network, where = model, choose_device(device, threads)
+        except (PropagationError, NetworkError) as error:
+            raise CaseError(str(error)) from error
+        case: LocalCase = LocalCase.begin(image, network, chosen, where, threads)
+        case.keep(folder)
     return Case(case, coordinates, progress)
 
 
@@ -91,10 +91,10 @@ class Worker:
         """The same object as `memseg3d.open` gives, computed by the worker. It gets the volume where it lacks it."""
         from memseg3d.cases.remote import RemoteCase
 
-        folder = scratch_folder()
-        image = image_of(source, spacing, series, Path(folder.name))
-        case = RemoteCase.begin(image, self._connection, _plain(options))
-        case.keep(folder)
+        with scratch_folder() as folder:
+            image = image_of(source, spacing, series, Path(folder.name))
+            case = RemoteCase.begin(image, self._connection, _plain(options))
+            case.keep(folder)
         return Case(case, coordinates, progress)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,13 +95,23 @@ def write_dicom_seg(
             raise
         raise DicomSegError(_REFUSED.format(reason=error)) from error
     names = tuple(segment.name for segment in filled)
-    return ExportReport(out_path, str(dataset.SeriesInstanceUID), names, tuple(left_out), known_misreadings(series))
+    remarks = (*_called_alike(names), *known_misreadings(series))
+    return ExportReport(out_path, str(dataset.SeriesInstanceUID), names, tuple(left_out), remarks)
 
 
 _REFUSED = (
     "The headers of the source series cannot go into a DICOM-SEG ({reason}). Export NIfTI or .seg.nrrd, and have the "
     "series' headers repaired."
 )
+
+
+def _called_alike(names: Sequence[str]) -> list[str]:
+    """Nothing forbids it, but a viewer's list does not tell one from the other."""
+    return [
+        f"{count} segments are called {name}: they are kept apart by their numbers alone."
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
 
 
 def known_misreadings(series: SourceSeries) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from MemSeg3DLib.base.errors import MemSeg3DError
 
 class LabelsError(MemSeg3DError):
     """The description of the segments cannot be used; the message says what to change."""
+
+
+LARGEST_LABEL = (1 << 31) - 1
+_UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ def read_labels(path: Path) -> list[SegmentDescription]:
     labelmap are read, too. Raises `LabelsError` where the file is not that.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text, object_pairs_hook=lambda pairs: _told_once(pairs, path))
+        json.dumps(content, ensure_ascii=False).encode()
     except OSError as error:
         raise LabelsError(f"The labels file {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
@@ -102,7 +109,9 @@ def read_labels(path: Path) -> list[SegmentDescription]:
         content = _of_side_car(content["segments"], path)
     if not isinstance(content, dict) or not content:
         raise LabelsError(f'The labels file {path} must map label values to names, such as {{"1": "liver"}}.')
-    return [_read_label(key, value, path) for key, value in content.items()]
+    segments = [_read_label(key, value, path) for key, value in content.items()]
+    _told_once([(str(segment.label), segment) for segment in segments], path)
+    return segments
 
 
 def write_labels(segments: list[SegmentDescription], path: Path) -> None:
@@ -125,20 +134,29 @@ def _of_side_car(segments: list[Any], path: Path) -> dict[str, Any]:
     if not all(isinstance(one, dict) and "label" in one and "name" in one for one in segments):
         raise LabelsError(f"In {path} every entry of 'segments' must have a label and a name.")
     known = SegmentDescription.__dataclass_fields__.keys() - {"label"}
-    return {str(one["label"]): {field: one[field] for field in known & one.keys()} for one in segments}
+    return _told_once([(str(one["label"]), {name: one[name] for name in known & one.keys()}) for one in segments], path)
+
+
+def _told_once(pairs: Sequence[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    """Pairs as a dictionary. JSON keeps the last of two silently, and with it a name that the user did not mean."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise LabelsError(f"In {path} {key[:40]!r} is told twice: leave one of the two.")
+        found[key] = value
+    return found
 
 
 def _read_label(key: str, value: object, path: Path) -> SegmentDescription:
-    if not key.isdecimal() or int(key) == 0:
-        raise LabelsError(f"In {path} the label {key!r} is no positive whole number.")
+    if not key.isdecimal() or len(key) > len(str(LARGEST_LABEL)) or not 0 < int(key) <= LARGEST_LABEL:
+        raise LabelsError(f"In {path} the label {key[:40]!r} is no positive whole number up to {LARGEST_LABEL}.")
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"].strip():
         raise LabelsError(f"In {path} label {key} has no name.")
     segment = describe(int(key), value["name"])
     if "color" in value:
-        # Slicer's colours run from 0 to 1.
-        value = {**value, "colour": [round(255 * part) for part in value["color"]]}
+        value = {**value, "colour": _of_slicer(value["color"])}
         del value["color"]
     unknown = set(value) - set(vars(segment))
     if unknown:
@@ -148,6 +166,14 @@ def _read_label(key: str, value: object, path: Path) -> SegmentDescription:
     )
 
 
+def _of_slicer(colour: Any) -> Any:
+    """Slicer's colours, which run from 0 to 1, as 0 to 255; what is no colour goes through as it is."""
+    if not isinstance(colour, list):
+        return colour
+    is_number = all(isinstance(part, int | float) and not isinstance(part, bool) for part in colour)
+    return [round(255 * part) for part in colour] if is_number and all(abs(part) < 1e6 for part in colour) else colour
+
+
 def _given(value: Mapping[str, Any]) -> dict[str, Any]:
     return {
         field: content for field, content in value.items() if field not in ("name", "label") and content is not None
@@ -155,7 +181,9 @@ def _given(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_field(field: str, content: Any, key: str, path: Path) -> Any:
-    if field in ("tracking_id", "tracking_uid") and isinstance(content, str):
+    if field == "tracking_id" and isinstance(content, str):
+        return content
+    if field == "tracking_uid" and isinstance(content, str) and _UID.fullmatch(content):
         return content
     if not isinstance(content, list):
         raise LabelsError(f"In {path} the field {field!r} of label {key} must be {_WANTED.get(field, 'text')}.")
@@ -179,4 +207,5 @@ _WANTED = {
     "region_modifier": _CODE_WORDS,
     "colour": "three whole numbers from 0 to 255",
     "includes": "a list of label values",
+    "tracking_uid": "a DICOM UID: numbers with dots between them, at most 64 characters",
 }

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from MemSeg3DLib.base.lattices import FARTHEST
 from MemSeg3DLib.export.labelmaps.nifti_forms import HEADER_BYTES, NiftiForms
 from MemSeg3DLib.export.labelmaps.reading import read_forms
 
-FARTHEST = 0.1
-"""How far, in voxels, corners of two grids may lie apart that count as one."""
 _LEVEL = 4
 _DATA_AT = HEADER_BYTES + 4
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -36,16 +35,19 @@ def laid_on_nifti(
     lengths = np.linalg.norm(position[:3, :3], axis=0)
     as_loaded[:3, :3] *= np.where(np.isfinite(stated) & (stated > 0), stated, 1.0) / lengths
     for theirs in (position, as_loaded):
-        laid = _laid(labels, affine, shape, theirs)
+        laid = laid_on_grid(labels, affine, shape, theirs)
         if laid is not None:
             return laid, forms
     return None
 
 
-def _laid(
+def laid_on_grid(
     labels: NDArray[Any], affine: NDArray[np.float64], shape: tuple[int, int, int], theirs: NDArray[np.float64]
 ) -> NDArray[Any] | None:
-    """The labels with their axes turned and flipped onto another grid; None where that holds other voxels."""
+    """Labels (k, j, i) with their axes turned and flipped onto another grid; None where that holds other voxels.
+
+    affine: 4x4 of the labels from (i, j, k, 1) to LPS mm; theirs: that of the other grid, which has `shape` (k, j, i).
+    """
     between = np.linalg.inv(theirs) @ affine
     turn = np.rint(between[:3, :3]).astype(int)
     if not (np.abs(turn).sum(axis=0) == 1).all() or not (np.abs(turn).sum(axis=1) == 1).all():

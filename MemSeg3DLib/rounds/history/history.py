@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from MemSeg3DLib.base.errors import RoundError, UnreadableRounds
+from MemSeg3DLib.base.lattices import is_same_lattice
 from MemSeg3DLib.rounds.history.contents import SegmentContents, difference, undone_of
 from MemSeg3DLib.rounds.history.journal import End, RecoveryJournal
 from MemSeg3DLib.rounds.history.record import RoundRecord
@@ -282,10 +283,12 @@ def lattice_of(grid: Grid) -> list[float]:
 
 def same_place(record: RoundRecord, volume_node: Any) -> bool:
     """True where a round lies on a volume's own lattice."""
-    return bool(record.lattice) and bool(
-        np.allclose(record.lattice, ijk_to_local_matrix(volume_node).ravel(), rtol=0, atol=1e-4)
-    )
+    if not record.lattice or volume_node.GetImageData() is None:
+        return False
+    i, j, k = volume_node.GetImageData().GetDimensions()
+    return _same_lattice(record, Grid(ijk_to_local_matrix(volume_node), (0, 0, 0), (k, j, i)))
 
 
 def _same_lattice(record: RoundRecord, grid: Grid) -> bool:
-    return not record.lattice or bool(np.allclose(record.lattice, grid.matrix.ravel(), rtol=0, atol=1e-4))
+    stored = np.array(record.lattice).reshape(-1, 4)
+    return not record.lattice or is_same_lattice(stored, grid.matrix, grid.shape, grid.first)

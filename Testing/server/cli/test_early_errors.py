@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import typer
+from safetensors.numpy import save_file
 
 from memseg3d.cli.main import app
+from memseg3d.network.signs import MEMORY_SIGN
 
 GONE = "nothing/here"
 BOX = "a:1,1,1,1,5,5"
@@ -49,7 +52,7 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "train sheet": ("--out", "sheet.txt"),
     "train states": ("--folder", GONE),
     "train clip-sheet": ("--data", GONE),
-    "train mean": (GONE, GONE, "--into", "x"),
+    "train mean": ("ok.nii.gz", "scans/ok.nii.gz", "--into", "weights/memseg3d-nano.json"),
     "train release": ("--folder", GONE),
     "data check": (GONE,),
     "data convert": (GONE, "out", "--to", "cases"),
@@ -68,6 +71,12 @@ FURTHER = [
     ("segment", "ok.nii.gz", "--box", "a:1,1,1,1,5,5", "--model", "nothing-such", "--out", "out"),
     ("segment", "ok.nii.gz", "--rounds", GONE, "--out", "out"),
     ("data", "split", ".", "--out", "ok.nii.gz"),
+    ("train", "mean", GONE, GONE, "--into", "x"),
+    ("train", "release", "--folder", "weights", "--models", "weights"),
+    ("train", "release", "--folder", "scans", "--models", "out"),
+    ("evaluate", "mem3d", "--data", "grey", "--out", "out"),
+    ("evaluate", "mem3d", "--data", "grey", "--label", "9", "--model", "mem3d.safetensors", "--out", "out"),
+    ("evaluate", "video", "--data", "grey", "--out", "out"),
     ("sessions", "list", "--worker", "http://127.0.0.1:abc"),
     ("sessions", "list", "--worker", "http://[::1"),
     ("sessions", "list", "--worker", "http://127.0.0.1:1/a b"),
@@ -155,6 +164,12 @@ def test_mistakes_are_told_without_torch(tmp_path: Path) -> None:
     for part in ("images", "labels"):
         (tmp_path / "set" / part).mkdir(parents=True)
         (tmp_path / "set" / part / "ok.nii.gz").write_bytes(b"not read")
+        (tmp_path / "grey" / part).mkdir(parents=True)
+        sitk.WriteImage(sitk.GetImageFromArray(np.ones((2, 4, 5), np.uint8)), tmp_path / "grey" / part / "one.nii.gz")
+    save_file({MEMORY_SIGN: np.zeros(1, np.float32)}, tmp_path / "mem3d.safetensors")
+    (tmp_path / "weights").mkdir()
+    for name in ("memseg3d-nano.json", "memseg3d-nano.safetensors"):
+        (tmp_path / "weights" / name).write_bytes(b"not read")
     (tmp_path / "cases").mkdir()
     (tmp_path / "cases" / "MANIFEST.json").write_text('{"one": {"modality": "CT"}}', encoding="utf-8")
     before = sorted(tmp_path.rglob("*"))

@@ -433,6 +433,21 @@ def test_the_card_tells_every_chapter_of_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "models" / "LICENSE").read_text().lstrip().startswith("Apache License")
 
 
+def test_a_release_that_cannot_be_leaves_what_was_there(tmp_path: Path) -> None:
+    a_run(tmp_path / "run", steps=1)
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "LICENSE").write_text("of the user's own models")
+    release(tmp_path / "run", models)
+    before = {path.name: path.read_bytes() for path in models.iterdir()}
+    assert before["LICENSE"] == b"of the user's own models"
+    weights = tmp_path / "run" / f"{CONFIG.name}.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ReleaseError, match="damaged"):
+        release(tmp_path / "run", models)
+    assert {path.name: path.read_bytes() for path in models.iterdir()} == before
+
+
 def test_results_of_other_weights_do_not_get_into_the_card(tmp_path: Path) -> None:
     a_run(tmp_path / "run", steps=1)
     results = tmp_path / "rounds.json"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -388,6 +389,12 @@ def image_of(source: Any, spacing: Sequence[float] | None, series: str | None, s
         raise CaseError(str(error)) from error
 
 
-def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where large arrays are mapped from while a case is open."""
-    return tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True)
+@contextmanager
+def scratch_folder() -> Iterator[tempfile.TemporaryDirectory[str]]:
+    """Where large arrays are mapped from while a case is open, which keeps it; gone where none could be opened."""
+    folder = tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True)
+    try:
+        yield folder
+    except BaseException:
+        folder.cleanup()
+        raise

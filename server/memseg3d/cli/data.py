@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from memseg3d.cli.early_checks import OverwriteOption, check_is_new
+
 app = typer.Typer(help="Check, convert and split data sets.", no_args_is_help=True)
 
 LayoutOption = Annotated[str | None, typer.Option(help="Read the folder as this layout (docs/data.md lists them).")]
@@ -143,16 +145,15 @@ def split(
     layout: LayoutOption = None,
     images: ImagesOption = None,
     labels: LabelsOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Draw by patient which labelled cases train, validate and test, and write the names to a file."""
     from memseg3d.datasets.description import Split
     from memseg3d.datasets.door import open_data
     from memseg3d.datasets.splits import draw_splits, with_patients
 
-    if out.exists() and not overwrite:
-        # Results are told by the patients of such a file: another draw in its place would mix train and test.
-        raise typer.BadParameter(f"{out} is there already; name another file, or --overwrite.", param_hint="--out")
+    # Results are told by the patients of such a file: another draw in its place would mix train and test.
+    check_is_new([out], overwrite, "--out")
     with _sentences():
         cases = list(open_data(path, layout, images, labels).cases)
         if patient is not None:

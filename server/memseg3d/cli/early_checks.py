@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import typer
+
+NO_MEM3D = "{name} is no network of Mem3D's; `memseg3d evaluate rounds` judges any."
+TWO_WINDOWS = "{name} looks at two windows, a video has one: name a SAM 2 by --model."
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")]
 
 
 def check_exists(path: Path | None, option: str) -> None:
@@ -25,6 +30,13 @@ def check_is_folder(path: Path | None, option: str) -> None:
     check_exists(path, option)
     if path is not None and not path.is_dir():
         raise typer.BadParameter(f"{path} is no folder; name one.", param_hint=option)
+
+
+def check_is_new(paths: Iterable[Path], overwrite: bool, option: str) -> None:
+    """Raise `typer.BadParameter` where a file that a command writes is there and may not be replaced."""
+    there = next((path for path in paths if path.exists()), None)
+    if there is not None and not overwrite:
+        raise typer.BadParameter(f"{there} is there already; name another one, or --overwrite.", param_hint=option)
 
 
 def check_picture(path: Path, option: str = "--out") -> None:
@@ -61,6 +73,28 @@ def check_training_data(folder: Path | None, option: str, is_judged_by: bool = F
         (development_groups if is_judged_by else training_cases)(folder)
     except UnreadableFile as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def check_is_mem3d(model: str | None, models: Path | None) -> None:
+    """Raise `typer.BadParameter` where a safetensors file is a network of another kind than Mem3D's."""
+    from memseg3d.network.models import find_model, name_of
+    from memseg3d.network.signs import is_mem3d, signs_of
+
+    path = find_model(model, models)
+    signs = signs_of(path)
+    if signs is not None and not is_mem3d(signs.tensors):
+        raise typer.BadParameter(NO_MEM3D.format(name=name_of(path)), param_hint="--model")
+
+
+def check_one_window(model: str | None, models: Path | None) -> None:
+    """Raise `typer.BadParameter` where a safetensors file is an embedded network that looks at two windows."""
+    from memseg3d.network.models import find_model, name_of
+    from memseg3d.network.signs import NANO_KEY, signs_of
+
+    path = find_model(model, models)
+    signs = signs_of(path)
+    if signs is not None and NANO_KEY in signs.metadata:
+        raise typer.BadParameter(TWO_WINDOWS.format(name=name_of(path)), param_hint="--model")
 
 
 def check_model(model: str | None, models: Path | None, option: str = "--model") -> None:

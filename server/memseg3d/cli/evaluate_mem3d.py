@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memseg3d.cli.early_checks import check_is_folder, check_model
+from memseg3d.cli.early_checks import NO_MEM3D, check_is_folder, check_is_mem3d, check_model
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.evaluate_report import ReportOption, write_reports
 from memseg3d.cli.folders import check_folder, make_folder
@@ -60,12 +60,14 @@ def mem3d(
     check_is_folder(data, "--data")
     from memseg3d.datasets.door import open_data
     from memseg3d.datasets.errors import DataSetError
-    from memseg3d.evaluation.mem3d.cases import chosen_cases
+    from memseg3d.evaluation.mem3d.cases import chosen_cases, require_label
     from memseg3d.files import UnreadableFile
 
     try:
         found = open_data(data, layout)
-        chosen_cases(found, cases)
+        chosen = chosen_cases(found, cases)
+        check_is_mem3d(model, models)
+        require_label(chosen, label)
     except (DataSetError, UnreadableFile) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
     from memseg3d.evaluation.mem3d.protocol import Mem3dProtocol
@@ -77,10 +79,7 @@ def mem3d(
 
     network = open_network(model, models, device, threads, precision="fp32")
     if not isinstance(network, Mem3dNetwork):
-        raise typer.BadParameter(
-            f"{network.info.name} is no network of Mem3D's; `memseg3d evaluate rounds` judges any.",
-            param_hint="--model",
-        )
+        raise typer.BadParameter(NO_MEM3D.format(name=network.info.name), param_hint="--model")
     make_folder(out)
     try:
         protocol = Mem3dProtocol(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memseg3d.cli.early_checks import check_image_size, check_is_folder, check_model
+from memseg3d.cli.early_checks import TWO_WINDOWS, check_image_size, check_is_folder, check_model, check_one_window
 from memseg3d.cli.evaluate_extra import require_extra
 from memseg3d.cli.evaluate_report import ReportOption, write_reports
 from memseg3d.cli.folders import check_folder, make_folder
@@ -59,6 +59,7 @@ def video(
         raise typer.BadParameter(str(error), param_hint="--data") from error
     if not any(case.labels for case in found.cases):
         raise typer.BadParameter(f"{data} holds no case with labels to be judged by.", param_hint="--data")
+    check_one_window(model, models)
     from memseg3d.evaluation.video.running import RESULTS, run_video
     from memseg3d.video.predictor import VideoPredictor
 
@@ -67,8 +68,7 @@ def video(
     try:
         network = open_network(model, models, device, threads, image_size, precision)
         if network.info.channels != 1:
-            message = f"{network.info.name} looks at two windows, a video has one: name a SAM 2 by --model."
-            raise typer.BadParameter(message, param_hint="--model")
+            raise typer.BadParameter(TWO_WINDOWS.format(name=network.info.name), param_hint="--model")
         make_folder(out)
         told = {"name": network.info.name, "sha256": network.info.sha256}
         table = run_video(found, out, VideoPredictor(network), asked, told, typer.echo)

@@ -8,12 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from memseg3d.cli.early_checks import check_exists, check_is_folder, check_picture, check_training_data
+from memseg3d.cli.early_checks import (
+    OverwriteOption,
+    check_exists,
+    check_is_folder,
+    check_is_new,
+    check_picture,
+    check_training_data,
+)
 from memseg3d.cli.folders import check_folder, make_folder, one_run
 from memseg3d.cli.networks import DeviceOption, choose_device
 from memseg3d.cli.train_experts import global_expert, local_expert
 from memseg3d.cli.train_mem3d import mem3d
 from memseg3d.cli.train_sam2 import finetune, memrefine
+from memseg3d.network.models import DEFAULT_MODEL
 
 app = typer.Typer(help="Train networks.", no_args_is_help=True)
 app.command()(memrefine)
@@ -211,12 +219,14 @@ def mean(
     first: Annotated[Path, typer.Argument(help="Weights of a run.")],
     second: Annotated[Path, typer.Argument(help="Later weights of the same run.")],
     into: Annotated[Path, typer.Option(help="The file to write.")],
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write the mean of two checkpoints of one run, which forgets less of the first than the second does."""
     check_exists(first, "FIRST")
     check_exists(second, "SECOND")
     if into.resolve() in (first.resolve(), second.resolve()):
         raise typer.BadParameter(f"{into} is one of the two: name a new file.", param_hint="--into")
+    check_is_new([into], overwrite, "--into")
     from memseg3d.training.nano.weights import save_mean
 
     try:
@@ -238,10 +248,14 @@ def release(
         Path | None,
         typer.Option(envvar="MEMSEG3D_TRAINING_DATA", help="The real data that the run was given, for the card."),
     ] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Publish a run: copy its weights into the models' folder and write their card."""
     check_is_folder(folder, "--folder")
+    if not (folder / f"{DEFAULT_MODEL}.safetensors").is_file():
+        raise typer.BadParameter(f"There are no weights in {folder}: train first.", param_hint="--folder")
     check_exists(hold_out, "--hold-out")
+    check_is_new([models / f"{DEFAULT_MODEL}{suffix}" for suffix in (".safetensors", ".json")], overwrite, "--models")
     from memseg3d.training.nano.release import ReleaseError
     from memseg3d.training.nano.release import release as publish
 

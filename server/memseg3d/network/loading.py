@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from memseg3d.network.checkpoint_files import UnknownCheckpoint, read_checkpoint
-from memseg3d.network.mem3d.checkpoint import is_mem3d, mem3d_of
+from memseg3d.network.mem3d.checkpoint import mem3d_of
 from memseg3d.network.memrefine.files import KEY as SAM2_KEY
 from memseg3d.network.memrefine.files import network_of
 from memseg3d.network.models import describe_model
@@ -24,11 +24,10 @@ from memseg3d.network.sam2.hugging_face import SIGN as HUGGING_FACE_SIGN
 from memseg3d.network.sam2.hugging_face import official_layout
 from memseg3d.network.sam2.recorded import RecordedSam2
 from memseg3d.network.seam import Network
+from memseg3d.network.signs import NANO_KEY, is_mem3d
 
 __all__ = ["UnknownCheckpoint", "load_network"]
 
-NANO_KEY = "memseg3d.config"
-"""Metadata of the embedded network's safetensors."""
 OFFICIAL_SIGN = "image_encoder.trunk.patch_embed.proj.weight"
 SAM2_IMAGE_SIZE = 1024
 MEDSAM2_IMAGE_SIZE = 512
@@ -65,7 +64,7 @@ def load_network(
         dtype = dtype or fastest_dtype(torch.device(device))
     elif SAM2_KEY in checkpoint.metadata:
         network = network_of(path.name, checkpoint.metadata[SAM2_KEY], checkpoint.tensors, image_size)
-    elif is_mem3d(checkpoint):
+    elif is_mem3d(checkpoint.tensors):
         network = mem3d_of(path.name, checkpoint, image_size or _number_in(path))
     else:
         network = _sam2(path, checkpoint.tensors, image_size)

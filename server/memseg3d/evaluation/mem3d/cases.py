@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from memseg3d.datasets.conversion.selecting import read_labels
 from memseg3d.datasets.description import Case, DataSet, Split
 from memseg3d.datasets.errors import BrokenCase, DataSetError
+
+
+def require_label(cases: Iterable[Case], label: int) -> None:
+    """Raise `DataSetError` where none of these cases shows a label; files are read until one does."""
+    if not any((read_labels(case) == label).any() for case in cases):
+        raise DataSetError(f"None of the cases shows label {label}; choose another by --label.")
 
 
 def chosen_cases(data: DataSet, names: Iterable[str] | None = None) -> tuple[Case, ...]:

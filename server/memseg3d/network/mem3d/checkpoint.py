@@ -15,16 +15,12 @@ from torch import nn
 
 from memseg3d.network.checkpoint_files import CheckpointFile, UnknownCheckpoint, read_checkpoint
 from memseg3d.network.mem3d.network import Mem3dNetwork, from_tensors, to_tensors
-from memseg3d.network.mem3d.shapes import INTERACTION, MEMORY_SIGN, METADATA, Sight
+from memseg3d.network.mem3d.shapes import METADATA, Sight
+from memseg3d.network.signs import is_mem3d
 
 TRAINING = "memseg3d.training"
 BACKBONE_SIGN = "layer1.0.conv1.weight"
 """A tensor of torchvision's residual networks."""
-
-
-def is_mem3d(checkpoint: CheckpointFile) -> bool:
-    """Whether a file holds STM's or Mem3D's memory network, or interaction networks."""
-    return MEMORY_SIGN in checkpoint.tensors or any(name.startswith(INTERACTION) for name in checkpoint.tensors)
 
 
 def mem3d_of(name: str, checkpoint: CheckpointFile, image_size: int | None = None) -> Mem3dNetwork:
@@ -46,7 +42,7 @@ def mem3d_of(name: str, checkpoint: CheckpointFile, image_size: int | None = Non
 def read_mem3d(path: Path, image_size: int | None = None) -> Mem3dNetwork:
     """The network in a file, in float32. Raises UnknownCheckpoint, also for another method's checkpoint."""
     checkpoint = read_checkpoint(path)
-    if not is_mem3d(checkpoint):
+    if not is_mem3d(checkpoint.tensors):
         some = ", ".join(list(checkpoint.tensors)[:3])
         raise UnknownCheckpoint(
             f"{path.name} holds no network of Mem3D's kind (its tensors begin with {some}); Mem3D begins from a file "
@@ -104,4 +100,4 @@ def backbone_names(prefixes: tuple[str, ...], layers: bool) -> list[dict[str, st
     return [{theirs: prefix + ours for theirs, ours in plain.items()} for prefix in prefixes]
 
 
-__all__ = ["TRAINING", "backbone_names", "begin_from", "is_mem3d", "mem3d_of", "read_mem3d", "write_mem3d"]
+__all__ = ["TRAINING", "backbone_names", "begin_from", "mem3d_of", "read_mem3d", "write_mem3d"]

@@ -12,8 +12,9 @@ from memseg3d.network.mem3d.guides import guide_of
 from memseg3d.network.mem3d.interaction import InteractionNetwork
 from memseg3d.network.mem3d.memory_network import MemoryNetwork, Seen, read
 from memseg3d.network.mem3d.prompted import CERTAIN, Drawn, answering, guess, run, taken_away
-from memseg3d.network.mem3d.shapes import INTERACTION, InteractionShape, MemoryShape, Sight
+from memseg3d.network.mem3d.shapes import InteractionShape, MemoryShape, Sight
 from memseg3d.network.seam import Conditioned, Decoded, Features, Memory, MemoryRead, NetworkInfo, Prompts
+from memseg3d.network.signs import INTERACTION
 
 MEMORY_SLOTS = 7
 """STM reads every fifth slice, however many there are; so many are read at most besides the prompted ones."""

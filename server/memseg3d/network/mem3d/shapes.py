@@ -18,10 +18,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 GUIDES: dict[Kind, int] = {"dextr": 1, "inter": 1, "two_point": 2, "scribble": 1, "hybrid": 2}
 """Channels besides the image's three."""
 
-MEMORY_SIGN = "Encoder_M.conv1_m.weight"
-"""A tensor that STM and all that is made of it have, and nothing else."""
-INTERACTION = "Interaction."
-"""Before the names of interaction networks: Interaction.<kind>.<name>."""
 METADATA = "memseg3d.mem3d"
 """What no tensor tells, in a safetensors file: `Sight` as JSON."""
 EXPANSION = 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import uuid
 from collections.abc import Iterator
 from functools import cached_property
@@ -16,12 +17,14 @@ from memseg3d.propagation.volume.slice_reader import SliceReader
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 """Voxel types that the wire protocol knows."""
 
+LARGEST, SMALLEST = 1e36, 1e-36
+"""The greatest value and the least difference of values that are computed with, in single precision."""
 _SLAB_VOXELS = 1 << 22
 
 
 class VolumeError(PropagationError):
     """The array is no volume that can be segmented. Codes: not_three_dimensional, unsupported_dtype, empty, one_slice,
-    bad_spacing, not_finite, constant.
+    bad_spacing, not_finite, constant, out_of_range.
     """
 
 
@@ -119,11 +122,17 @@ def _checked_spacing(spacing: tuple[float, float, float]) -> tuple[float, float,
 
 
 def _check_values(voxels: np.ndarray) -> None:
-    first = voxels[0, 0, 0]
-    constant = True
+    low = high = float(voxels[0, 0, 0])
     for slab in _slabs(voxels):
-        if voxels.dtype.kind == "f" and not np.isfinite(slab).all():
+        lowest, highest = float(slab.min()), float(slab.max())
+        if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise VolumeError("not_finite", "The volume holds NaN or infinite voxels; replace them, for example by 0.")
-        constant = constant and bool((slab == first).all())
-    if constant:
-        raise VolumeError("constant", f"Every voxel has the value {first}; there is nothing to segment.")
+        low, high = min(low, lowest), max(high, highest)
+    if low == high:
+        raise VolumeError("constant", f"Every voxel has the value {voxels[0, 0, 0]}; there is nothing to segment.")
+    if max(-low, high) > LARGEST or high - low < SMALLEST:
+        raise VolumeError(
+            "out_of_range",
+            f"The voxels go from {low:.3g} to {high:.3g}, which single precision cannot tell apart: replace values "
+            "that stand for none, or multiply all by a factor that brings them nearer to 1.",
+        )

@@ -12,8 +12,9 @@ from memseg3d.datasets.description import DataSet
 from memseg3d.network.mem3d.checkpoint import backbone_names, begin_from, read_mem3d
 from memseg3d.network.mem3d.interaction import InteractionNetwork
 from memseg3d.network.mem3d.memory_network import MemoryNetwork
-from memseg3d.network.mem3d.shapes import INTERACTION, SMALL_INTERACTION, SMALL_MEMORY, InteractionShape, MemoryShape
+from memseg3d.network.mem3d.shapes import SMALL_INTERACTION, SMALL_MEMORY, InteractionShape, MemoryShape
 from memseg3d.network.mem3d.shapes import Quality as QualityName
+from memseg3d.network.signs import INTERACTION
 from memseg3d.training.mem3d.clips import CaseClips, SyntheticClips
 from memseg3d.training.mem3d.objects import Objects
 from memseg3d.training.mem3d.run import part_file, state_file

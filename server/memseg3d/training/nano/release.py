@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from memseg3d.datasets.training_data import manifest_sha256, training_cases
 from memseg3d.training.clips.clips import ClipSettings
@@ -66,15 +66,14 @@ def release(
         raise ReleaseError(f"There are no weights in {run}: train first.")
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     volumes = _hold_out(hold_out, sha256) if hold_out else None
-    models.mkdir(parents=True, exist_ok=True)
-    published = models / weights.name
-    shutil.copyfile(weights, published)
-    if LICENCE.is_file():
-        shutil.copyfile(LICENCE, models / "LICENSE")
-    with safe_open(published, "pt") as file:
-        metadata: dict[str, str] = file.metadata() or {}
-        parameters = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
-    training: dict[str, Any] = json.loads(metadata["memseg3d.training"])
+    try:
+        with safe_open(weights, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            parameters = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
+        training: dict[str, Any] = json.loads(metadata["memseg3d.training"])
+        configuration = json.loads(metadata["memseg3d.config"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ReleaseError(f"{weights} holds no weights that `memseg3d train nano` wrote, or is damaged.") from error
     chapters = training.get("history", [])
     sets = _sets(chapters, data)
     card = {
@@ -89,14 +88,31 @@ def release(
         "note": note,
         "training": training,
         "synthetic_hold_out_dice": _last_validation(run / "log.jsonl"),
-        "configuration": json.loads(metadata["memseg3d.config"]),
+        "configuration": configuration,
     }
     if sets:
         card["data"] = sets
     if volumes is not None:
         card["synthetic_hold_out_volumes"] = volumes
-    path = models / f"{name}.json"
-    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    models.mkdir(parents=True, exist_ok=True)
+    return _written(weights, card, models)
+
+
+def _written(weights: Path, card: Mapping[str, Any], models: Path) -> Path:
+    """Put weights and card into a folder, both or none, for a card of other weights makes them count as damaged."""
+    path = models / f"{weights.stem}.json"
+    partial = [each.with_name(each.name + ".partial") for each in (models / weights.name, path)]
+    try:
+        shutil.copyfile(weights, partial[0])
+        partial[1].write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        for each in partial:
+            each.replace(each.with_suffix(""))
+    except OSError as error:
+        for each in partial:
+            each.unlink(missing_ok=True)
+        raise ReleaseError(f"{models} cannot be written ({error.strerror}): check the folder and its space.") from error
+    if LICENCE.is_file() and not (models / LICENCE.name).exists():
+        shutil.copyfile(LICENCE, models / LICENCE.name)
     return path
 
 
