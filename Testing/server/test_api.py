@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,16 @@ def test_a_case_is_saved_and_shown(case: Any, tmp_path: Path) -> None:
     slider.value = 0
     assert isinstance(shown, widgets.VBox)
     assert picture.value != before, "another slice is shown"
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "then"),
+    [("import sys", None, "passive"), ("import sys", "active", "active"), ("import torch", None, "None")],
+)
+def test_threads_of_torch_do_not_spin_unless_the_user_says_so(before: str, given: str | None, then: str) -> None:
+    code = f"{before}\nimport os, memseg3d\nprint(os.environ.get('OMP_WAIT_POLICY'))"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if given is not None:
+        environment["OMP_WAIT_POLICY"] = given
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == then

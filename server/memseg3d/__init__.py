@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+if "torch" not in sys.modules:
+    # Threads of torch's that wait by spinning take the cores from those that compute, and from everybody else.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 _API = ("Case", "CaseError", "Worker", "connect", "open")
 
 

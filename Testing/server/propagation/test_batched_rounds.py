@@ -151,10 +151,12 @@ class OnCores(Watched):
     def __init__(self) -> None:
         super().__init__(prefers_crop=True)
         self.threads: set[str] = set()
+        self.each: set[int] = set()
 
     def decode(self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None = None) -> Decoded:
         if prompts is None:
             self.threads.add(threading.current_thread().name)
+            self.each.add(torch.get_num_threads())
         return super().decode(conditioned, prompts, prior)
 
 
@@ -176,9 +178,11 @@ def test_fronts_on_several_cores_find_what_they_find_in_turn(
     for setting in ("never", "auto"):
         monkeypatch.setenv(SETTING, setting)
         network.threads.clear()
+        network.each.clear()
         objects.append(played(three_balls, network, rounds, options).objects)
     assert objects[0] == objects[1]
     assert len(network.threads) == 2
+    assert network.each == {1}, "two threads that compute with two each are four on two cores"
     assert torch.get_num_threads() == 2
 
 

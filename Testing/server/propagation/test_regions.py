@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +129,25 @@ def test_the_extent_of_a_mask_is_that_of_its_pixels() -> None:
     assert Extent.of_mask(mask) is None
     mask[3, 4:7] = True
     assert Extent.of_mask(mask) == Extent(2.5, 3.5, 3.5, 6.5)
+
+
+def test_resampling_takes_one_core_where_one_thread_is_asked_for() -> None:
+    code = (
+        "import time, numpy, torch; from memseg3d.propagation.sight.regions import Region\n"
+        "torch.set_num_threads(1); image = numpy.ones((512, 512), numpy.int16)\n"
+        "region = Region.whole((512, 512), 128)\n"
+        "begun = time.process_time(), time.thread_time()\n"
+        "for _ in range(300): region.sample(image, (512, 512))\n"
+        "print((time.process_time() - begun[0]) / (time.thread_time() - begun[1]))"
+    )
+    environment = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 1.3
+
+
+def test_what_cannot_be_written_to_or_lies_the_other_way_round_is_resampled_alike() -> None:
+    image = np.random.default_rng(0).normal(0, 1, (40, 50)).astype(np.float32)
+    region = Region.whole((40, 50), 32)
+    flipped = np.ascontiguousarray(image[::-1])
+    flipped.flags.writeable = False
+    assert np.array_equal(region.sample(flipped[::-1], (40, 50)), region.sample(image, (40, 50)))

@@ -7,6 +7,7 @@ as wide as the output pixel but at least one input pixel. A window of exactly on
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 Covered = tuple[int, int]
 """Half-open range of input pixels that have a weight."""
@@ -38,4 +39,6 @@ def resampling_weights(centres: np.ndarray, step: float, size: int, clamp: bool)
 
 def resample(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Float32 (rows.shape[0], columns.shape[0]) from an image (rows.shape[1], columns.shape[1])."""
-    return rows @ image.astype(np.float32, copy=False) @ columns.T
+    # By torch: numpy's own threads spin while they wait, on cores on which other slices are computed.
+    pixels = torch.from_numpy(np.array(image, dtype=np.float32, order="C"))
+    return (torch.from_numpy(rows) @ pixels @ torch.from_numpy(columns).T).numpy()

@@ -68,4 +68,6 @@ def pool_of(threads: int) -> ThreadPoolExecutor:
 
 
 def _alone() -> None:
+    # A thread that asks for the first time takes the number of all the others: asked now, it is not asked later.
+    torch.get_num_threads()
     torch.set_num_threads(1)
