@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable
 from functools import cache
 
 import numpy as np
-import SimpleITK as sitk
 
+from memseg3d.propagation.masks.filters import connected_parts, distance_map
 from memseg3d.propagation.prompts.brush import mark_lines, under_brush
 
 Shape3 = tuple[int, int, int]
@@ -126,8 +126,7 @@ def dilated(pixels: np.ndarray, margin: float) -> np.ndarray:
 
 def part_at(pixels: np.ndarray, row: int, column: int) -> np.ndarray:
     """The connected part of a mask (rows, columns) that holds a pixel of it."""
-    # A copy: a view would outlive the image that it looks into.
-    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(pixels.astype(np.uint8))))
+    parts = connected_parts(pixels)
     return np.asarray(parts == parts[row, column])
 
 
@@ -150,7 +149,5 @@ def spread_clicks(pixels: np.ndarray) -> list[tuple[int, int]]:
 
 def _distances(pixels: np.ndarray) -> np.ndarray:
     """Of every pixel of a mask the distance in pixels to the nearest one outside; 0 outside."""
-    image = sitk.GetImageFromArray((~pixels).astype(np.uint8))
     # The map's zero lies on the pixels themselves, so the distance is that between centres.
-    squares = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False)
-    return np.maximum(sitk.GetArrayFromImage(squares), 0.0)
+    return np.maximum(-distance_map(~pixels), 0.0)

@@ -11,14 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 
+from memseg3d.propagation.masks.filters import connected_parts, dilated
 from memseg3d.propagation.masks.labelmaps import LabelVolume
 from memseg3d.propagation.prompts.covered_voxels import CoveredVoxels
 from memseg3d.propagation.rules.kinds_of_tissue import smoothed, told_apart
 from memseg3d.propagation.rules.morphology import (
     depth_in_pixels,
-    dilated,
     disk,
     eroded,
     grown_in_plane,
@@ -137,7 +136,7 @@ def _around(mask: np.ndarray) -> np.ndarray:
 def _hanging_together(candidates: np.ndarray, spot: tuple[int, ...], axis: int, opened: int) -> np.ndarray | None:
     """The part of the candidates (k, j, i) around `spot` that bridges thinner than 2 * `opened` pixels do not join."""
     core = shrunk_in_plane(candidates, axis, opened)
-    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(core.astype(np.uint8)), False))
+    parts = connected_parts(core)
     start = nearest_part(parts.take(spot[axis], axis), tuple(at for each, at in enumerate(spot) if each != axis))
     return None if start == 0 else grown_in_plane(parts == start, axis, opened) & candidates
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import SimpleITK as sitk
+
+from memseg3d.propagation.masks.filters import dilated, distance_map
 
 _HALVES = slice(None, -1), slice(1, None)
 
@@ -15,18 +16,13 @@ def signed_distance(mask: np.ndarray, spacing: tuple[float, ...], beyond: float 
     """
     if not mask.any():
         return np.full(mask.shape, -beyond, np.float32)
-    image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
-    image.SetSpacing(spacing[::-1])
-    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
     inner = (slice(1, -1),) * mask.ndim
-    return np.clip(sitk.GetArrayFromImage(distance)[inner], -beyond, beyond).astype(np.float32)
+    return np.clip(distance_map(np.pad(mask, 1), spacing)[inner], -beyond, beyond).astype(np.float32)
 
 
 def depth_in_pixels(mask: np.ndarray) -> np.ndarray:
     """(rows, columns) float: distance in pixels from what lies outside a mask, 1 there; beyond the slice is outside."""
-    image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
-    found = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False)
-    return np.maximum(sitk.GetArrayFromImage(found)[1:-1, 1:-1], 0) + 1.0
+    return np.maximum(distance_map(np.pad(mask, 1))[1:-1, 1:-1], 0) + 1.0
 
 
 def disk(shape: tuple[int, ...], row: int, column: int, radius: float) -> np.ndarray:
@@ -38,12 +34,6 @@ def disk(shape: tuple[int, ...], row: int, column: int, radius: float) -> np.nda
 def eroded(mask: np.ndarray, pixels: int) -> np.ndarray:
     """The mask (rows, columns) without what lies within so many pixels of the outside; beyond the slice is outside."""
     return ~dilated(~np.pad(mask, pixels), pixels)[pixels:-pixels, pixels:-pixels]
-
-
-def dilated(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """The mask (rows, columns) and all within so many pixels of it."""
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    return sitk.GetArrayFromImage(sitk.BinaryDilate(image, [pixels] * mask.ndim, sitk.sitkBall)).astype(bool)
 
 
 def near(mask: np.ndarray, spacing: tuple[float, float, float], distance: float) -> np.ndarray:

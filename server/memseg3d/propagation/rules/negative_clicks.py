@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 
+from memseg3d.propagation.masks.filters import slope_map, watershed
 from memseg3d.propagation.prompts.covered_voxels import part_at
 from memseg3d.propagation.prompts.prompts import PointPrompt, in_plane, nearest_voxel
 from memseg3d.propagation.rules.morphology import signed_distance
@@ -164,12 +164,8 @@ def _divided(
     markers[depth >= 0.5 * depth.max()] = 1
     markers[clicked[where] & inside] = 2
     spread = float(values[inside].std()) or 1.0
-    smooth = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(np.pad(values / spread, 4, mode="edge")), 1.0)
-    slope = sitk.GetArrayFromImage(sitk.GradientMagnitude(smooth))[4:-4, 4:-4]
-    levels = sitk.GetImageFromArray(np.minimum(_EDGE_STEPS * slope, 60_000).astype(np.uint16))
-    sides = sitk.MorphologicalWatershedFromMarkers(
-        levels, sitk.GetImageFromArray(markers), markWatershedLine=False, fullyConnected=False
-    )
+    slope = slope_map(np.pad(values / spread, 4, mode="edge"))[4:-4, 4:-4]
+    sides = watershed(np.minimum(_EDGE_STEPS * slope, 60_000).astype(np.uint16), markers)
     result = np.zeros(part.shape, bool)
-    result[where] = (sitk.GetArrayFromImage(sides) == 2) & inside
+    result[where] = (sides == 2) & inside
     return result

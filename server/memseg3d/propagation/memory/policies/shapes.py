@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from torch import Tensor
 
 from memseg3d.network.seam import Decoded
+from memseg3d.propagation.masks.filters import connected_parts
 from memseg3d.propagation.memory.bank.entries import MemoryEntry
 from memseg3d.propagation.sight.regions import Extent, Region
 
@@ -70,7 +70,7 @@ def other_masks(decoded: Decoded, chosen: int) -> list[np.ndarray]:
 
 def parts_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Connected parts of a mask (rows, columns), numbered from 1 in an integer array of its shape, and their sizes."""
-    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))))
+    parts = connected_parts(mask)
     return parts, np.bincount(parts.ravel())[1:]
 
 
