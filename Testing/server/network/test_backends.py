@@ -120,6 +120,45 @@ def test_damaged_files_are_made_anew(
     assert not file.exists()
 
 
+def test_parts_are_loaded_when_used_with_the_threads_of_whoever_calls(
+    a_network: NanoNetwork, compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memseg3d.network.backends.with_onnxruntime import OnnxRuntime
+
+    loaded: list[tuple[str, int]] = []
+    load = OnnxRuntime.load
+
+    def counted(self: OnnxRuntime, file: Path, threads: int) -> object:
+        loaded.append((file.name, threads))
+        return load(self, file, threads)
+
+    monkeypatch.setattr(OnnxRuntime, "load", counted)
+    choose_backend(a_network, "onnxruntime", compiled)
+    assert len(loaded) == 1
+    images = torch.rand(1, 2, SIZE, SIZE)
+    with torch.no_grad():
+        one = a_network.encode(images).levels
+        torch.set_num_threads(2)
+        two = a_network.encode(images).levels
+        a_network.encode(images)
+    assert [threads for name, threads in loaded if name == "00-encode"] == [1, 2]
+    for found, other in zip(one, two, strict=True):
+        torch.testing.assert_close(found, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_part_that_can_no_longer_be_loaded_is_torchs(a_network: NanoNetwork, compiled: Path, tmp_path: Path) -> None:
+    shutil.copytree(compiled, tmp_path / "copy")
+    images = torch.rand(1, 2, SIZE, SIZE)
+    with torch.no_grad():
+        by_torch = a_network.encode(images).levels
+        choose_backend(a_network, "onnxruntime", tmp_path / "copy")
+        (file,) = (tmp_path / "copy").glob("*/00-encode")
+        file.write_bytes(b"damaged")
+        found = a_network.encode(images).levels
+    assert all(torch.equal(one, other) for one, other in zip(found, by_torch, strict=True))
+    assert not (file.parent / "choice.json").exists()
+
+
 def test_a_batch_is_computed_row_by_row(a_network: NanoNetwork, compiled: Path) -> None:
     images = torch.rand(3, 2, SIZE, SIZE)
     with torch.no_grad():

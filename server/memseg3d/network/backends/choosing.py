@@ -23,6 +23,7 @@ import torch
 from memseg3d.network.backends.library import Library
 from memseg3d.network.backends.measuring import measured
 from memseg3d.network.backends.processor import processor
+from memseg3d.network.backends.when_used import CHOICE, LoadedWhenUsed
 from memseg3d.network.models import user_state_folder
 from memseg3d.network.parts import HasParts, Part
 from memseg3d.network.seam import Network
@@ -33,13 +34,12 @@ ENVIRONMENT = "MEMSEG3D_BACKEND"
 LIBRARIES = {"onnxruntime": ("with_onnxruntime", "OnnxRuntime"), "openvino": ("with_openvino", "OpenVino")}
 """Module and class of each library behind the seam."""
 BACKENDS = ("auto", "torch", *LIBRARIES)
-FORM = 2
+FORM = 3
 """Changes with the parts of networks and with what is remembered of them."""
 WORTH = 1.05
 """A library must be so many times as fast as torch to be taken."""
 MOST_KEPT = 6
 """Folders of compiled models; those used longest ago are deleted."""
-CHOICE = "choice.json"
 
 
 class BackendMissing(ValueError):
@@ -121,10 +121,12 @@ def _loaded(network: HasParts, place: Path) -> bool:
             return True
         library = _library(choice["backend"])
         files = choice["files"]
+        if any((place / name).stat().st_size != size for name, size in files.items()):
+            raise ValueError("a file has another size than it was written with")
         parts = {_name(at, part): part for at, part in enumerate(network.parts())}
-        runners = [(parts[name], library.load(place / name, torch.get_num_threads())) for name in files]
+        runners = [(parts[name], LoadedWhenUsed(parts[name], library, place / name)) for name in files]
         for part, runner in runners[:1]:
-            runner(part.inputs)
+            runner.load(torch.get_num_threads())(part.inputs)
     except FileNotFoundError:
         return False
     except Exception:
@@ -157,7 +159,8 @@ def _prepare(network: HasParts, names: Sequence[str], wanted: str, place: Path) 
         kept.mkdir()
         for name in files:
             (Path(made) / chosen / name).rename(kept / name)
-        words = {"backend": chosen, "files": files, "seconds": seconds}
+        sizes = {name: (kept / name).stat().st_size for name in files}
+        words = {"backend": chosen, "files": sizes, "seconds": seconds}
         (kept / CHOICE).write_text(json.dumps(words, indent=1), encoding="utf-8")
         try:
             kept.rename(place)
