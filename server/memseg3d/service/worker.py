@@ -88,6 +88,8 @@ class Worker:
         self.sessions = SessionRegistry(folder.sessions, tools)
         self.user_room = UserRoom(settings.user_limits, self.bytes_of, self._claims)
         self.compute.call(self.sessions.start).result()
+        # Reading the model and what was kept has left holes; nobody is waiting yet.
+        freed_memory.give_back()
 
     def announce(self, url: str, leaves: bool = False) -> None:
         """Tell the door of several workers where this one listens; leaves: that it takes nothing new."""

@@ -125,8 +125,9 @@ def _loaded(network: HasParts, place: Path) -> bool:
             raise ValueError("a file has another size than it was written with")
         parts = {_name(at, part): part for at, part in enumerate(network.parts())}
         runners = [(parts[name], LoadedWhenUsed(parts[name], library, place / name)) for name in files]
-        for part, runner in runners[:1]:
-            runner.load(torch.get_num_threads())(part.inputs)
+        # That one can be computed says that the library works here: the least of them, the others wait until asked for.
+        least = min(files, key=lambda name: files[name])
+        LoadedWhenUsed(parts[least], library, place / least).load(torch.get_num_threads())(parts[least].inputs)
     except FileNotFoundError:
         return False
     except Exception:
