@@ -91,7 +91,9 @@ def uploads(seed: int, folder: Path) -> str:
 def prompts(seed: int, _: Path) -> str:
     """Prompts of all types through schema, budget and drawing."""
     rng = random.Random(seed)
-    words = {"prompts": [words_of(rng.choice(PROMPTS), rng) for _ in range(rng.randint(1, 3))]}
+    chosen = [rng.choice(PROMPTS) for _ in range(rng.randint(1, 3))]
+    # One of them may be as it should, so that some come through the schema.
+    words = {"prompts": [words_of(each, rng, most=1) if rng.random() < 0.7 else each for each in chosen]}
     try:
         asked = parsed(as_body(words), HintRequest).model_dump(mode="json")["prompts"]
         budget(asked, SHAPE, Limits())

@@ -56,10 +56,10 @@ def bytes_of(content: bytes, rng: random.Random) -> bytes:
     return bytes(result)
 
 
-def words_of(words: Any, rng: random.Random) -> Any:
-    """The JSON value with one to three places changed, lost, doubled or exchanged."""
+def words_of(words: Any, rng: random.Random, most: int = 3) -> Any:
+    """The JSON value with one to `most` places changed, lost, doubled or exchanged."""
     result = copy.deepcopy(words)
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(rng.randint(1, most)):
         places = list(_places(result))
         if not places:
             return rng.choice(ODD)
