@@ -66,6 +66,24 @@ def case(line: LeavingProxy, a_worker: LocalWorker, monkeypatch: pytest.MonkeyPa
         line.is_away = False
 
 
+def test_tokens_and_words_that_a_worker_does_not_take_are_told(a_worker: LocalWorker) -> None:
+    for token, said in ((None, "asks for a token"), ("another", "does not take this token")):
+        with pytest.raises(memseg3d.CaseError, match=said):
+            memseg3d.connect(a_worker.url, token)
+    worker = memseg3d.connect(f"{a_worker.url}/v1", a_worker.token)
+    voxels = np.arange(4 * 8 * 8, dtype=np.int16).reshape(4, 8, 8)
+    with pytest.raises(memseg3d.CaseError, match=r"options\.windw: there is no such word"):
+        worker.open(voxels, (1.0, 1.0, 1.0), windw=(0, 5))
+    with worker.open(voxels, (1.0, 1.0, 1.0)) as opened:
+        opened.close()
+
+
+def test_a_case_is_closed_where_the_worker_is_gone(line: LeavingProxy, a_worker: LocalWorker) -> None:
+    voxels = np.arange(4 * 8 * 8, dtype=np.int16).reshape(4, 8, 8)
+    with memseg3d.connect(line.url, a_worker.token).open(voxels, (1.0, 1.0, 1.0)):
+        line.close()
+
+
 def test_a_line_that_breaks_for_a_moment_costs_nothing(case: Any, line: LeavingProxy) -> None:
     line.waits = True
     case.box("one", LOWER, UPPER)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 import memseg3d
 
@@ -63,11 +64,17 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(case: Any) -> None:
         case.click("block", (5, 8, 6), positive=False)
     with pytest.raises(memseg3d.CaseError, match="no round to undo"):
         case.undo()
+    with pytest.raises(memseg3d.CaseError, match="There is no segment yet"):
+        _ = case.mask
+    with pytest.raises(memseg3d.CaseError, match="it has no points"):
+        case.stroke("block", [])
     assert case.names == []
     case.box("block", (5, 8, 6), (5, 15, 13))
     assert set(np.unique(case.labels)) == {0, 1}, "a name whose round failed has no number"
     with pytest.raises(memseg3d.CaseError, match="needs its spacing"):
         memseg3d.open(np.zeros((3, 3, 3)))
+    with pytest.raises(memseg3d.CaseError, match="another library's image"):
+        memseg3d.open(sitk.Image(3, 3, 3, sitk.sitkInt16))  # type: ignore[arg-type]
     with pytest.raises(memseg3d.CaseError, match="does not exist"):
         memseg3d.open("nothing.nii.gz")
     with pytest.raises(memseg3d.CaseError, match="no worker at"):

@@ -79,6 +79,9 @@ def test_a_round_that_is_added_is_what_one_session_would_have_made(
     list(session.begin("3", [], [str(session.rounds[1].prompts[0].id)]))
     assert np.array_equal(labels_in(a_case) == 1, session.labelmap(1))
     assert "no prompt p2; there are: p1" in words(memseg3d("refine", a_case, "--remove", "p2"))
+    taken = memseg3d("refine", a_case, "--remove", "p1")
+    assert "No prompt is left for block" in words(taken)
+    assert "Nothing was found" not in words(taken)
 
 
 def test_the_session_can_be_run_again_from_its_prompts_alone(
@@ -96,6 +99,7 @@ def test_the_session_tells_what_to_look_at_and_what_was_prompted(memseg3d: Comma
     side_car = json.loads((a_case / "segmentation.json").read_text(encoding="utf-8"))
     place = side_car["segments"][0]["look_next"]
     assert f"block: slice {place['index']} (k)" in memseg3d("refine", a_case, "--next").stdout
+    assert f"block: slice {place['index']} (k)" in memseg3d("refine", a_case, "--next", "--quiet").stdout
     shown = memseg3d("refine", a_case, "--show").stdout
     assert "round 1: 1 prompts" in shown
     assert "p1  block  box  k, j, i = 5, 8, 6 to 5, 15, 13" in shown

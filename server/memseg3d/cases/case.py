@@ -184,6 +184,8 @@ class Case:
     @property
     def mask(self) -> np.ndarray:
         """Boolean (k, j, i) of the only segment. Raises `CaseError` where there are several, or none."""
+        if not self.names:
+            raise CaseError("There is no segment yet: draw a box or click first.")
         if len(self.names) != 1:
             raise CaseError(f"There are {len(self.names)} segments ({', '.join(self.names)}): take masks[name].")
         return self.masks[self.names[0]]
@@ -374,6 +376,11 @@ def image_of(source: Any, spacing: Sequence[float] | None, series: str | None, s
         if spacing is not None:
             raise CaseError("The file has its own spacing; give one with an array only.")
         return image
+    if hasattr(source, "GetSpacing") or hasattr(source, "get_fdata"):
+        raise CaseError(
+            "This is another library's image, not an array: give its file, or its voxels as an array (k, j, i) with "
+            "their spacing."
+        )
     try:
         k, j, i = (float(step) for step in (() if spacing is None else spacing))
     except (TypeError, ValueError) as error:

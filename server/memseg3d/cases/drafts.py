@@ -194,6 +194,8 @@ def _box(
 
 def _line_axis(draft: Draft, points: list[Point3], axis: int | None, known: int | None) -> int:
     """The axis along which a line's points agree: the wanted one where several do."""
+    if not points:
+        raise CaseError(_about(draft, "it has no points."), draft.option)
     flat = _flat_axes(points)
     if not flat:
         letters = ", ".join(draft.order.letters)

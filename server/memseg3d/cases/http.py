@@ -40,6 +40,10 @@ class Crowded(CaseError):
         self.seconds = seconds
 
 
+NO_TOKEN = "The worker asks for a token: its administrator gives you one."
+OTHER_TOKEN = "The worker does not take this token: is it whole, was it revoked, or has it ended?"
+
+
 class NoWorker(CaseError):
     """Nobody answers at the address."""
 
@@ -61,7 +65,8 @@ class Connection:
             raise CaseError("A token belongs into `token`, not into the address.")
         if token is not None and not (token.isascii() and token.isprintable()):
             raise CaseError("This is no token of a worker: its letters, digits and signs are plain ASCII, on one line.")
-        self.url, self._token = url.rstrip("/"), token
+        # Every path begins with it, and guides show addresses with it.
+        self.url, self._token = url.rstrip("/").removesuffix("/v1"), token
         # A proxy never leads to this computer.
         handlers = [urllib.request.ProxyHandler({})] if _is_loopback(parts.hostname or "") else []
         self._opener = urllib.request.build_opener(*handlers)
@@ -175,6 +180,8 @@ class Connection:
             wait = error.headers.get("Retry-After", "")
             if error.code in (429, 503) and wait.isdecimal() and len(wait) < 4:
                 raise Crowded(_sentence(error), max(1.0, float(wait))) from error
+            if error.code == 401:
+                raise CaseError(NO_TOKEN if self._token is None else OTHER_TOKEN) from error
             raise CaseError(_sentence(error)) from error
         except (http.client.HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
@@ -190,8 +197,6 @@ def _sentence(error: urllib.error.HTTPError) -> str:
         return str(words.get("message") or words["error"]["message"])
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         pass
-    if error.code == 401:
-        return "The worker asks for its token, and this is not it."
     return f"The worker, or what lies before it, answers with HTTP {error.code}."
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from memseg3d.cases.documents import SessionDocument, image_words
 from memseg3d.cases.drafts import SegmentNames
 from memseg3d.cases.errors import CaseError
-from memseg3d.cases.http import Connection
+from memseg3d.cases.http import Connection, NoWorker
 from memseg3d.cases.results import Outcome
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class RemoteCase:
     _rounds: list[dict[str, Any]] = field(default_factory=list)
     _qualities: dict[int, tuple[int, dict[int, float]]] = field(default_factory=dict)
     _labels: np.ndarray | None = None
+    _is_closed: bool = False
     _folder: tempfile.TemporaryDirectory[str] | None = None
     _unsure: tuple[dict[str, Any], SegmentNames] | None = None
     """A round of which the worker's last word is missing, and the names with it."""
@@ -244,7 +245,10 @@ class RemoteCase:
         self._folder = folder
 
     def close(self) -> None:
-        """Delete the session at the worker; the volume goes when it has been idle."""
+        """Delete the session at the worker; the volume goes when idle, and what a worker that is gone still has."""
         if self._folder is not None:
             self._folder.cleanup()
-        self.connection.json("DELETE", f"/v1/sessions/{self.session}")
+        if not self._is_closed:
+            with contextlib.suppress(NoWorker):
+                self.connection.json("DELETE", f"/v1/sessions/{self.session}")
+        self._is_closed = True

@@ -41,6 +41,11 @@ class Talk:
         if not self.is_silent:
             typer.echo(sentence)
 
+    def answer(self, sentence: str) -> None:
+        """What was asked for itself, also by --quiet."""
+        if not self.as_json:
+            typer.echo(sentence)
+
     def warn(self, sentence: str) -> None:
         """A sentence on stderr."""
         if not self.is_silent:
@@ -92,7 +97,8 @@ def leave(
             results = _another(results)
     for note in notes:
         talk.warn(note)
-    _tell(written, outcome, talk, order)
+    prompted = None if document is None else {document.names.get(each["object"]) for each in document.prompts()}
+    _tell(written, outcome, talk, order, prompted)
     talk.result(
         {
             "folder": str(written.folder),
@@ -126,11 +132,16 @@ def _another(results: ResultFolder) -> ResultFolder:
     raise typer.Exit(FAILED)
 
 
-def _tell(written: Written, outcome: Outcome, talk: Talk, order: Order) -> None:
+def _tell(written: Written, outcome: Outcome, talk: Talk, order: Order, prompted: set[str | None] | None) -> None:
+    """The table, and what is odd in it. prompted: segments that have prompts; None where nobody knows."""
     if talk.is_silent:
         return
     _print_table(written, outcome, order)
     empty = [segment["name"] for segment in written.segments if not segment["voxels"]]
+    left = [] if prompted is None else [name for name in empty if name not in prompted]
+    empty = [name for name in empty if name not in left]
+    if left:
+        talk.warn(f"No prompt is left for {', '.join(left)}.")
     if empty:
         talk.warn(f"Nothing was found for {', '.join(empty)}: add a point inside, or another --window.")
     for segment in written.segments:

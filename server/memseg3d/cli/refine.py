@@ -119,7 +119,7 @@ def refine(
         for each in remove or ():
             if each not in known:
                 raise typer.BadParameter(
-                    f"There is no prompt {each}; there are: {', '.join(sorted(known))}.", param_hint="--remove"
+                    f"There is no prompt {each}; there are: {', '.join(known)}.", param_hint="--remove"
                 )
         check_all_exist(texts.label_files, "--mask")
         check_all_exist(bounds.others or (), "--not")
@@ -194,7 +194,7 @@ def _next(document: SessionDocument, out: Path, talk: Talk) -> None:
     except (KeyError, TypeError, IndexError) as error:
         raise typer.BadParameter(f"{side_car} is damaged; run a round again.", param_hint=OUT) from error
     for name, place in places.items():
-        talk.say(f"{name}: {place}")
+        talk.answer(f"{name}: {place}")
     talk.result({"look_next": found})
 
 
@@ -202,12 +202,12 @@ def _show(document: SessionDocument, out: Path, talk: Talk) -> None:
     """Rounds and prompts of the document, in (k, j, i)."""
     for place, one in enumerate(document.rounds, start=1):
         state = "" if place <= document.applied else ", taken back"
-        talk.say(f"round {place}: {len(one['prompts'])} prompts, {len(one['removed'])} removed{state}")
+        talk.answer(f"round {place}: {len(one['prompts'])} prompts, {len(one['removed'])} removed{state}")
     standing = document.prompts()
     for prompt in standing:
         name = document.names.get(prompt["object"], str(prompt["object"]))
         sign = {True: "+", False: "-"}.get(prompt.get("positive"), "")  # type: ignore[arg-type]
-        talk.say(f"  {prompt['id']}  {name}{sign}  {prompt['type']}  {_where(prompt)}")
+        talk.answer(f"  {prompt['id']}  {name}{sign}  {prompt['type']}  {_where(prompt)}")
     talk.result({"rounds": len(document.rounds), "applied": document.applied, "prompts": standing})
 
 

@@ -55,4 +55,6 @@ def told(error: ValidationError) -> ServiceError:
     if first["type"] == "json_invalid":
         return ServiceError("bad_request", "The body is not valid JSON.")
     place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return ServiceError("bad_request", f"{place}: there is no such word.")
     return ServiceError("bad_request", f"{place or 'The body'}: {first['msg']}.")
