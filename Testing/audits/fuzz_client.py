@@ -1,4 +1,4 @@
-"""Fuzz what the side in Slicer reads: a worker's lines, packed bits, recovery journals, rounds in a scene, a PACS.
+"""Fuzz what the side in Slicer reads: a worker's lines, packed bits, recovery journals, a PACS, what is exported.
 
     python -m Testing.audits.fuzz_client [--share 1.0] [--seed 0]
 
@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
-from MemSeg3DLib.base.errors import RoundError, WorkerError
+from MemSeg3DLib.base.errors import ExportError, RoundError, WorkerError
 from MemSeg3DLib.base.packing import pack_bits, unpack_bits
 from MemSeg3DLib.export.dicom.dicomweb import _failures, _warnings
 from MemSeg3DLib.export.dicom.store_report import report_of
+from MemSeg3DLib.export.dicom.terminology import LabelsError, read_labels
+from MemSeg3DLib.export.labelmaps.reading import read_labelmap
 from MemSeg3DLib.prompts.as_json import drawn_from_json
 from MemSeg3DLib.rounds.history.history import RoundHistory
 from MemSeg3DLib.rounds.history.journal import RecoveryJournal, _line
@@ -54,6 +57,12 @@ RECORD: Words = {
     "changes": [{**CHANGE, "after": "x"}], "quality": {"a": [[0, 3, 0.5, True]]}, "time": 1.0, "seconds": 2.0,
     "limits": {"1": {"axis": 0, "first": 1, "last": 9}}, "full": [1],
     "drawn": [{"kind": "point", "segment_id": "a", "position": [1.0, 2.0, 3.0], "axis": 0, "id": "0"}],
+}  # fmt: skip
+LABELS: Words = {
+    "1": "liver",
+    "3": {"name": "b", "type": ["79282002", "SCT", "Carcinoma"], "color": [1, 0.5, 0], "includes": [1],
+          "tracking_id": "b 1", "tracking_uid": "1.2.3"},
+    "7": {"name": "c", "colour": [1, 2, 3]},
 }  # fmt: skip
 REPORT = {
     "00081198": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": ["1.2"]}, "00081197": {"Value": [272]}}]},
@@ -181,6 +190,34 @@ def store_reports(seed: int, _: Path) -> str:
     _failures(report)
     _warnings(report)
     return "read"
+
+
+@TARGETS.target(1500)
+def labels_files(seed: int, folder: Path) -> str:
+    """Descriptions of segments for an export."""
+    rng, path = random.Random(seed), folder / "labels.json"
+    content = json.dumps(words_of(LABELS, rng)).encode()
+    path.write_bytes(bytes_of(content, rng) if rng.random() < 0.3 else content)
+    try:
+        read_labels(path)
+    except LabelsError:
+        return "refused"
+    return "taken"
+
+
+@TARGETS.target(1500)
+def labelmap_files(seed: int, folder: Path) -> str:
+    """Labelmaps for an export, of every format."""
+    rng = random.Random(seed)
+    path = folder / rng.choice(["a.nii", "b.nii.gz", "c.nrrd", "d.mha", "e.mha"])
+    labels = np.random.default_rng(0).integers(0, 3, (4, 7, 8)).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(labels), str(path), useCompression=path.name[0] in "bce")
+    path.write_bytes(bytes_of(path.read_bytes(), rng))
+    try:
+        read_labelmap(path)
+    except ExportError:
+        return "refused"
+    return "taken"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fuzz what the worker reads without HTTP: uploaded files, journals, prompts, gzip bodies, options, odd words on disk.
+"""Fuzz what is read without HTTP: uploads, journals, prompts, options, odd words on disk, and files of every kind.
 
     python -m Testing.audits.fuzz_files [--share 1.0] [--seed 0]
 
@@ -36,6 +36,7 @@ from memseg3d.service.settings import Limits
 from memseg3d.service.uploads import Gunzip
 from memseg3d.service.volumes import VolumeStore
 
+from .fuzz_documents import DOCUMENTS
 from .mutations import as_body, bytes_of, words_of
 from .samples import PROMPTS, SHAPE, session_records
 from .targets import Targets
@@ -206,6 +207,8 @@ def words_on_disk(seed: int, folder: Path) -> str:
     finally:
         data.close()
 
+
+TARGETS.update(DOCUMENTS)
 
 if __name__ == "__main__":
     sys.exit(TARGETS.main(str(__doc__)))

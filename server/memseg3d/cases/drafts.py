@@ -109,6 +109,8 @@ def _bounded(draft: Draft, geometry: Geometry) -> Draft:
     if draft.kind != "box" or len(draft.points) != 8:
         return draft
     voxels = [draft.order.to_kji(point, geometry) for point in draft.points]
+    if not all(math.isfinite(place) for voxel in voxels for place in voxel):
+        raise CaseError(_about(draft, "its corners are no finite numbers."), draft.option)
     lower, upper = [], []
     for axis, size in enumerate(geometry.shape):
         low = max(min(voxel[axis] for voxel in voxels), 0.0)

@@ -113,7 +113,7 @@ def draft_of(words: Mapping[str, Any], name: str, order: Order, said: str = "", 
     else:
         points = words["points"]
     axis = words.get("axis")
-    if axis not in (None, 0, 1, 2) or isinstance(axis, bool):
+    if axis not in (None, 0, 1, 2) or isinstance(axis, bool | float):
         raise CaseError(f"{said}: the axis is 0, 1 or 2 (k, j or i), not {axis!r}.", option)
     width = words.get("width")
     return Draft(

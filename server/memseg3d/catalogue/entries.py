@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from memseg3d.network.models import model_folders
 
 FILE = "catalogue.json"
+LONGEST_NAME = 200
+"""Letters of a model's path, so that every system takes it."""
 
 
 class CatalogueError(ValueError):
@@ -99,7 +101,7 @@ def _models_of(words: dict[str, Any]) -> list[CatalogueModel]:
     if words["format"] != 1:
         raise ValueError("it is of another version")
     licences = {name: Licence(id=name, **each) for name, each in words["licences"].items()}
-    return [
+    models = [
         CatalogueModel(
             each["name"],
             each["use"],
@@ -109,3 +111,22 @@ def _models_of(words: dict[str, Any]) -> list[CatalogueModel]:
         )
         for each in words["models"]
     ]
+    for model in models:
+        texts = [model.name, model.use, model.page, *vars(model.licence).values()]
+        if not all(isinstance(text, str | bool) for text in texts) or not model.files:
+            raise ValueError(f"{model.name} is told wrongly")
+        for file in model.files:
+            _check_file(file)
+    return models
+
+
+def _check_file(file: RemoteFile) -> None:
+    """Raise ValueError or TypeError unless a file lies in the folder of models and its words are such."""
+    place = PurePosixPath(file.path)
+    is_inside = bool(place.parts) and not place.is_absolute() and ".." not in place.parts
+    if not is_inside or len(file.path) > LONGEST_NAME or set(file.path) & set("\\:\0"):
+        raise ValueError(f"{file.path} lies outside the folder of models")
+    is_sum = isinstance(file.sha256, str) and set(file.sha256) <= set("0123456789abcdefABCDEF")
+    is_size = isinstance(file.bytes, int) and not isinstance(file.bytes, bool) and file.bytes >= 0
+    if not (is_sum and is_size and isinstance(file.url, str) and isinstance(file.optional, bool)):
+        raise ValueError(f"{file.path} is told wrongly")

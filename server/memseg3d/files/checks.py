@@ -11,6 +11,8 @@ GZIP_OR_ZLIB = 47
 """zlib's `wbits` for a stream of either kind, its checksum verified."""
 
 BLOCK = 1 << 20
+LONGEST_NAME = 255
+"""Bytes of a file's name that systems take."""
 MOST_AT_ONCE = 1 << 24
 """Bytes unpacked at once: a small file may unpack to more than the memory holds."""
 
@@ -47,6 +49,8 @@ def check_beside(name: str, shown: str) -> None:
 
     An uploaded header could otherwise show any file that the worker may read.
     """
+    if len(name.encode(errors="surrogatepass")) > LONGEST_NAME:
+        raise UnreadableFile(f"{shown} names a file that there cannot be: it is damaged. Copy or export it again.")
     for path in (PurePosixPath(name), PureWindowsPath(name)):
         if path.is_absolute() or path.drive or ".." in path.parts:
             raise UnreadableFile(f"{shown} keeps its voxels outside its own folder; save it as one file.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 import zlib
 from pathlib import Path
@@ -26,7 +27,9 @@ def read_npz(path: Path) -> VolumeFile:
                 )
             voxels = arrays["imgs"]
             spacing = arrays["spacing"] if "spacing" in arrays.files else None
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise UnreadableFile(f"{path.name} cannot be read ({error.strerror}).") from error
         raise UnreadableFile(f"{path.name} is damaged or cut off. Copy it again.") from error
     except ValueError as error:
         if isinstance(error, UnreadableFile):

@@ -58,7 +58,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.window is not None:
             Window(*self.window)
-        if self.axis not in (None, 0, 1, 2):
+        if self.axis not in (None, 0, 1, 2) or isinstance(self.axis, bool | float):
             raise OptionsError(f"Option axis must be 0, 1 or 2; it is {self.axis!r}.")
         if self.region not in get_args(RegionMode):
             raise OptionsError(
@@ -72,7 +72,7 @@ class Options:
             raise OptionsError(f"Option key_slices must be true or false; it is {self.key_slices!r}.")
         if self.memory not in POLICIES:
             raise OptionsError(f"Option memory must be one of {', '.join(POLICIES)}; it is {self.memory!r}.")
-        if self.reach is not None and not (isinstance(self.reach, int | float) and 0 < self.reach < float("inf")):
+        if self.reach is not None and not (_is_number(self.reach) and 0 < self.reach < float("inf")):
             raise OptionsError(f"Option reach must be a number above 0; it is {self.reach!r}.")
         if not _is_number(self.tolerance) or not 0 <= self.tolerance < 1:
             raise OptionsError(f"Option tolerance must be a number from 0 to below 1; it is {self.tolerance!r}.")
