@@ -220,19 +220,28 @@ CLICK = {"name": "a", "type": "point", "position": [5, 8, 6]}
         (json.dumps([]), "holds no prompt"),
         (json.dumps({"markups": []}), "holds no prompt"),
         (json.dumps([{**CLICK, "positiv": False}]), "tells 'positiv'"),
-        (json.dumps([{**CLICK, "position": [10**400, 1, 2]}]), "of another form"),
+        (json.dumps([{**CLICK, "position": [10**400, 1, 2]}]), "no JSON that can be read"),
+        (json.dumps([{**CLICK, "axis": 0.0}]), "the axis is 0, 1 or 2"),
         (json.dumps([{**CLICK, "position": [True, 1, 2]}]), "of another form"),
         (json.dumps([{"name": "a", "type": "point"}]), "it lacks 'position'"),
         (json.dumps([{"name": "a", "type": "scribble", "points": [[1, 2, 3]], "width": -1}]), "of another form"),
         (json.dumps({"markups": [{"type": "Fiducial", "coordinateSystem": "IJK"}]}), "save it in LPS or RAS"),
     ],
-    ids=["deep", "cut", "empty", "no-markup", "misspelt", "huge", "bool", "lacking", "width", "system"],
+    ids=["deep", "cut", "empty", "no-markup", "misspelt", "huge", "axis", "bool", "lacking", "width", "system"],
 )
 def test_an_odd_file_of_prompts_is_refused_with_a_sentence(tmp_path: Path, content: str, sentence: str) -> None:
     file = tmp_path / "prompts.json"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(CaseError, match=re.escape(sentence)):
         read_prompt_file(str(file))
+
+
+def test_a_roi_without_end_is_refused(geometry: Geometry, tmp_path: Path) -> None:
+    file = tmp_path / "roi.mrk.json"
+    roi = {"type": "ROI", "coordinateSystem": "LPS", "center": [0, 0, 0], "size": [1e308, 1e308, 1e308]}
+    file.write_text(json.dumps({"markups": [{**roi, "orientation": [1e9, 0, 0, 0, 1e9, 0, 0, 0, -1e9]}]}))
+    with pytest.raises(CaseError, match="no finite numbers"):
+        prompts_of(read_prompt_file(str(file)), SegmentNames(), geometry)
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:

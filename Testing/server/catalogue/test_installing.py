@@ -132,6 +132,21 @@ def test_no_name_leads_out_of_the_folder(shelf: Path, name: str) -> None:
     assert "is no model's name" in models("remove", name).output
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"path": name} for name in ("../small.pt", "/small.pt", "a/../../b.pt", "C:small.pt", "a\\b.pt", "", "n" * 300)]
+    + [{"sha256": "no sum"}, {"bytes": -1}, {"bytes": "9"}, {"url": None}, {"optional": "yes"}],
+)
+def test_a_catalogue_does_not_lead_out_of_the_folder_and_says_what_it_should(
+    shelf: Path, catalogue: Path, site: Site, changed: dict[str, object]
+) -> None:
+    words = json.loads(catalogue.read_text(encoding="utf-8"))
+    words["models"][0]["files"][0] |= changed
+    catalogue.write_text(json.dumps(words), encoding="utf-8")
+    assert "no catalogue of models" in models("get", "small", "--catalogue", catalogue).output
+    assert not shelf.exists() or list(shelf.iterdir()) == []
+
+
 def test_what_is_no_checkpoint_is_not_added(shelf: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.pt"
     page.write_bytes(b"<!DOCTYPE html>")

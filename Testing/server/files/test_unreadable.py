@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,25 @@ def test_a_header_cannot_point_outside_its_folder(tmp_path: Path, suffix: str, e
         path.write_text(f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2 2 2\nencoding: raw\ndata file: {elsewhere}\n")
     with pytest.raises(UnreadableFile, match="outside its own folder"):
         read_volume(path)
+
+
+def test_a_damaged_header_may_name_a_file_that_there_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "long.mhd"
+    words = "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nCompressedData = True\n"
+    path.write_text(f"{words}ElementDataFile = {'n' * 300}\n")
+    with pytest.raises(UnreadableFile, match="damaged"):
+        read_volume(path)
+
+
+def test_an_npz_whose_list_of_arrays_is_damaged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "case.npz"
+    np.savez(path, imgs=np.zeros((2, 3, 4), np.uint8), spacing=np.ones(3))
+    whole = path.read_bytes()
+    for place in range(whole.index(b"PK\x01\x02"), len(whole)):
+        for value in (0x00, 0x7F, 0xFF):
+            path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            with contextlib.suppress(UnreadableFile):
+                read_volume(path)
 
 
 def test_a_detached_header_without_its_voxels_is_refused(

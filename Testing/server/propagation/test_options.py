@@ -25,6 +25,8 @@ def test_options_survive_their_json() -> None:
         ({"window": [1]}, "two numbers"),
         ({"window": "soft"}, "two numbers"),
         ({"axis": 3}, "axis"),
+        ({"axis": 1.0}, "axis"),
+        ({"reach": True}, "reach"),
         ({"region": "slice"}, "region"),
         ({"region": []}, "region"),
         ({"bidirectional": "no"}, "bidirectional"),
