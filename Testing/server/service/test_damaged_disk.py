@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +267,33 @@ def test_a_volume_is_hashed_once_for_all_who_have_it_open(
     for session in sessions:
         worker.answer("GET", f"/sessions/{session}")
     assert hashed == []
+
+
+def test_nobody_waits_while_another_volume_is_opened(
+    serve_here: ServeHere, a_volume: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memseg3d.propagation.volume import volume as module
+
+    plain, hashing, go_on = module.volume_id, threading.Event(), threading.Event()
+    worker = serve_here()
+    small, large, closed = (worker.upload(each) for each in (a_volume, a_volume + 1, a_volume + 2))
+    worker.stop()
+    volumes = serve_here().worker.volumes
+    held = volumes.open(small)
+
+    def hash_slowly(voxels: np.ndarray, spacing: tuple[float, float, float]) -> str:
+        if voxels[0, 0, 0] == a_volume[0, 0, 0] + 1:
+            hashing.set()
+            assert go_on.wait(60)
+        return plain(voxels, spacing)
+
+    monkeypatch.setattr(module, "volume_id", hash_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        slow = [pool.submit(volumes.open, large) for _ in range(2)]
+        assert hashing.wait(60)
+        assert volumes.open(small) is held
+        assert np.array_equal(volumes.open(closed).voxels, a_volume + 2)
+        assert not any(each.done() for each in slow)
+        go_on.set()
+        first, second = (each.result(60) for each in slow)
+    assert first is second

@@ -58,7 +58,8 @@ class VolumeStore:
         self._shelf = VolumeShelf(folder.volumes, vault)
         self._limits = limits
         self._lock = threading.Lock()
-        self._opening = threading.Lock()
+        self._openings: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        """One of each volume that is being opened."""
         self._opened: WeakValueDictionary[str, Volume] = WeakValueDictionary()
         self._damaged: dict[str, Signature] = {}
         self._clock = clock
@@ -131,7 +132,13 @@ class VolumeStore:
         Raises ServiceError `unknown_volume`, also where they are damaged: an upload puts that right.
         """
         entry = self.find(volume_id)
-        with self._opening:
+        # Who asks for one that is open waits for nobody: the compute thread would wait until another's is hashed.
+        volume = self._opened.get(volume_id)
+        if volume is not None:
+            return volume
+        with self._lock:
+            opening = self._openings.setdefault(volume_id, threading.Lock())
+        with opening:
             volume = self._opened.get(volume_id)
             if volume is None:
                 try:

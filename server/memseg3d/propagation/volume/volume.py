@@ -7,7 +7,6 @@ import json
 import math
 import uuid
 from collections.abc import Iterator
-from functools import cached_property
 
 import numpy as np
 
@@ -42,6 +41,7 @@ class Volume:
         self.voxels = voxels if voxels.dtype.isnative else voxels.astype(voxels.dtype.newbyteorder("="))
         _check_values(self.voxels)
         self._reader = SliceReader(self.voxels)
+        self._id: str | None = None
         self.key = uuid.uuid4().hex
         """Names this object in caches of one process; cheaper than the content's id."""
 
@@ -50,10 +50,13 @@ class Volume:
         """(k, j, i) number of voxels."""
         return self.voxels.shape
 
-    @cached_property
+    @property
     def id(self) -> str:
-        """Content hash as in `volume_id`."""
-        return volume_id(self.voxels, self.spacing)
+        """Content hash as in `volume_id`, computed once."""
+        # No cached_property: that of Python 3.11 has everybody wait for whatever volume is being hashed.
+        if self._id is None:
+            self._id = volume_id(self.voxels, self.spacing)
+        return self._id
 
     def slice_shape(self, axis: int) -> tuple[int, int]:
         """(rows, columns) of the slices across `axis`."""
