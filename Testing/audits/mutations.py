@@ -56,23 +56,28 @@ def bytes_of(content: bytes, rng: random.Random) -> bytes:
     return bytes(result)
 
 
+def _odd(rng: random.Random) -> Any:
+    """A copy: what is put into a value is changed with it, and the same seed shall give the same words."""
+    return copy.deepcopy(rng.choice(ODD))
+
+
 def words_of(words: Any, rng: random.Random, most: int = 3) -> Any:
     """The JSON value with one to `most` places changed, lost, doubled or exchanged."""
     result = copy.deepcopy(words)
     for _ in range(rng.randint(1, most)):
         places = list(_places(result))
         if not places:
-            return rng.choice(ODD)
+            return _odd(rng)
         holder, key = rng.choice(places)
         kind = rng.randrange(5)
         if kind == 0:
-            holder[key] = rng.choice(ODD)
+            holder[key] = _odd(rng)
         elif kind == 1:
             del holder[key]
         elif kind == 2 and isinstance(holder, list):
             holder.insert(key, copy.deepcopy(holder[key]))
         elif kind == 3 and isinstance(holder, dict):
-            holder[rng.choice(["", "extra", "type", "axis", "object"])] = rng.choice(ODD)
+            holder[rng.choice(["", "extra", "type", "axis", "object"])] = _odd(rng)
         else:
             other, name = rng.choice(places)
             value = copy.deepcopy(other[name]) if _holds(other, name) else None

@@ -68,6 +68,8 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(case: Any) -> None:
         _ = case.mask
     with pytest.raises(memseg3d.CaseError, match="it has no points"):
         case.stroke("block", [])
+    with pytest.raises(memseg3d.CaseError, match="it has no points"):
+        case.extreme_points("block", [])
     assert case.names == []
     case.box("block", (5, 8, 6), (5, 15, 13))
     assert set(np.unique(case.labels)) == {0, 1}, "a name whose round failed has no number"

@@ -100,6 +100,7 @@ def test_the_session_tells_what_to_look_at_and_what_was_prompted(memseg3d: Comma
     place = side_car["segments"][0]["look_next"]
     assert f"block: slice {place['index']} (k)" in memseg3d("refine", a_case, "--next").stdout
     assert f"block: slice {place['index']} (k)" in memseg3d("refine", a_case, "--next", "--quiet").stdout
+    assert f"block: slice {place['index']} (k)" in memseg3d("refine", a_case / "session.json", "--next").stdout
     shown = memseg3d("refine", a_case, "--show").stdout
     assert "round 1: 1 prompts" in shown
     assert "p1  block  box  k, j, i = 5, 8, 6 to 5, 15, 13" in shown

@@ -90,6 +90,8 @@ def _prompt(draft: Draft, number: int, geometry: Geometry, axis: int | None, kno
     from memseg3d.propagation.prompts.checks import check_prompt
     from memseg3d.propagation.prompts.prompts import PromptError
 
+    if not draft.points:
+        raise CaseError(_about(draft, "it has no points."), draft.option)
     points = [draft.order.to_kji(point, geometry) for point in draft.points]
     if draft.kind in ("point", "box", "extreme_points"):
         _check_inside(draft, points, geometry)
@@ -196,8 +198,6 @@ def _box(
 
 def _line_axis(draft: Draft, points: list[Point3], axis: int | None, known: int | None) -> int:
     """The axis along which a line's points agree: the wanted one where several do."""
-    if not points:
-        raise CaseError(_about(draft, "it has no points."), draft.option)
     flat = _flat_axes(points)
     if not flat:
         letters = ", ".join(draft.order.letters)

@@ -101,6 +101,8 @@ def refine(
     memseg3d refine out/case --point liver:+60,70,64
     """
     talk = Talk(as_json, quiet)
+    if out.name == NAME and out.is_file():
+        out = out.parent
     texts = PromptTexts(
         box, point, scribble, lasso, extreme, prompts, mask, axis=axis, width=width, coordinates=coordinates
     )
