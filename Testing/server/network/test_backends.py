@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,24 @@ def test_each_library_computes_what_torch_does(
         found = a_network.compiled.run(part.name, lambda *_: pytest.fail("by torch"), *part.inputs)
         for one, other in zip(found, wanted, strict=True):
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_several_threads_at_once_are_given_their_own_results(
+    library: str, a_network: NanoNetwork, tmp_path: Path, compiled: Path
+) -> None:
+    images = [torch.full((1, 2, SIZE, SIZE), value / 8) for value in range(8)]
+
+    def encoded(each: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return a_network.encode(each).levels[0]
+
+    expected = [encoded(each) for each in images]
+    choose_backend(a_network, library, compiled if library == "onnxruntime" else tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(encoded, images * 8))
+    for place, one in enumerate(found):
+        torch.testing.assert_close(one, expected[place % 8], atol=1e-4, rtol=1e-4)
 
 
 def test_what_was_compiled_is_taken_from_disk(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,21 +29,30 @@ class OpenVino:
         file.write_bytes(compiled.export_model().getvalue())
 
     def load(self, file: Path, threads: int) -> Runner:
-        """The compiled model, with a request for each thread that calls it."""
-        compiled = self._core.import_model(io.BytesIO(file.read_bytes()), "CPU", _settings(threads))
-        outputs = len(compiled.outputs)
-        own = threading.local()
+        """The compiled model, as many times as it was called at once: one of them computes for one caller at a time."""
+        model = file.read_bytes()
+
+        def made() -> openvino.InferRequest:
+            return self._core.import_model(io.BytesIO(model), "CPU", _settings(threads)).create_infer_request()
+
+        free = [made()]
 
         def run(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-            request = getattr(own, "request", None)
-            if request is None:
-                request = own.request = compiled.create_infer_request()
-            # Kept until the request has run: it reads them where they lie.
-            arrays = [np.ascontiguousarray(each.contiguous().numpy()) for each in inputs]
-            for place, array in enumerate(arrays):
-                request.set_input_tensor(place, openvino.Tensor(array, shared_memory=True))
-            request.infer()
-            return tuple(torch.from_numpy(request.get_output_tensor(place).data.copy()) for place in range(outputs))
+            # Taken from a list and put back in one step each, whoever else does so.
+            try:
+                request = free.pop()
+            except IndexError:
+                request = made()
+            try:
+                # Kept until the request has run: it reads them where they lie.
+                arrays = [np.ascontiguousarray(each.contiguous().numpy()) for each in inputs]
+                for place, array in enumerate(arrays):
+                    request.set_input_tensor(place, openvino.Tensor(array, shared_memory=True))
+                request.infer()
+                found = [request.get_output_tensor(place).data for place in range(len(request.model_outputs))]
+                return tuple(torch.from_numpy(each.copy()) for each in found)
+            finally:
+                free.append(request)
 
         return run
 
