@@ -30,6 +30,9 @@ from memseg3d.cases.errors import CaseError
 from memseg3d.cases.prompt_files import read_prompt_file
 from memseg3d.catalogue.entries import FILE, CatalogueError, read_catalogue
 from memseg3d.cli.serve_options import gathered
+from memseg3d.datasets.door import open_data
+from memseg3d.datasets.errors import DataSetError
+from memseg3d.datasets.splits import read_splits
 from memseg3d.files import Geometry, UnreadableFile, read_volume
 from memseg3d.files.labels import read_labels
 from memseg3d.network.checkpoint_files import UnknownCheckpoint, read_checkpoint
@@ -67,6 +70,23 @@ MARKUPS: Words = {
 }  # fmt: skip
 TABLE = 'image,name,box,point\na.nii.gz,"one ""A""","x:1,2,3,1,8,9|y:2,2,3,2,8,9",x:+1;2;3\nb/c.nrrd,two,,"x+:1,2,3"\n'
 SETTINGS = 'host = "127.0.0.1"\nport = 8123\nthreads = 2\ndisk_gib = 6.5\nlog_format = "json"\nno_token = true\n'
+
+
+PAIRS = [{"image": f"./imagesTr/a_{n}.nii.gz", "label": f"./labelsTr/a_{n}.nii.gz"} for n in (1, 2)]
+SETS: list[tuple[str, Words, list[str]]] = [
+    (
+        "MANIFEST.json",
+        {"one": {"modality": "CT", "licence": "MIT"}, "two": {"modality": "MR"}},
+        [f"{case}/{part}.nii.gz" for case in ("one", "two") for part in ("image", "label")],
+    ),
+    (
+        "dataset.json",
+        {"name": "a", "modality": {"0": "CT"}, "labels": {"0": "background", "1": "liver"}, "numTraining": 2,
+         "training": PAIRS, "test": ["./imagesTs/a_3.nii.gz"]},
+        [*(path.removeprefix("./") for pair in PAIRS for path in pair.values()), "imagesTs/a_3.nii.gz"],
+    ),
+]  # fmt: skip
+SPLITS: Words = {"train": ["one"], "validation": ["two"], "test": ["a_1"], "patients": {"one": "p"}, "seed": 3}
 
 
 def _outcome(read: Callable[[], object], *errors: type[Exception]) -> str:
@@ -216,6 +236,21 @@ def volume_files(seed: int, folder: Path) -> str:
     path = folder / name
     path.write_bytes(bytes_of(content, rng))
     return _outcome(lambda: rng.choice([read_volume, read_labels])(path), UnreadableFile)
+
+
+@target(2000)
+def data_sets(seed: int, folder: Path) -> str:
+    """Lists of cases of a training set, with files beside them that nobody opens yet, and a file of splits."""
+    rng = random.Random(seed)
+    name, words, files = rng.choice(SETS)
+    for file in files:
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_bytes(b"voxels")
+    for path, told in ((folder / name, words), (folder / "splits.json", SPLITS)):
+        content = json.dumps(words_of(told, rng)).encode()
+        path.write_bytes(bytes_of(content, rng) if rng.random() < 0.2 else content)
+    read = _outcome(lambda: open_data(folder), DataSetError, UnreadableFile)
+    return f"{read}, splits {_outcome(lambda: read_splits(folder / 'splits.json'), DataSetError)}"
 
 
 @target(3000)

@@ -192,7 +192,17 @@ def test_a_list_cannot_point_outside_of_its_set(tmp_path: Path) -> None:
         open_data(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"training": [3], "labels": {}}', '{"training": [], "labels": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"training": [3], "labels": {}}',
+        '{"training": [], "labels": []}',
+        '{"training": [], "labels": {}, "test": [{"label": "a"}]}',
+        '{"training": [], "labels": {}, "test": [7]}',
+    ],
+)
 def test_an_index_that_is_damaged_is_named(text: str, tmp_path: Path) -> None:
     small_sets.msd(tmp_path)
     (tmp_path / "dataset.json").write_text(text)

@@ -45,7 +45,10 @@ def _read(root: Path, record: Record | None) -> DataSet:
         labels = within(root, str(entry["label"]), index) if entry.get("label") else None
         _add(cases, faults, image, labels, channels, modality, Split.TRAIN)
     for entry in _list(words, "test", index):
-        image = within(root, str(entry["image"] if isinstance(entry, dict) else entry), index)
+        told = entry.get("image") if isinstance(entry, dict) else entry
+        if not isinstance(told, str) or not told:
+            raise DataSetError(f"{index} has a test entry that is no image: {entry!r}.")
+        image = within(root, told, index)
         truth = root / "labelsTs" / image.name
         _add(cases, faults, image, truth if truth.is_file() else None, channels, modality, Split.TEST)
     cases, twice = unique_names([recorded(case, record) for case in cases])
