@@ -85,6 +85,18 @@ def test_voxels_that_two_segments_claim_are_counted_and_told_or_kept_in_layers(
     assert np.count_nonzero((layers[0] > 0) & (layers[1] > 0)) == merged["contested_voxels"]
 
 
+def test_a_long_name_is_kept_although_no_file_can_be_called_so(
+    memseg3d: Command, a_volume: Path, tmp_path: Path
+) -> None:
+    name = "\U00020000" * 300
+    words = ("--scribble", f"{name}:+5,10,4;5,10,16", "--layers", "--out", tmp_path / "out")
+    result = memseg3d("segment", a_volume, *words)
+    assert result.exit_code == 0, result.output
+    (segment,) = json.loads((tmp_path / "out" / "segmentation.json").read_text())["segments"]
+    assert segment["name"] == name
+    assert (tmp_path / "out" / segment["file"]).is_file()
+
+
 @pytest.mark.parametrize("suffix", ["nii.gz", "nrrd"])
 def test_the_labelmap_lies_on_the_grid_of_the_volume_and_names_nobody(
     memseg3d: Command, a_volume: Path, tmp_path: Path, suffix: str

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 STEM = "segmentation"
 OVERVIEW = "overview.png"
 REPORT = "report.html"
+LONGEST_NAME = 50
+"""Letters of a segment's name in a file's: systems take 255 bytes, and a letter may have four."""
 
 
 class NoRoom(CaseError):
@@ -193,7 +195,7 @@ class ResultFolder:
         """The file of each segment, by its number; names are kept as far as every system takes them."""
         if not self._layers:
             return dict.fromkeys(numbers.values(), self.labelmap)
-        plain = {number: re.sub(r"[^\w-]+", "_", name).strip("_") for name, number in numbers.items()}
+        plain = {number: re.sub(r"[^\w-]+", "_", name).strip("_")[:LONGEST_NAME] for name, number in numbers.items()}
         return {number: f"{STEM}.{number}-{name}.{self._format}" for number, name in plain.items()}
 
 
