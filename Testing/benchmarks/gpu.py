@@ -39,6 +39,7 @@ from gpu_sides import (
 
 from memseg3d.network.graphs import cuda_graph, without_recording
 from memseg3d.network.nano import NanoNetwork
+from memseg3d.network.precision import fastest_dtype
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.sam2.recorded import RecordedSam2
 from memseg3d.network.seam import MemoryRead
@@ -87,7 +88,8 @@ def embedded(device: torch.device) -> tuple[str, NanoNetwork]:
     if importlib.util.find_spec("safetensors") is not None:
         from memseg3d.network.loading import load_network
 
-        loaded = load_network(ROOT / "Resources" / "Models" / "memseg3d-nano.safetensors", device=device)
+        file = ROOT / "Resources" / "Models" / "memseg3d-nano.safetensors"
+        loaded = load_network(file, device=device, dtype=fastest_dtype(device))
         assert isinstance(loaded, NanoNetwork)
         return "embedded", loaded
     torch.manual_seed(0)

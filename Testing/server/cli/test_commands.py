@@ -18,8 +18,11 @@ from training_folder import write_training_folder
 from typer.testing import Result
 
 from memseg3d import __version__
+from memseg3d.cases import opening
 from memseg3d.cli.main import ENTRIES
 from memseg3d.cli.networks import Precision, open_network
+from memseg3d.network.backends import installed
+from memseg3d.network.backends.choosing import ENVIRONMENT
 from memseg3d.network.loading import load_network
 from memseg3d.network.precision import NAMES, fastest_dtype, precision_of
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
@@ -273,6 +276,17 @@ def test_sam2_comes_by_default_in_what_the_device_is_fastest_in(tmp_path: Path) 
     save_file(Sam2Network.random(Sam2Config.of("tiny", "2.1", 64)).state_dict(), file)
     assert precision_of(open_network(str(file), None, "cpu", image_size=64)) == NAMES[fastest_dtype(CPU)]
     assert precision_of(load_network(file, 64)) == "fp32", "exact to the reference"
+
+
+def test_a_library_computes_the_embedded_network_alike_on_every_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that is fast in bf16 would otherwise give other masks than the one beside it."""
+    monkeypatch.delenv(ENVIRONMENT)
+    monkeypatch.setattr("memseg3d.network.precision.fastest_dtype", lambda device: torch.bfloat16)
+    found = {backend: opening.open_network(None, None, "cpu", backend=backend)[0] for backend in ("auto", "torch")}
+    assert precision_of(found["auto"]) == ("fp32" if installed() else "bf16")
+    assert precision_of(found["torch"]) == "bf16"
+    asked_for, _ = opening.open_network(None, None, "cpu", precision="bf16")
+    assert precision_of(asked_for) == "bf16"
 
 
 def test_a_precision_that_is_none_is_refused(memseg3d: Command, tmp_path: Path) -> None:

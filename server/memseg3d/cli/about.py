@@ -12,7 +12,7 @@ import typer
 
 def about() -> None:
     """Print one JSON object: version, protocols, python, torch, machine, and the devices that torch can use here, each
-    with the precision that networks have on it by default; and the backends to choose from.
+    with the precision that it is fastest in; and the backends to choose from.
     """
     import torch
 

@@ -40,7 +40,12 @@ ThreadsOption = Annotated[
 ]
 
 PrecisionOption = Annotated[
-    Precision, typer.Option("--precision", help="Of the network's numbers; auto: what the device is fastest in.")
+    Precision,
+    typer.Option(
+        "--precision",
+        envvar="MEMSEG3D_PRECISION",
+        help="Of the network's numbers; auto: fp32 where a library computes it on the CPU, else what is fastest.",
+    ),
 ]
 
 BackendOption = Annotated[

@@ -59,7 +59,10 @@ def serve(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(show_default="auto", help="fp32 or bf16; auto: what the device is fastest in."),
+        typer.Option(
+            show_default="auto",
+            help="fp32 or bf16; auto: fp32 where a library computes the network on the CPU, else what is fastest.",
+        ),
     ] = None,
     backend: Annotated[
         str | None,

@@ -17,7 +17,6 @@ from memseg3d.network.memrefine.files import KEY as SAM2_KEY
 from memseg3d.network.memrefine.files import network_of
 from memseg3d.network.models import describe_model
 from memseg3d.network.nano import from_state
-from memseg3d.network.precision import fastest_dtype
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.sam2.config import TRUNKS, Version
 from memseg3d.network.sam2.hugging_face import SIGN as HUGGING_FACE_SIGN
@@ -48,8 +47,7 @@ def load_network(
     checkpoint does. By default the number in the file's name, 512 where the name says MedSAM2, else 1024. The embedded
     network has its own and ignores this, and so does a Mem3D file that tells its size; others of Mem3D and STM see 512
     by default.
-    dtype: by default float32 for SAM 2, exact to its reference, and for the embedded network what the device is fastest
-    in of float32 and bfloat16, as it was trained in both.
+    dtype: by default float32, in which results are alike on all devices within rounding.
     On a CUDA device SAM 2 comes as `RecordedSam2`: the same within rounding, by recorded graphs.
     Raises UnknownCheckpoint where the file cannot be read or holds another network, ValueError for a wrong image size
     and ModelDamaged where the card beside the file tells another hash.
@@ -61,7 +59,6 @@ def load_network(
     if NANO_KEY in checkpoint.metadata:
         network = _nano(path.name, checkpoint.metadata[NANO_KEY], checkpoint.tensors)
         network = network.to(memory_format=torch.channels_last)
-        dtype = dtype or fastest_dtype(torch.device(device))
     elif SAM2_KEY in checkpoint.metadata:
         network = network_of(path.name, checkpoint.metadata[SAM2_KEY], checkpoint.tensors, image_size)
     elif is_mem3d(checkpoint.tensors):

@@ -58,10 +58,7 @@ def choose_backend(network: Network, wanted: str = "auto", folder: Path | None =
     named. folder: where compiled models are
     kept. Raises BackendMissing where the wanted library is not installed, or cannot compute the network.
     """
-    if wanted == "auto":
-        wanted = os.environ.get(ENVIRONMENT) or "auto"
-    if wanted not in BACKENDS:
-        raise BackendMissing(f"There is no backend {wanted}: choose {', '.join(BACKENDS)}.")
+    wanted = _meant(wanted)
     versions = {} if wanted == "torch" else installed(wanted)
     if not isinstance(network, HasParts) or not _is_fp32_on_cpu(network):
         if wanted in LIBRARIES:
@@ -76,6 +73,27 @@ def choose_backend(network: Network, wanted: str = "auto", folder: Path | None =
             _loaded(network, place)
     except OSError as error:
         log.warning("compiled models cannot be kept in %s, so torch computes: %s", place.parent, error.strerror)
+
+
+def may_compute(network: Network, wanted: str = "auto") -> bool:
+    """Whether a library that is wanted is here and could compute the network on the CPU, if it were float32.
+
+    Raises BackendMissing as `choose_backend` does.
+    """
+    wanted = _meant(wanted)
+    if wanted == "torch" or not isinstance(network, HasParts) or not isinstance(network, torch.nn.Module):
+        return False
+    first = next(network.parameters(), None)
+    return first is not None and first.device.type == "cpu" and bool(installed(wanted))
+
+
+def _meant(wanted: str) -> str:
+    """The backend that is asked for; the environment says what auto means."""
+    if wanted == "auto":
+        wanted = os.environ.get(ENVIRONMENT) or "auto"
+    if wanted not in BACKENDS:
+        raise BackendMissing(f"There is no backend {wanted}: choose {', '.join(BACKENDS)}.")
+    return wanted
 
 
 def installed(wanted: str = "auto") -> dict[str, str]:
