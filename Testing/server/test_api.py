@@ -77,6 +77,9 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(case: Any) -> None:
         memseg3d.open(np.zeros((3, 3, 3)))
     with pytest.raises(memseg3d.CaseError, match="another library's image"):
         memseg3d.open(sitk.Image(3, 3, 3, sitk.sitkInt16))  # type: ignore[arg-type]
+    hidden = np.ma.masked_less(np.arange(27.0).reshape(3, 3, 3), 5)
+    with pytest.raises(memseg3d.CaseError, match="fill them first"):
+        memseg3d.open(hidden, (1.0, 1.0, 1.0))
     with pytest.raises(memseg3d.CaseError, match="does not exist"):
         memseg3d.open("nothing.nii.gz")
     with pytest.raises(memseg3d.CaseError, match="no worker at"):

@@ -381,6 +381,8 @@ def image_of(source: Any, spacing: Sequence[float] | None, series: str | None, s
             "This is another library's image, not an array: give its file, or its voxels as an array (k, j, i) with "
             "their spacing."
         )
+    if np.ma.is_masked(source):
+        raise CaseError("The array has masked voxels, which no volume has: fill them first, by array.filled(value).")
     try:
         k, j, i = (float(step) for step in (() if spacing is None else spacing))
     except (TypeError, ValueError) as error:
