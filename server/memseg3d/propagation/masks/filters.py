@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import SimpleITK as sitk
 
-Filter = TypeVar("Filter", bound=sitk.ProcessObject)
+Filter = TypeVar("Filter", bound="sitk.ProcessObject")
 
 
 def alone(tool: Filter) -> Filter:
