@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from memseg3d.network.backends import BackendMissing, backend_of, choose_backend, choosing
+from memseg3d.network.backends.library import Library
 from memseg3d.network.loading import load_network
 from memseg3d.network.models import find_model
 from memseg3d.network.nano import NanoConfig, NanoNetwork
+from memseg3d.network.parts import Part
 from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.events import SliceDone
 from memseg3d.propagation.prompts.options import Options
@@ -212,6 +214,29 @@ def test_the_fastest_is_chosen(
     assert backend_of(a_network) == "torch"
     (choice,) = tmp_path.glob("*/choice.json")
     assert json.loads(choice.read_text(encoding="utf-8"))["backend"] == "torch"
+
+
+@pytest.mark.parametrize(("threads", "asked"), [(1, ["onnxruntime", "openvino"]), (2, ["onnxruntime"])])
+def test_on_several_cores_libraries_that_share_them_are_asked(
+    a_network: NanoNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, asked: list[str]
+) -> None:
+    """Two callers of OpenVINO at once were no faster than one, though one alone is as fast as one of ONNX Runtime."""
+    monkeypatch.delenv(choosing.ENVIRONMENT)
+    seen: list[list[str]] = []
+
+    def measured(part: Part, name: str, libraries: Sequence[Library], folder: Path) -> dict[str, float]:
+        seen.append([each.name for each in libraries])
+        return {"torch": 1.0, "onnxruntime": 0.99, "openvino": 0.98}
+
+    monkeypatch.setattr(choosing, "measured", measured)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        choose_backend(a_network, "auto", tmp_path)
+    finally:
+        torch.set_num_threads(before)
+    assert seen
+    assert all(each == asked for each in seen)
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(a_network: NanoNetwork, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ ENVIRONMENT = "MEMSEG3D_BACKEND"
 LIBRARIES = {"onnxruntime": ("with_onnxruntime", "OnnxRuntime"), "openvino": ("with_openvino", "OpenVino")}
 """Module and class of each library behind the seam."""
 BACKENDS = ("auto", "torch", *LIBRARIES)
-FORM = 3
+FORM = 4
 """Changes with the parts of networks and with what is remembered of them."""
 WORTH = 1.05
 """A library must be so many times as fast as torch to be taken."""
@@ -165,8 +165,12 @@ def _prepare(network: HasParts, names: Sequence[str], wanted: str, place: Path) 
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix="new-", ignore_cleanup_errors=True) as made:
         libraries = [_library(name) for name in names]
+        # Each is measured by one caller; on several cores fronts are several.
+        shared = [each for each in libraries if each.shares_cores]
+        if wanted == "auto" and shared and torch.get_num_threads() > 1:
+            libraries = shared
         seconds = {name: measured(parts[name], name, libraries, Path(made)) for name in probes}
-        chosen = _fastest(seconds, names, wanted)
+        chosen = _fastest(seconds, [each.name for each in libraries], wanted)
         if wanted not in ("auto", chosen):
             raise BackendMissing(f"{wanted} cannot compute this network: leave --backend out.")
         mine = [each for each in libraries if each.name == chosen]

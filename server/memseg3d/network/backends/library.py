@@ -12,6 +12,8 @@ class Library(Protocol):
     """A library for inference on processors. Both calls raise whatever the library raises."""
 
     name: str
+    shares_cores: bool
+    """Whether callers at once, of one thread each, are together faster than one caller with all the threads."""
 
     def prepare(self, model: bytes, file: Path, threads: int) -> None:
         """Compile an ONNX model for this processor and keep the result in `file`."""

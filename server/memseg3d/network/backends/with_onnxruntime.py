@@ -18,6 +18,7 @@ class OnnxRuntime:
     """`library.Library` by ONNX Runtime; files hold the model as it was optimised for this processor."""
 
     name = "onnxruntime"
+    shares_cores = True
 
     def __init__(self) -> None:
         # On Windows its published builds tell Microsoft of every session otherwise.

@@ -19,6 +19,7 @@ class OpenVino:
     """`library.Library` by OpenVINO; files hold its compiled models."""
 
     name = "openvino"
+    shares_cores = False
 
     def __init__(self) -> None:
         self._core = openvino.Core()
@@ -58,4 +59,10 @@ class OpenVino:
 
 
 def _settings(threads: int) -> dict[str, Any]:
-    return {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    return {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        # Each model would be tied to the first cores, so that two callers at once would share one.
+        "ENABLE_CPU_PINNING": False,
+    }
