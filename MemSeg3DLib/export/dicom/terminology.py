@@ -100,6 +100,7 @@ def read_labels(path: Path) -> list[SegmentDescription]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text, object_pairs_hook=lambda pairs: _told_once(pairs, path))
+        # Halves of letters, which JSON can tell and no file can hold.
         json.dumps(content, ensure_ascii=False).encode()
     except OSError as error:
         raise LabelsError(f"The labels file {path} cannot be read: {error.strerror}.") from error

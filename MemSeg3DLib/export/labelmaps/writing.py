@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from MemSeg3DLib.base.lattices import FARTHEST
+from MemSeg3DLib.base.lattices import is_same_lattice
 from MemSeg3DLib.export.labelmaps.nifti_forms import HEADER_BYTES, NiftiForms
 from MemSeg3DLib.export.labelmaps.reading import read_forms
 
@@ -57,12 +57,11 @@ def laid_on_grid(
     flips = [axis for axis in range(3) if turn[axis, source[axis]] < 0]
     if turned.shape != shape:
         return None
-    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(labels.shape[::-1]) - 1)
-    there = (np.column_stack([corners, np.ones(8)]) @ between.T)[:, :3]
-    expected = corners[:, source].astype(float)
+    back = np.eye(4)
+    back[:3, :3] = np.linalg.inv(turn)
     for axis in flips:
-        expected[:, axis] = shape[2 - axis] - 1 - expected[:, axis]
-    if np.abs(there - expected).max() > FARTHEST:
+        back[source[axis], 3] = shape[2 - axis] - 1
+    if not is_same_lattice(affine @ back, theirs, shape):
         return None
     return np.ascontiguousarray(np.flip(turned, tuple(2 - axis for axis in flips)))
 

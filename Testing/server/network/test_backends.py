@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 import torch
 
 from memseg3d.network.backends import BackendMissing, backend_of, choose_backend, choosing
+from memseg3d.network.backends.export import as_onnx
 from memseg3d.network.backends.library import Library
 from memseg3d.network.loading import load_network
 from memseg3d.network.models import find_model
@@ -117,6 +121,31 @@ def test_several_threads_at_once_are_given_their_own_results(
         found = list(pool.map(encoded, images * 8))
     for place, one in enumerate(found):
         torch.testing.assert_close(one, expected[place % 8], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells which cores a thread may run on")
+def test_openvino_binds_no_caller_to_a_core(a_network: NanoNetwork, tmp_path: Path) -> None:
+    """Two models would be bound to the same one (findings/openvino_callers_share_one_core.sh)."""
+    part, library = a_network.parts()[0], choosing.library_of("openvino")
+    library.prepare(as_onnx(part), tmp_path / "part", 1)
+    runner, ended = library.load(tmp_path / "part", 1), threading.Event()
+
+    def call() -> None:
+        while not ended.is_set():
+            with torch.no_grad():
+                runner(part.inputs)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        seen = set()
+        for _ in range(100):
+            time.sleep(0.005)
+            seen.add(frozenset(os.sched_getaffinity(caller.native_id or 0)))
+    finally:
+        ended.set()
+        caller.join()
+    assert seen == {frozenset(os.sched_getaffinity(0))}
 
 
 def test_what_was_compiled_is_taken_from_disk(

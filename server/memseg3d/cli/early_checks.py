@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from memseg3d.network.signs import Signs
 
 NO_MEM3D = "{name} is no network of Mem3D's; `memseg3d evaluate rounds` judges any."
 TWO_WINDOWS = "{name} looks at two windows, a video has one: name a SAM 2 by --model."
@@ -77,24 +80,26 @@ def check_training_data(folder: Path | None, option: str, is_judged_by: bool = F
 
 def check_is_mem3d(model: str | None, models: Path | None) -> None:
     """Raise `typer.BadParameter` where a safetensors file is a network of another kind than Mem3D's."""
-    from memseg3d.network.models import find_model, name_of
-    from memseg3d.network.signs import is_mem3d, signs_of
+    from memseg3d.network.signs import is_mem3d
 
-    path = find_model(model, models)
-    signs = signs_of(path)
-    if signs is not None and not is_mem3d(signs.tensors):
-        raise typer.BadParameter(NO_MEM3D.format(name=name_of(path)), param_hint="--model")
+    _check_signs(model, models, lambda signs: is_mem3d(signs.tensors), NO_MEM3D)
 
 
 def check_one_window(model: str | None, models: Path | None) -> None:
     """Raise `typer.BadParameter` where a safetensors file is an embedded network that looks at two windows."""
+    from memseg3d.network.signs import NANO_KEY
+
+    _check_signs(model, models, lambda signs: NANO_KEY not in signs.metadata, TWO_WINDOWS)
+
+
+def _check_signs(model: str | None, models: Path | None, are_right: Callable[[Signs], bool], sentence: str) -> None:
     from memseg3d.network.models import find_model, name_of
-    from memseg3d.network.signs import NANO_KEY, signs_of
+    from memseg3d.network.signs import signs_of
 
     path = find_model(model, models)
     signs = signs_of(path)
-    if signs is not None and NANO_KEY in signs.metadata:
-        raise typer.BadParameter(TWO_WINDOWS.format(name=name_of(path)), param_hint="--model")
+    if signs is not None and not are_right(signs):
+        raise typer.BadParameter(sentence.format(name=name_of(path)), param_hint="--model")
 
 
 def check_model(model: str | None, models: Path | None, option: str = "--model") -> None:

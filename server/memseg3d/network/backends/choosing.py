@@ -60,7 +60,7 @@ def choose_backend(network: Network, wanted: str = "auto", folder: Path | None =
     """
     wanted = _meant(wanted)
     versions = {} if wanted == "torch" else installed(wanted)
-    if not isinstance(network, HasParts) or not _is_fp32_on_cpu(network):
+    if not isinstance(network, HasParts) or not _is_on_cpu(network, torch.float32):
         if wanted in LIBRARIES:
             log.warning("%s computes networks in float32 on the CPU alone, and not all: torch computes", wanted)
         return
@@ -81,10 +81,7 @@ def may_compute(network: Network, wanted: str = "auto") -> bool:
     Raises BackendMissing as `choose_backend` does.
     """
     wanted = _meant(wanted)
-    if wanted == "torch" or not isinstance(network, HasParts) or not isinstance(network, torch.nn.Module):
-        return False
-    first = next(network.parameters(), None)
-    return first is not None and first.device.type == "cpu" and bool(installed(wanted))
+    return wanted != "torch" and isinstance(network, HasParts) and _is_on_cpu(network) and bool(installed(wanted))
 
 
 def _meant(wanted: str) -> str:
@@ -111,17 +108,17 @@ def installed(wanted: str = "auto") -> dict[str, str]:
     return found
 
 
-def _library(name: str) -> Library:
+def library_of(name: str) -> Library:
+    """A library by its name, imported now."""
     module, kind = LIBRARIES[name]
     made: Library = getattr(importlib.import_module(f"memseg3d.network.backends.{module}"), kind)()
     return made
 
 
-def _is_fp32_on_cpu(network: object) -> bool:
-    if not isinstance(network, torch.nn.Module):
-        return False
-    first = next(network.parameters(), None)
-    return first is not None and first.dtype == torch.float32 and first.device.type == "cpu"
+def _is_on_cpu(network: object, dtype: torch.dtype | None = None) -> bool:
+    """dtype: that its numbers have besides."""
+    first = next(network.parameters(), None) if isinstance(network, torch.nn.Module) else None
+    return first is not None and first.device.type == "cpu" and dtype in (None, first.dtype)
 
 
 def _key(network: Network, versions: Mapping[str, str], wanted: str) -> str:
@@ -137,7 +134,7 @@ def _loaded(network: HasParts, place: Path) -> bool:
         os.utime(place)
         if choice["backend"] == "torch":
             return True
-        library = _library(choice["backend"])
+        library = library_of(choice["backend"])
         files = choice["files"]
         if any((place / name).stat().st_size != size for name, size in files.items()):
             raise ValueError("a file has another size than it was written with")
@@ -164,7 +161,7 @@ def _prepare(network: HasParts, names: Sequence[str], wanted: str, place: Path) 
     probes = {part.name: name for name, part in reversed(parts.items())}.values()
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix="new-", ignore_cleanup_errors=True) as made:
-        libraries = [_library(name) for name in names]
+        libraries = [library_of(name) for name in names]
         # Each is measured by one caller; on several cores fronts are several.
         shared = [each for each in libraries if each.shares_cores]
         if wanted == "auto" and shared and torch.get_num_threads() > 1:
