@@ -16,8 +16,6 @@ ROOT = TESTING.parent
 
 # Each tiny network would be compiled and measured otherwise; tests of backends say what they want.
 os.environ.setdefault("MEMSEG3D_BACKEND", "torch")
-# As with a library, and on every processor: in bf16 masks differ a little.
-os.environ.setdefault("MEMSEG3D_PRECISION", "fp32")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,9 +20,7 @@ from typer.testing import Result
 from memseg3d import __version__
 from memseg3d.cases import opening
 from memseg3d.cli.main import ENTRIES
-from memseg3d.cli.networks import Precision, open_network
-from memseg3d.network.backends import installed
-from memseg3d.network.backends.choosing import ENVIRONMENT
+from memseg3d.cli.networks import Backend, Precision, open_network
 from memseg3d.network.loading import load_network
 from memseg3d.network.precision import NAMES, fastest_dtype, precision_of
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
@@ -278,15 +276,12 @@ def test_sam2_comes_by_default_in_what_the_device_is_fastest_in(tmp_path: Path) 
     assert precision_of(load_network(file, 64)) == "fp32", "exact to the reference"
 
 
-def test_a_library_computes_the_embedded_network_alike_on_every_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor that is fast in bf16 would otherwise give other masks than the one beside it."""
-    monkeypatch.delenv(ENVIRONMENT)
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_the_embedded_network_is_alike_on_every_processor(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is fast in bf16 would otherwise give other masks than the one beside it."""
     monkeypatch.setattr("memseg3d.network.precision.fastest_dtype", lambda device: torch.bfloat16)
-    found = {backend: opening.open_network(None, None, "cpu", backend=backend)[0] for backend in ("auto", "torch")}
-    assert precision_of(found["auto"]) == ("fp32" if installed() else "bf16")
-    assert precision_of(found["torch"]) == "bf16"
-    asked_for, _ = opening.open_network(None, None, "cpu", precision="bf16")
-    assert precision_of(asked_for) == "bf16"
+    assert precision_of(opening.open_network(None, None, "cpu", backend=backend)[0]) == "fp32"
+    assert precision_of(opening.open_network(None, None, "cpu", precision="bf16", backend=backend)[0]) == "bf16"
 
 
 def test_a_precision_that_is_none_is_refused(memseg3d: Command, tmp_path: Path) -> None:

@@ -38,21 +38,22 @@ def open_network(
     """The network, and the torch device that it is on. Raises `NetworkError`.
 
     image_size: side of the network's input in pixels; None: as it was trained. backend: what computes it on a CPU, the
-    same within rounding; where one may compute the network, precision auto is fp32.
+    same within rounding. precision auto: fp32 for the embedded network on a CPU, else what the device is fastest in.
     """
     import torch
 
     from memseg3d.experts.opening import open_model
-    from memseg3d.network.backends import BackendMissing, choose_backend, may_compute
+    from memseg3d.network.backends import BackendMissing, choose_backend
     from memseg3d.network.checkpoint_files import UnknownCheckpoint
     from memseg3d.network.models import ModelDamaged, ModelNotFound
+    from memseg3d.network.parts import HasParts
 
     chosen = choose_device(device, threads)
     try:
         dtype = choose_dtype(precision, chosen)
         network = open_model(model, models, image_size, chosen, dtype)
-        if precision == "auto" and dtype != torch.float32 and may_compute(network, backend):
-            # A library in fp32 is as fast as torch in bf16, within a tenth, and masks are alike on all processors.
+        if precision == "auto" and dtype != torch.float32 and chosen == "cpu" and isinstance(network, HasParts):
+            # Masks alike on all processors; a library in fp32 is as fast as torch in bf16, within an eighth.
             network = open_model(model, models, image_size, chosen, torch.float32)
         choose_backend(network, backend)
     except (ModelNotFound, ModelDamaged, UnknownCheckpoint) as error:

@@ -43,8 +43,7 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option(
         "--precision",
-        envvar="MEMSEG3D_PRECISION",
-        help="Of the network's numbers; auto: fp32 where a library computes it on the CPU, else what is fastest.",
+        help="Of the network's numbers; auto: fp32 for the embedded model on a CPU, else what is fastest.",
     ),
 ]
 

@@ -61,7 +61,7 @@ def serve(
         str | None,
         typer.Option(
             show_default="auto",
-            help="fp32 or bf16; auto: fp32 where a library computes the network on the CPU, else what is fastest.",
+            help="fp32 or bf16; auto: fp32 for the embedded model on a CPU, else what is fastest.",
         ),
     ] = None,
     backend: Annotated[

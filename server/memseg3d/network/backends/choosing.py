@@ -58,9 +58,12 @@ def choose_backend(network: Network, wanted: str = "auto", folder: Path | None =
     named. folder: where compiled models are
     kept. Raises BackendMissing where the wanted library is not installed, or cannot compute the network.
     """
-    wanted = _meant(wanted)
+    if wanted == "auto":
+        wanted = os.environ.get(ENVIRONMENT) or "auto"
+    if wanted not in BACKENDS:
+        raise BackendMissing(f"There is no backend {wanted}: choose {', '.join(BACKENDS)}.")
     versions = {} if wanted == "torch" else installed(wanted)
-    if not isinstance(network, HasParts) or not _is_on_cpu(network, torch.float32):
+    if not isinstance(network, HasParts) or not _is_fp32_on_cpu(network):
         if wanted in LIBRARIES:
             log.warning("%s computes networks in float32 on the CPU alone, and not all: torch computes", wanted)
         return
@@ -73,24 +76,6 @@ def choose_backend(network: Network, wanted: str = "auto", folder: Path | None =
             _loaded(network, place)
     except OSError as error:
         log.warning("compiled models cannot be kept in %s, so torch computes: %s", place.parent, error.strerror)
-
-
-def may_compute(network: Network, wanted: str = "auto") -> bool:
-    """Whether a library that is wanted is here and could compute the network on the CPU, if it were float32.
-
-    Raises BackendMissing as `choose_backend` does.
-    """
-    wanted = _meant(wanted)
-    return wanted != "torch" and isinstance(network, HasParts) and _is_on_cpu(network) and bool(installed(wanted))
-
-
-def _meant(wanted: str) -> str:
-    """The backend that is asked for; the environment says what auto means."""
-    if wanted == "auto":
-        wanted = os.environ.get(ENVIRONMENT) or "auto"
-    if wanted not in BACKENDS:
-        raise BackendMissing(f"There is no backend {wanted}: choose {', '.join(BACKENDS)}.")
-    return wanted
 
 
 def installed(wanted: str = "auto") -> dict[str, str]:
@@ -115,10 +100,11 @@ def library_of(name: str) -> Library:
     return made
 
 
-def _is_on_cpu(network: object, dtype: torch.dtype | None = None) -> bool:
-    """dtype: that its numbers have besides."""
-    first = next(network.parameters(), None) if isinstance(network, torch.nn.Module) else None
-    return first is not None and first.device.type == "cpu" and dtype in (None, first.dtype)
+def _is_fp32_on_cpu(network: object) -> bool:
+    if not isinstance(network, torch.nn.Module):
+        return False
+    first = next(network.parameters(), None)
+    return first is not None and first.dtype == torch.float32 and first.device.type == "cpu"
 
 
 def _key(network: Network, versions: Mapping[str, str], wanted: str) -> str:
