@@ -1,4 +1,4 @@
-"""How rounds are computed: memory, key slices, the vote of three axes, and a segment computed anew; folded away."""
+"""How rounds are computed: memory, key slices, crops, three axes' vote, and a segment computed anew; folded away."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class AdvancedSection(Section):
             self.ui.memorySelector.addItem(self._words[name][0])
         self.on(self.ui.memorySelector, "activated(int)", self._choose_memory)
         self.on(self.ui.keySlicesBox, "clicked()", self._choose_key_slices)
+        self.on(self.ui.cropsBox, "clicked()", self._choose_crops)
         self.on(self.ui.consensusBox, "clicked()", self._choose_consensus)
         self.on(self.ui.recomputeButton, "clicked()", self.workbench.recompute)
 
@@ -33,6 +34,7 @@ class AdvancedSection(Section):
         self.ui.memorySelector.setCurrentIndex(MEMORIES.index(choice.memory))
         self.ui.memoryLabel.setText(self._words[choice.memory][1])
         self.ui.keySlicesBox.setChecked(choice.key_slices)
+        self.ui.cropsBox.setChecked(choice.crops)
         self.ui.consensusBox.setChecked(choice.consensus)
         knows = {name: known is None or name in known for name in ("memory", "key_slices", "consensus", "full")}
         # What was chosen for another worker can be taken back.
@@ -50,6 +52,9 @@ class AdvancedSection(Section):
 
     def _choose_key_slices(self) -> None:
         self._use(replace(self._choice, key_slices=bool(self.ui.keySlicesBox.checked)))
+
+    def _choose_crops(self) -> None:
+        self._use(replace(self._choice, crops=bool(self.ui.cropsBox.checked)))
 
     def _choose_consensus(self) -> None:
         self._use(replace(self._choice, consensus=bool(self.ui.consensusBox.checked)))

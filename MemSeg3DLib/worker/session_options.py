@@ -13,6 +13,7 @@ MEMORIES = ("default", "stm", "self_sorting", "quality", "distractor", "motion",
 """The memory policies of the wire protocol, in the order in which they are offered."""
 
 _MEMORY, _CONSENSUS, _KEY_SLICES = "Advanced/Memory", "Advanced/Consensus", "Advanced/KeySlices"
+_CROPS = "Advanced/Crops"
 
 _WORDS = {
     "memory": "other memories",
@@ -27,25 +28,28 @@ _WORDS = {
 @dataclass(frozen=True)
 class SessionChoice:
     """What the user has chosen for rounds to come. memory: one of MEMORIES; consensus: the three axes vote; key_slices:
-    what lies between slices that agree is interpolated.
+    what lies between slices that agree is interpolated; crops: a model that was trained on whole slices sees a crop
+    that follows the segment, too.
     """
 
     memory: str = MEMORIES[0]
     consensus: bool = False
     key_slices: bool = False
+    crops: bool = False
 
     @classmethod
     def read(cls, settings: SettingsStore) -> SessionChoice:
         """As it was kept; what another version has kept and this one does not know is the default."""
         memory = settings.get(_MEMORY, MEMORIES[0])
         known = memory if memory in MEMORIES else MEMORIES[0]
-        return cls(known, settings.get(_CONSENSUS, "") == "1", settings.get(_KEY_SLICES, "") == "1")
+        return cls(known, *(settings.get(each, "") == "1" for each in (_CONSENSUS, _KEY_SLICES, _CROPS)))
 
     def keep(self, settings: SettingsStore) -> None:
         """Keep it for the next time."""
         settings.set(_MEMORY, self.memory)
         settings.set(_CONSENSUS, "1" if self.consensus else "")
         settings.set(_KEY_SLICES, "1" if self.key_slices else "")
+        settings.set(_CROPS, "1" if self.crops else "")
 
     def put_into(self, options: dict[str, Any]) -> None:
         """Into session options. Defaults are left out: an older worker refuses names that it does not know."""
@@ -54,6 +58,9 @@ class SessionChoice:
             options.pop(name, None)
             if getattr(self, name) != getattr(default, name):
                 options[name] = getattr(self, name)
+        options.pop("region", None)
+        if self.crops:
+            options["region"] = "crop"
 
 
 def needed_features(

@@ -35,7 +35,7 @@ from memseg3d.network.precision import fastest_name
 from memseg3d.network.sam2 import Sam2Config, Sam2Network
 from memseg3d.network.seam import Features
 from memseg3d.propagation.prompts.limits import SliceLimits
-from memseg3d.propagation.prompts.options import Options
+from memseg3d.propagation.prompts.options import Options, RegionMode
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt, Prompt
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.volume import Volume
@@ -225,7 +225,9 @@ def agreement(ours: Masks, theirs: Masks) -> tuple[float, float]:
     return sum(found) / len(found), min(found)
 
 
-def as_a_user(network: Sam2Network, images: Tensor, rounds: list[list[Word]]) -> list[float]:
+def as_a_user(
+    network: Sam2Network, images: Tensor, rounds: list[list[Word]], region: RegionMode = "whole"
+) -> list[float]:
     """Seconds of each round in a session, as the product runs it: less work than the references do.
 
     The second object is bounded to half of the slices, each correction to a third of them, as the user's limits or the
@@ -233,7 +235,7 @@ def as_a_user(network: Sam2Network, images: Tensor, rounds: list[list[Word]]) ->
     """
     count, size = len(images), images.shape[-1]
     voxels = (images[:, 0] * 255).round().to(torch.uint8).numpy()
-    options = Options(window=(0.0, 255.0), region="whole")
+    options = Options(window=(0.0, 255.0), region=region)
     session = Session(Volume(voxels, (1.0, 1.0, 1.0)), network, options)
     half, upper, lower = (count // 4, count * 3 // 4), (count * 2 // 3, count - 1), (count // 4, count // 3)
     bounds = [{2: half}, {1: upper}, {2: (min(lower[0], count // 6), lower[1])}]

@@ -80,6 +80,19 @@ def test_key_slices_hold_for_rounds_to_come_and_can_be_taken_back(clinician: Cli
     assert clinician.bench.options == {}
 
 
+def test_crops_hold_for_rounds_to_come_and_can_be_taken_back(clinician: Clinician) -> None:
+    clinician.widget("methodGroup").collapsed = False
+    clinician.widget("cropsBox").click()
+    assert clinician.bench.options == {"region": "crop"}
+    clinician.box(60)
+    clinician.wait()
+    assert not clinician.texts("error")
+    assert [one.options for one in records(clinician)] == [{"region": "crop"}]
+    assert clinician.voxels().any()
+    clinician.widget("cropsBox").click()
+    assert clinician.bench.options == {}
+
+
 def test_recompute_everything_is_a_round_that_can_be_undone(clinician: Clinician) -> None:
     clinician.session.pump(0.1)
     button = clinician.widget("recomputeButton")
@@ -132,12 +145,16 @@ def test_choices_are_kept_for_the_next_slicer_with_or_without_the_panel(tmp_path
         choose_memory(user, "motion")
         user.widget("consensusBox").click()
         user.widget("keySlicesBox").click()
+        user.widget("methodGroup").collapsed = False
+        user.widget("cropsBox").click()
     with a_slicer(tmp_path, MODULES) as session:
         from MemSeg3DPanel.application import application
 
-        assert application().workbench.options == {"memory": "motion", "consensus": True, "key_slices": True}
-        assert SessionChoice.read(application().settings) == SessionChoice("motion", True, True)
+        chosen = {"memory": "motion", "consensus": True, "key_slices": True, "region": "crop"}
+        assert application().workbench.options == chosen
+        assert SessionChoice.read(application().settings) == SessionChoice("motion", True, True, True)
         user = Clinician(session)
         assert user.widget("memorySelector").currentIndex == MEMORIES.index("motion")
         assert user.widget("consensusBox").checked
         assert user.widget("keySlicesBox").checked
+        assert user.widget("cropsBox").checked

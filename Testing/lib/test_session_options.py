@@ -274,8 +274,8 @@ def test_choices_are_kept_and_defaults_travel_as_nothing() -> None:
         assert SessionChoice.read(store) == SessionChoice(memory, memory == "stm")
     SessionChoice(key_slices=True).keep(store)
     assert SessionChoice.read(store) == SessionChoice(key_slices=True)
-    SessionChoice("motion", True, True).put_into(options)
-    assert options == {"reach": 2.0, "memory": "motion", "consensus": True, "key_slices": True}
+    SessionChoice("motion", True, True, True).put_into(options)
+    assert options == {"reach": 2.0, "memory": "motion", "consensus": True, "key_slices": True, "region": "crop"}
     assert needed_features(options, [1]) == ["memory", "consensus", "key_slices", "full"]
     SessionChoice().put_into(options)
     assert options == {"reach": 2.0}

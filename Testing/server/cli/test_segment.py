@@ -17,6 +17,7 @@ from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.volume import Volume
+from Testing.tiny_sam2 import tiny_sam2_file
 
 from .conftest import MODEL, an_oblique_image, words
 
@@ -295,3 +296,19 @@ def test_an_output_folder_that_cannot_be_made_is_explained(
     result = memseg3d("segment", a_volume, "--box", BLOCK, "--out", tmp_path / folder)
     assert result.exit_code == 2
     assert sentence in words(result)
+
+
+def test_sam2_may_look_at_crops_and_refine_goes_on_so(memseg3d: Command, a_volume: Path, tmp_path: Path) -> None:
+    out, model = tmp_path / "out", tiny_sam2_file(tmp_path)
+    result = memseg3d("segment", a_volume, "--box", BLOCK, "--out", out, "--model", model, "--region", "crop")
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "session.json").read_text())["options"]["region"] == "crop"
+    result = memseg3d("refine", out, "--point", "block:+4,12,10", "--model", model)
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "session.json").read_text())["options"]["region"] == "crop"
+
+
+def test_a_region_that_is_none_is_told(memseg3d: Command, a_volume: Path, tmp_path: Path) -> None:
+    result = memseg3d("segment", a_volume, "--box", BLOCK, "--out", tmp_path / "out", "--region", "object")
+    assert result.exit_code == 2
+    assert "'crop'" in words(result)

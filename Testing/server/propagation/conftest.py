@@ -85,7 +85,7 @@ class ThresholdNetwork:
         assert prompts.points is not None
         assert prompts.labels is not None
         points, labels = prompts.points[0], prompts.labels[0]
-        y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+        y, x = torch.meshgrid(torch.arange(bright.shape[-2]), torch.arange(bright.shape[-1]), indexing="ij")
         mask = bright.clone() if prior is None else prior > 0
         starts, ends = points[labels == BOX_START], points[labels == BOX_END]
         for (left, top), (right, bottom) in zip(starts, ends, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from memseg3d.propagation.sight.framing import Framing
@@ -96,3 +98,13 @@ def test_a_crop_is_square_in_mm_on_anisotropic_slices() -> None:
     region = framing.around(Extent(19.5, 79.5, 29.5, 119.5))
     assert region.extent.height * 4 == pytest.approx(region.extent.width)
     assert region.extent.width == pytest.approx(1.6 * 40, rel=0.1)
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(20, 32), (60, 64), (80, 96), (90, 128), (180, 128)])
+def test_a_crop_has_as_few_pixels_as_leave_it_as_sharp_as_the_whole_slice(side: float, pixels: int) -> None:
+    framing = Framing((200, 300), (1.0, 1.0), 128, crop=True, smaller=(32, 64, 96))
+    region = framing.around(Extent(0, 0, side, side))
+    assert region.size == pixels
+    whole = Region.whole((200, 300), 128)
+    assert region.extent.height / region.size <= whole.extent.height / whole.size or region.size == 128
+    assert replace(region, size=128) == replace(framing, smaller=()).around(Extent(0, 0, side, side))

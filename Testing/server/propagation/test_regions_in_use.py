@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from memseg3d.network.seam import Features
 from memseg3d.propagation.memory.region_tracker import RegionTracker
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
+from memseg3d.propagation.rounds.walks.batching import SETTING
 from memseg3d.propagation.sight.feature_store import FeatureStore
 from memseg3d.propagation.sight.framing import Framing
 from memseg3d.propagation.sight.regions import Region
@@ -71,6 +76,52 @@ def test_a_click_alone_finds_the_size_of_its_object(radius: int) -> None:
     assert dice(slices[0].mask, truth[4]) > 0.93
     region = session._states[1].stored[4].region
     assert 0.33 < 2 * radius / region.extent.height < 0.72
+
+
+class SidedNetwork(ThresholdNetwork):
+    """For whole slices; takes smaller images as well. sides: of the images that it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.info = replace(self.info, image_size=96, logit_size=96, smaller_sides=(24, 48))
+        self.sides: set[int] = set()
+
+    def encode(self, images: Tensor) -> Features:
+        self.sides.add(images.shape[-1])
+        return super().encode(images)
+
+
+def sided_session(truth: np.ndarray, network: SidedNetwork, options: Options) -> Session:
+    return Session(Volume(np.where(truth, 100, 10).astype(np.int16), (1.0, 1.0, 1.0)), network, options)
+
+
+@pytest.mark.parametrize("setting", ["never", "always"])
+def test_a_crop_of_few_pixels_gets_more_with_its_object(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    """Memories move along from one number of pixels to the next, also in a batch with another object."""
+    monkeypatch.setenv(SETTING, setting)
+    truth = wandering_tube()
+    other = ball((30, 120, 140), (15, 95, 30), (8, 18, 18))
+    network = SidedNetwork()
+    session = sided_session(truth | other, network, replace(WINDOW, region="crop"))
+    finish(session.begin("first", [BoxPrompt(1, 0, (0, 12, 12), (0, 28, 28))]))
+    assert network.sides == {24, 48}
+    for k in range(30):
+        assert dice(session.labelmap(1)[k], truth[k]) > 0.93, k
+    again = sided_session(truth | other, network, replace(WINDOW, region="crop"))
+    both = [BoxPrompt(1, 0, (0, 12, 12), (0, 28, 28)), BoxPrompt(2, 0, (15, 77, 12), (15, 113, 48))]
+    finish(again.begin("first", both))
+    np.testing.assert_array_equal(again.labelmap(1), session.labelmap(1))
+    assert dice(again.labelmap(2), other) > 0.93
+    finish(again.begin("second", [PointPrompt(1, (28.0, 48.0, 66.0), positive=False)]))
+    assert not again.labelmap(1)[28, 48, 66]
+    np.testing.assert_array_equal(again.labelmap(1)[0], session.labelmap(1)[0])
+
+
+def test_whole_slices_keep_all_pixels() -> None:
+    network = SidedNetwork()
+    session = sided_session(BALL, network, WINDOW)
+    finish(session.begin("first", [BoxPrompt(1, 0, (12, 8, 8), (12, 32, 36))]))
+    assert network.sides == {96}
 
 
 @pytest.mark.parametrize("spacing", [(5.0, 1.0, 1.0), (1.0, 2.0, 0.5)])

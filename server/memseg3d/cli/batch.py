@@ -25,6 +25,7 @@ from memseg3d.cli.case_options import (
     PointOption,
     PromptTexts,
     QuietOption,
+    RegionOption,
     ScribbleOption,
     WidthOption,
 )
@@ -74,6 +75,7 @@ def batch(
     memory: Annotated[str, typer.Option(help="Policy, as of `segment`.")] = "default",
     consensus: Annotated[bool, typer.Option("--consensus", help="Let three axes vote on every voxel.")] = False,
     key_slices: KeySlicesOption = False,
+    region: RegionOption = "auto",
     model: ModelOption = None,
     models: ModelsOption = None,
     device: DeviceOption = "auto",
@@ -95,7 +97,7 @@ def batch(
     given = {"prompts": prompts, "mask": mask, "box": box, "point": point, "scribble": scribble}
     check_model(model, models)
     check_folder(out)
-    options = segment_options(window, axis, memory, consensus, key_slices)
+    options = segment_options(window, axis, memory, consensus, key_slices, region)
     with told():
         # What is said for all cases is read once: a mistake in it would be each one's.
         PromptTexts(box, point, scribble, coordinates=coordinates, width=width).drafts()

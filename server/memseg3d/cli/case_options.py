@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -66,6 +66,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 KeySlicesOption = Annotated[
     bool,
     typer.Option("--key-slices", help="Compute every other slice; one between two that agree is interpolated."),
+]
+RegionOption = Annotated[
+    Literal["auto", "crop", "whole"],
+    typer.Option(
+        help="What the model sees of a slice: all of it, or a crop that follows the segment (SAM 2: as sharp by fewer "
+        "pixels, several times as fast for small segments); auto: as it was trained."
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 

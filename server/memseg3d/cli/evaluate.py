@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memseg3d.cli.case_options import KeySlicesOption
+from memseg3d.cli.case_options import KeySlicesOption, RegionOption
 from memseg3d.cli.early_checks import check_exists, check_has_manifest, check_model, check_training_data
 from memseg3d.cli.evaluate_baselines import run_baselines
 from memseg3d.cli.evaluate_cvpr25 import cvpr25, cvpr25_npz
@@ -96,6 +96,7 @@ def rounds(
     policy: MemoryOption = "default",
     consensus: ConsensusOption = False,
     key_slices: KeySlicesOption = False,
+    region: RegionOption = "auto",
     page: ReportOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
@@ -135,7 +136,7 @@ def rounds(
     def protocol_of(network: Network, way: Advice = ways[0]) -> Protocol:
         info = network.info
         known = (info.name, info.sha256, reach, policy)
-        return Protocol(corrections, way, *known, consensus=consensus, key_slices=key_slices)
+        return Protocol(corrections, way, *known, consensus=consensus, key_slices=key_slices, region=region)
 
     if development or development_half:
         run_development(training_data, out, development_half, opened, protocol_of, baselines, grow_cut)
@@ -196,6 +197,7 @@ def hold_out(
     policy: MemoryOption = "default",
     consensus: ConsensusOption = False,
     key_slices: KeySlicesOption = False,
+    region: RegionOption = "auto",
     page: ReportOption = False,
     model: ModelOption = None,
     models: ModelsOption = None,
@@ -224,9 +226,8 @@ def hold_out(
     make_folder(folder, "--volumes")
     make_hold_out(folder, say=typer.echo)
     info = network.info
-    protocol = Protocol(
-        corrections, "truth", info.name, info.sha256, memory=policy, consensus=consensus, key_slices=key_slices
-    )
+    known = (info.name, info.sha256, None, policy)
+    protocol = Protocol(corrections, "truth", *known, consensus=consensus, key_slices=key_slices, region=region)
     results = run_rounds(folder, out, network, protocol, say=typer.echo)
     traits = read_traits(folder)
     evaluation = Evaluation(protocol, {"truth": results}, traits=traits, judged=False, command=command_words())

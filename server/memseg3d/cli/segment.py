@@ -30,6 +30,7 @@ from memseg3d.cli.case_options import (
     PromptTexts,
     QuietOption,
     RangeOption,
+    RegionOption,
     ReportOption,
     ScribbleOption,
     WidthOption,
@@ -98,6 +99,7 @@ def segment(
         bool, typer.Option("--consensus", help="Propagate along all three axes and let them vote on every voxel.")
     ] = False,
     key_slices: KeySlicesOption = False,
+    region: RegionOption = "auto",
     series: Annotated[
         str | None, typer.Option(help="DICOM series by UID, number or description, or a part by the words of messages.")
     ] = None,
@@ -136,6 +138,7 @@ def segment(
         or memory != "default"
         or consensus
         or key_slices
+        or region != "auto"
         or axis is not None
         or width is not None
     )
@@ -154,7 +157,7 @@ def segment(
         raise typer.BadParameter(
             "Nothing to segment: give at least one --box NAME:k0,j0,i0,k1,j1,i1 or --point NAME:+k,j,i."
         )
-    options = segment_options(window, axis, memory, consensus, key_slices)
+    options = segment_options(window, axis, memory, consensus, key_slices, region)
     # What is mapped from there has been let go of when the folder is deleted.
     with tempfile.TemporaryDirectory(prefix="memseg3d-", ignore_cleanup_errors=True) as folder, told():
         from memseg3d.cases.local import Image
@@ -244,7 +247,9 @@ def _run_again(
     return outcome, document
 
 
-def segment_options(window: str | None, axis: int | None, memory: str, consensus: bool, key_slices: bool) -> Options:
+def segment_options(
+    window: str | None, axis: int | None, memory: str, consensus: bool, key_slices: bool, region: RegionOption
+) -> Options:
     """The session's options as the command line says them. Raises `typer.BadParameter`."""
     from memseg3d.propagation.prompts.options import Options
     from memseg3d.propagation.volume.errors import PropagationError
@@ -261,6 +266,8 @@ def segment_options(window: str | None, axis: int | None, memory: str, consensus
     except PropagationError as error:
         raise typer.BadParameter(str(error), param_hint="--memory") from error
     try:
-        return Options(window=edges, axis=axis, memory=memory, consensus=consensus, key_slices=key_slices)
+        return Options(
+            window=edges, axis=axis, memory=memory, consensus=consensus, key_slices=key_slices, region=region
+        )
     except PropagationError as error:
         raise typer.BadParameter(str(error), param_hint="--window") from error

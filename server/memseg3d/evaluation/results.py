@@ -27,11 +27,12 @@ class Protocol:
     bidirectional: str = "independent"
     consensus: bool = False
     key_slices: bool = False
+    region: str = "auto"
 
     @property
     def options(self) -> Options:
         """The session's. Raises OptionsError for an unknown memory policy."""
-        names = ("reach", "memory", "bidirectional", "consensus", "key_slices")
+        names = ("reach", "memory", "bidirectional", "consensus", "key_slices", "region")
         return Options.from_json({name: getattr(self, name) for name in names})
 
     @property
@@ -51,7 +52,8 @@ class Protocol:
         ways += [self.memory] if self.memory != "default" else []
         ways += [self.bidirectional] if self.bidirectional != "independent" else []
         ways += ["consensus"] if self.consensus else []
-        return [*ways, "key slices"] if self.key_slices else ways
+        ways += ["key slices"] if self.key_slices else []
+        return [*ways, self.region] if self.region != "auto" else ways
 
     def __post_init__(self) -> None:
         if not 0 <= self.corrections <= MOST_CORRECTIONS:

@@ -25,6 +25,7 @@ def heading(protocol: Protocol, targets: int, against: str) -> list[str]:
     memory += "" if protocol.bidirectional == "independent" else " Both directions share one memory bank."
     memory += " Three axes vote on every voxel." if protocol.consensus else ""
     memory += " Slices between two that agree are interpolated." if protocol.key_slices else ""
+    memory += {"crop": " Crops follow the object.", "whole": " Whole slices are seen."}.get(protocol.region, "")
     gains = f" Gain: over {against}, in pairs." if against else " No baseline to compare with."
     return [
         f"# {protocol.title}",

@@ -34,6 +34,10 @@ class NetworkInfo:
     coarse_size: int | None = None
     """Side of a smaller square that `encode` and an initial `decode` take as well, for looks that compare many crops.
     """
+    smaller_sides: tuple[int, ...] = ()
+    """Sides below `image_size`, ascending, that all four calls take as well, each with results in proportion: for crops
+    that are as sharp with fewer pixels.
+    """
     channels: int = 1
     """1: the slice in the session's window. 2: that, and the slice in a window centred on the object's intensities."""
     tracks_with_prior: bool = False

@@ -53,8 +53,14 @@ class MemRefineNetwork(Sam2Network):
         made.info = replace(made.info, licence=network.info.licence)
         return made.train(network.training)
 
+    def unfilled(self, config: Sam2Config) -> MemRefineNetwork:
+        """A network of this kind whose weights are still to be filled in."""
+        return type(self)(config, self.refine)
+
     def attend(self, features: Features, reads: Sequence[MemoryRead], slice_count: int) -> Conditioned:
         """As SAM 2; then the features are guided by up to `cpgf_topk` of the memories."""
+        if (other := self._sides.seeing(features)) is not None:
+            return other.attend(features, reads, slice_count)
         conditioned = super().attend(features, reads, slice_count)
         chosen = self._chosen(reads) if self.refine.cpgf else []
         if not chosen:

@@ -10,6 +10,8 @@ Version = Literal["2.0", "2.1"]
 
 IMAGE_STRIDE = 32
 """Strides 4, 8, 16, 32 of the trunk must divide the image, and its 8x8 window embedding must tile stride 4."""
+SMALLEST_SIDE = 256
+"""Of images that crops are looked at with: at stride 16 hardly a window of the trunk fits smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,12 @@ class Sam2Config:
     def feature_size(self) -> int:
         """Side of the features at stride 16."""
         return self.image_size // 16
+
+    @property
+    def smaller_sides(self) -> tuple[int, ...]:
+        """Sides below `image_size` at which crops are looked at: a quarter, a half and three quarters of it."""
+        sides = (self.image_size * part // 4 for part in (1, 2, 3))
+        return tuple(side for side in sides if side >= SMALLEST_SIDE and side % IMAGE_STRIDE == 0)
 
     @property
     def logit_size(self) -> int:

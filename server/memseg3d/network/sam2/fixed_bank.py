@@ -44,7 +44,7 @@ class FixedBank(nn.Module):
     def __init__(self, network: Sam2Network) -> None:
         super().__init__()
         self.network = network
-        self.wavelengths = FixedTable(sine_wavelengths(network.config.dim // 2).to(network.no_mem_embed.device))
+        self.wavelengths = FixedTable(lambda: sine_wavelengths(network.config.dim // 2)).to(network.no_mem_embed.device)
 
     def fill(self, rows: Sequence[Sequence[MemoryRead]], slice_counts: Sequence[int]) -> Bank:
         """The bank of what each row reads: memories of batch 1, at least one spatial memory a row.

@@ -88,7 +88,7 @@ class MemoryAttention(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(MemoryAttentionLayer(config) for _ in range(config.memory_layers))
         self.norm = nn.LayerNorm(config.dim)
-        self.rotary = FixedTable(rotary_table(config.dim, config.feature_size))
+        self.rotary = FixedTable(lambda: rotary_table(config.dim, config.feature_size))
         self._openings = TensorCache(KEPT_OPENINGS)
 
     def forward(

@@ -17,6 +17,7 @@ from .memory_encoder import MemoryEncoder
 from .memory_keys import MemoryKeys
 from .memory_tokens import pointer_tokens, spatial_tokens
 from .neck import ImageEncoder
+from .other_sides import OtherSides
 from .positions import FixedTable, sine_grid
 from .prompt_encoder import PADDING_LABEL, PromptEncoder
 
@@ -48,6 +49,7 @@ class Sam2Network(nn.Module):
             memory_slots=config.memory_slots,
             pointer_slots=config.pointer_slots,
             prefers_crop=False,
+            smaller_sides=config.smaller_sides,
         )
         dim, memory_dim = config.dim, config.memory_dim
         self.image_encoder = ImageEncoder(config)
@@ -64,11 +66,12 @@ class Sam2Network(nn.Module):
         if config.version == "2.1":
             self.no_obj_embed_spatial = nn.Parameter(torch.randn(1, memory_dim) * 0.02)
             self.obj_ptr_tpos_proj = nn.Linear(dim, memory_dim)
-        self.feature_positions = FixedTable(sine_grid(dim, config.feature_size))
-        self.memory_positions = FixedTable(sine_grid(memory_dim, config.feature_size))
+        self.feature_positions = FixedTable(lambda: sine_grid(dim, config.feature_size))
+        self.memory_positions = FixedTable(lambda: sine_grid(memory_dim, config.feature_size))
         self._memory_keys = MemoryKeys(self.memory_attention)
-        self.image_mean = FixedTable(torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1))
-        self.image_std = FixedTable(torch.tensor(IMAGE_STD).view(1, 3, 1, 1))
+        self._sides = OtherSides(self)
+        self.image_mean = FixedTable(lambda: torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1))
+        self.image_std = FixedTable(lambda: torch.tensor(IMAGE_STD).view(1, 3, 1, 1))
 
     @classmethod
     def random(cls, config: Sam2Config, seed: int = 0) -> Sam2Network:
@@ -80,13 +83,21 @@ class Sam2Network(nn.Module):
         nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.last_bias, 3.0)
         return network.eval().requires_grad_(False)
 
+    def unfilled(self, config: Sam2Config) -> Sam2Network:
+        """A network of this kind whose weights are still to be filled in."""
+        return type(self)(config)
+
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the weights."""
         return self.no_mem_embed.dtype
 
     def encode(self, images: Tensor) -> Features:
-        """Features of images (B, 1 or 3, S, S) in [0, 1]. Raises ValueError for another shape."""
+        """Features of images (B, 1 or 3, S, S) in [0, 1], S: `image_size` or a smaller side that the network is told to
+        take. Raises ValueError for another shape.
+        """
+        if images.shape[-1] in self.info.smaller_sides:
+            return self._sides.of(images.shape[-1]).encode(images)
         size = self.config.image_size
         if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[2:] != (size, size):
             raise ValueError(f"This SAM 2 takes images (B, 1 or 3, {size}, {size}), not {tuple(images.shape)}.")
@@ -100,6 +111,8 @@ class Sam2Network(nn.Module):
         Features of one slice (B = 1) may read the memories of B objects. Raises ValueError for a slot that the
         network does not have.
         """
+        if (other := self._sides.seeing(features)) is not None:
+            return other.attend(features, reads, slice_count)
         raw = features.levels[-1]
         if not reads:
             initial = raw + self.no_mem_embed.view(1, -1, 1, 1)
@@ -124,6 +137,8 @@ class Sam2Network(nn.Module):
         A mask alone is taken over as it is, of quality 1. A mask with points is what the points correct: it takes the
         place of `prior`.
         """
+        if (other := self._sides.seeing(conditioned.features)) is not None:
+            return other.decode(conditioned, prompts, prior)
         if prompts is not None and prompts.mask is not None:
             if prompts.count == 0:
                 return self._take_over(conditioned, prompts.mask)
@@ -137,6 +152,8 @@ class Sam2Network(nn.Module):
         self, features: Features, logits: Tensor, object_score: Tensor, pointer: Tensor | None, prompted: bool
     ) -> Memory:
         """Memory of a finished slice: its raw features with its mask, made binary where the user prompted it."""
+        if (other := self._sides.seeing(features)) is not None:
+            return other.remember(features, logits, object_score, pointer, prompted)
         size = self.config.image_size
         if logits.shape[-1] != size:
             logits = F.interpolate(logits.float(), size=(size, size), mode="bilinear", align_corners=False)

@@ -60,8 +60,11 @@ class FixedTable(nn.Module):
 
     table: Tensor
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, make: Callable[[], Tensor]) -> None:
         super().__init__()
+        # A network that is made without memory, to be given the weights of another, has its tables all the same.
+        with torch.device("cpu"):
+            table = make()
         self.register_buffer("table", table, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FixedTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ class RecordedSam2(nn.Module):
     def __init__(self, network: Sam2Network, record: Record = cuda_graph, compiled: bool = False) -> None:
         super().__init__()
         self.network = network
+        # Recordings are of one side, which an accelerator does not fill.
+        network.info = replace(network.info, smaller_sides=())
         self.bank = FixedBank(network)
 
         def recorded(name: str, function: TensorFunction) -> Recorded:

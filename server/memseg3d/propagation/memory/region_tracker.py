@@ -224,9 +224,14 @@ class RegionTracker:
         self.tracker.bank.put(MemoryEntry(index, False, logits, quality, score, None, memory, region))
 
     def _prior(self, last: SliceLogits, region: Region) -> Tensor:
-        """(1, 1, logit_size, logit_size) logits of a result seen through `region`."""
-        logits = last.seen_through(region, self.network.info.logit_size, self.view.slice_shape)
+        """Logits (1, 1, h, w) of a result seen through `region`, as large as those that the network gives there."""
+        logits = last.seen_through(region, self._logit_size(region), self.view.slice_shape)
         return torch.from_numpy(logits)[None, None].to(self.view.store.device)
+
+    def _logit_size(self, region: Region) -> int:
+        """Side of the logits of what is seen through `region`."""
+        info = self.network.info
+        return info.logit_size * region.size // info.image_size
 
     def _of_entry(self, entry: MemoryEntry) -> SliceLogits:
         """The result that an entry holds, logits in float32."""
@@ -241,7 +246,7 @@ class RegionTracker:
 
     def _replace(self, tracker: Tracker, index: int, region: Region, found: SliceLogits, present: bool) -> MemoryEntry:
         """Remember a slice anew through `region`, with the logits of `found`; returns the new entry."""
-        logits = found.seen_through(region, self.network.info.logit_size, self.view.slice_shape)
+        logits = found.seen_through(region, self._logit_size(region), self.view.slice_shape)
         moved = torch.from_numpy(logits)[None, None].to(self.view.store.device)
         entry = tracker.replace_entry(index, self.view.features(index, region), moved, region)
         self._copies[index] = (moved, SliceLogits(region, logits, found.quality, present))

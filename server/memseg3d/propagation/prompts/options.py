@@ -31,9 +31,10 @@ class Options:
 
     window: (low, high) grey values, None: automatic. axis: propagation axis of objects that only have points, None:
     that of the first point. region: "whole" slices, a "crop" that follows the object, or "auto": what the network
-    prefers. first, last: limits along the propagation axis, inclusive. reach: propagation goes no further from a drawn
-    slice than so many times the larger side of its box (in mm), and a quarter of that from clicks elsewhere; None: as
-    far as the object seems to go. bidirectional: "independent" directions, or one
+    prefers; a network that takes smaller images (SAM 2) sees crops with as few pixels as leave them as sharp as the
+    whole slice. first, last: limits along the propagation axis, inclusive. reach: propagation goes no further from a
+    drawn slice than so many times the larger side of its box (in mm), and a quarter of that from clicks elsewhere;
+    None: as far as the object seems to go. bidirectional: "independent" directions, or one
     "shared" memory bank (backward reads what forward has stored, as the official SAM 2 predictor does).
     consensus: propagate along the two other axes as well, and let the three vote on every voxel.
     memory: name of the memory policy (`propagation/memory/policies`), "default": what the network was trained with.

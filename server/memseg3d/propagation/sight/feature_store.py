@@ -84,19 +84,20 @@ class FeatureStore:
         return self.together([SeenSlice(volume, axis, index, region, windows) for index in indices])
 
     def together(self, sights: Sequence[SeenSlice]) -> list[Features]:
-        """Features (batch 1 each) of whatever is looked at; what is not there is computed in one batch."""
+        """Features (batch 1 each) of whatever is looked at; what is not there is computed in one batch of each size."""
         keys = [FeatureKey(each.volume.key, each.axis, each.index, each.region, each.windows) for each in sights]
         with self._lock:
             found = {key: features for key in keys if (features := self._found(key)) is not None}
         missing = {key: sight for key, sight in zip(keys, sights, strict=True) if key not in found}
-        if missing:
-            images = slice_images(list(missing.values()), self.device)
+        for size in {key.region.size for key in missing}:
+            alike = {key: sight for key, sight in missing.items() if key.region.size == size}
+            images = slice_images(list(alike.values()), self.device)
             with torch.no_grad():
                 encoded = self.network.encode(images)
             with self._lock:
-                self.encoded += len(missing)
-                for place, key in enumerate(missing):
-                    found[key] = _part(encoded, place, len(missing))
+                self.encoded += len(alike)
+                for place, key in enumerate(alike):
+                    found[key] = _part(encoded, place, len(alike))
                     self._keep(key, found[key])
         return [found[key] for key in keys]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memseg3d.propagation.sight.regions import Extent, Region
 
@@ -31,13 +31,15 @@ class Framing:
     """Chooses the regions of one axis.
 
     slice_shape: (rows, columns); spacing: (row, column) mm; size: S of the network; crop: False: always the whole
-    slice.
+    slice. smaller: sides below S that the network takes as well, ascending: a crop is seen with as few pixels as keep
+    it no less sharp than the whole slice would be.
     """
 
     slice_shape: tuple[int, int]
     spacing: tuple[float, float]
     size: int
     crop: bool
+    smaller: tuple[int, ...] = ()
 
     def around(self, box: Extent, at_least: float = 0.0) -> Region:
         """Region of an object that fills `box` (slice pixels); at_least: smallest side in mm."""
@@ -103,7 +105,14 @@ class Framing:
         )
 
     def _square(self, box: Extent, side: float) -> Region:
-        return Region.crop(box.centre, max(side, self._smallest()), self.spacing, self.size)
+        region = Region.crop(box.centre, max(side, self._smallest()), self.spacing, self.size)
+        return replace(region, size=self._pixels(region)) if self.smaller else region
+
+    def _pixels(self, region: Region) -> int:
+        """Side of the network's input for a crop."""
+        shorter = min(count * step for count, step in zip(self.slice_shape, self.spacing, strict=True))
+        wanted = self.size * region.side(self.spacing) / shorter
+        return next((side for side in self.smaller if side >= wanted), self.size)
 
     def longer_side(self, box: Extent) -> float:
         """Of a rectangle of slice pixels, in mm."""

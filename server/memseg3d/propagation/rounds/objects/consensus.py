@@ -25,7 +25,6 @@ from memseg3d.propagation.rounds.objects.running_object import RunningObject
 from memseg3d.propagation.rounds.planning.plan import plan_round
 from memseg3d.propagation.rounds.records.last_round import LastRound
 from memseg3d.propagation.rounds.walks.fronts import FrontBatch
-from memseg3d.propagation.sight.framing import Framing
 from memseg3d.propagation.sight.view import View
 
 MARGIN = 0.1
@@ -196,11 +195,10 @@ class ConsensusRun:
     def _view(self, axis: int) -> View:
         """The object's slices across another axis, through the same windows."""
         volume, framing = self.view.volume, self.view.framing
-        size, crop = framing.size, framing.crop
         return View(
             volume,
             axis,
-            Framing(volume.slice_shape(axis), volume.slice_spacing(axis), size, crop),
+            replace(framing, slice_shape=volume.slice_shape(axis), spacing=volume.slice_spacing(axis)),
             self.view.windows,
             self.view.store,
         )

@@ -104,7 +104,8 @@ class ObjectTools:
         """How an object is seen across `axis`; its prompted `slices` tell its window where `state` does not."""
         info = self.network.info
         crop = self.options.region == "crop" or (self.options.region == "auto" and info.prefers_crop)
-        framing = Framing(self.volume.slice_shape(axis), self.volume.slice_spacing(axis), info.image_size, crop)
+        shape, spacing = self.volume.slice_shape(axis), self.volume.slice_spacing(axis)
+        framing = Framing(shape, spacing, info.image_size, crop, info.smaller_sides)
         if info.channels != 2:
             return View(self.volume, axis, framing, (self.window,), self.store)
         if state is not None and state.prompts and state.window is not None:

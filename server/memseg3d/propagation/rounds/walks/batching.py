@@ -100,10 +100,10 @@ class BatchedFronts:
             self._ready.update(self._computed(group))
 
     def _groups(self, members: Sequence[_Member]) -> list[list[_Member]]:
-        """Members that one batch can hold: all, or those that read alike where the network cannot tell rows apart."""
+        """Members that one batch can hold: of one size, and alike where the network cannot tell rows apart."""
         groups: dict[Hashable, list[_Member]] = {}
         for member in members:
-            kind: Hashable = member.step.prior is None
+            kind: Hashable = (member.step.prior is None, member.request.region.size)
             if not isinstance(self.network, ReadsRows):
                 reads = tuple((read.slot, read.pointer_offset) for read in member.step.reads)
                 kind = (kind, reads, member.step.slice_count)
