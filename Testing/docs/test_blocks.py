@@ -100,8 +100,6 @@ class Desk:
         url = WORKER
         if WORKER in arguments:
             url = self.worker().url
-        if arguments[0] in ("segment", "refine"):
-            arguments = [*arguments, "--precision", "fp32"]
         result = CliRunner().invoke(app, [url if each == WORKER else each for each in arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.output
         self.status = result.exit_code
