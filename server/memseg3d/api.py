@@ -27,7 +27,7 @@ def open(
     model: str | Network | None = None,
     models: str | Path | None = None,
     device: str = "auto",
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto",
     backend: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto",
     threads: int | None = None,
     progress: bool | None = None,

@@ -285,6 +285,6 @@ def test_the_embedded_network_is_alike_on_every_processor(backend: Backend, monk
 
 
 def test_a_precision_that_is_none_is_refused(memseg3d: Command, tmp_path: Path) -> None:
-    result = memseg3d("segment", tmp_path / "x.nii.gz", "--out", tmp_path / "out", "--precision", "int8")
+    result = memseg3d("segment", tmp_path / "x.nii.gz", "--out", tmp_path / "out", "--precision", "int4")
     assert result.exit_code == 2
     assert "fp32" in words(result)

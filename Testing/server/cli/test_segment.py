@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from typer.testing import Result
 
+from memseg3d.network.backends.int8 import is_computed_here
 from memseg3d.network.loading import load_network
 from memseg3d.propagation.masks.merged_labels import MergedLabels
 from memseg3d.propagation.prompts.options import Options
@@ -312,3 +313,24 @@ def test_a_region_that_is_none_is_told(memseg3d: Command, a_volume: Path, tmp_pa
     result = memseg3d("segment", a_volume, "--box", BLOCK, "--out", tmp_path / "out", "--region", "object")
     assert result.exit_code == 2
     assert "'crop'" in words(result)
+
+
+@pytest.mark.skipif(not is_computed_here(), reason="this processor has no instructions for int8")
+def test_int8_is_told_and_refine_goes_on_in_it(memseg3d: Command, a_volume: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    model = Path(__file__).parents[3] / "Resources/Models/memseg3d-nano.safetensors"
+    asked = ("--out", out, "--model", model, "--precision", "int8")
+    result = memseg3d("segment", a_volume, "--box", BLOCK, *asked)
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "session.json").read_text())["model"]["precision"] == "int8"
+    result = memseg3d("refine", out, "--point", "block:+4,12,10", "--model", model)
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "session.json").read_text())["model"]["precision"] == "int8"
+
+
+def test_int8_is_refused_for_sam2(memseg3d: Command, a_volume: Path, tmp_path: Path) -> None:
+    model = tiny_sam2_file(tmp_path)
+    asked = ("--out", tmp_path / "out", "--model", model, "--precision", "int8")
+    result = memseg3d("segment", a_volume, "--box", BLOCK, *asked)
+    assert result.exit_code == 2
+    assert "take fp32" in words(result)

@@ -19,6 +19,7 @@ import torch
 from memseg3d.network.backends import BackendMissing, backend_of, choose_backend, choosing
 from memseg3d.network.backends.export import as_onnx
 from memseg3d.network.backends.library import Library
+from memseg3d.network.backends.measuring import Exactness
 from memseg3d.network.loading import load_network
 from memseg3d.network.models import find_model
 from memseg3d.network.nano import NanoConfig, NanoNetwork
@@ -253,7 +254,9 @@ def test_on_several_cores_libraries_that_share_them_are_asked(
     monkeypatch.delenv(choosing.ENVIRONMENT)
     seen: list[list[str]] = []
 
-    def measured(part: Part, name: str, libraries: Sequence[Library], folder: Path) -> dict[str, float]:
+    def measured(
+        part: Part, name: str, libraries: Sequence[Library], folder: Path, exactness: Exactness
+    ) -> dict[str, float]:
         seen.append([each.name for each in libraries])
         return {"torch": 1.0, "onnxruntime": 0.99, "openvino": 0.98}
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     import torch
 
     from memseg3d.network.seam import Network
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 
 
@@ -38,12 +38,13 @@ def open_network(
     """The network, and the torch device that it is on. Raises `NetworkError`.
 
     image_size: side of the network's input in pixels; None: as it was trained. backend: what computes it on a CPU, the
-    same within rounding. precision auto: fp32 for the embedded network on a CPU, else what the device is fastest in.
+    same within rounding. precision auto: fp32 for the embedded network on a CPU, else what the device is fastest in;
+    int8: the embedded network alone, by ONNX Runtime, on processors that have instructions for it.
     """
     import torch
 
     from memseg3d.experts.opening import open_model
-    from memseg3d.network.backends import BackendMissing, choose_backend
+    from memseg3d.network.backends import INT8_LIBRARY, BackendMissing, choose_backend, choose_int8
     from memseg3d.network.checkpoint_files import UnknownCheckpoint
     from memseg3d.network.models import ModelDamaged, ModelNotFound
     from memseg3d.network.parts import HasParts
@@ -55,11 +56,16 @@ def open_network(
         if precision == "auto" and dtype != torch.float32 and chosen == "cpu" and isinstance(network, HasParts):
             # Masks alike on all processors; a library in fp32 is as fast as torch in bf16, within an eighth.
             network = open_model(model, models, image_size, chosen, torch.float32)
-        choose_backend(network, backend)
+        if precision != "int8":
+            choose_backend(network, backend)
+        elif backend in ("auto", "torch", INT8_LIBRARY):
+            choose_int8(network)
+        else:
+            raise NetworkError(f"int8 is computed by {INT8_LIBRARY}: leave the backend out.", "backend")
     except (ModelNotFound, ModelDamaged, UnknownCheckpoint) as error:
         raise NetworkError(str(error), "model") from error
     except BackendMissing as error:
-        raise NetworkError(str(error), "backend") from error
+        raise NetworkError(str(error), "precision" if precision == "int8" else "backend") from error
     return network, chosen
 
 
@@ -97,11 +103,13 @@ def choose_dtype(precision: Precision, device: str) -> torch.dtype:
 
     from memseg3d.network.precision import computes_in, fastest_dtype
 
-    if precision not in ("auto", "fp32", "bf16"):
-        raise NetworkError(f"There is no precision {precision!r}; choose auto, fp32 or bf16.", "precision")
+    if precision not in get_args(Precision):
+        raise NetworkError(f"There is no precision {precision!r}; choose auto, fp32, bf16 or int8.", "precision")
+    if precision == "int8" and device != "cpu":
+        raise NetworkError(f"int8 is computed on a CPU alone, not on {device}; choose another precision.", "precision")
     if precision == "auto":
         return fastest_dtype(torch.device(device))
-    chosen = torch.float32 if precision == "fp32" else torch.bfloat16
+    chosen = torch.bfloat16 if precision == "bf16" else torch.float32
     if not computes_in(chosen, torch.device(device)):
         raise NetworkError(f"The device {device} cannot compute in {precision}.", "precision")
     return chosen

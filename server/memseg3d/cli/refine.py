@@ -139,7 +139,7 @@ def refine(
             torch.wait()
             chosen = choose_device(device, threads)
             was: Any = document.model.get("precision")
-            wanted_precision: Precision = was if precision == "auto" and was in ("fp32", "bf16") else precision
+            wanted_precision: Precision = was if precision == "auto" and was in ("fp32", "bf16", "int8") else precision
             network = open_network(model, models, chosen, precision=wanted_precision, backend=backend)
             case = LocalCase.restore(document, read, network, chosen, threads)
             watch = Watch(talk)

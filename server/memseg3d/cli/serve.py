@@ -61,7 +61,8 @@ def serve(
         str | None,
         typer.Option(
             show_default="auto",
-            help="fp32 or bf16; auto: fp32 for the embedded model on a CPU, else what is fastest.",
+            help="fp32, bf16 or int8 (the embedded model on newer CPUs); auto: fp32 for the embedded model on a CPU, "
+            "else what is fastest.",
         ),
     ] = None,
     backend: Annotated[

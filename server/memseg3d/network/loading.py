@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memseg3d.network.backends.int8 import read_ranges
 from memseg3d.network.checkpoint_files import UnknownCheckpoint, read_checkpoint
 from memseg3d.network.mem3d.checkpoint import mem3d_of
 from memseg3d.network.memrefine.files import KEY as SAM2_KEY
@@ -59,6 +60,7 @@ def load_network(
     if NANO_KEY in checkpoint.metadata:
         network = _nano(path.name, checkpoint.metadata[NANO_KEY], checkpoint.tensors)
         network = network.to(memory_format=torch.channels_last)
+        network.ranges = read_ranges(model.card)
     elif SAM2_KEY in checkpoint.metadata:
         network = network_of(path.name, checkpoint.metadata[SAM2_KEY], checkpoint.tensors, image_size)
     elif is_mem3d(checkpoint.tensors):

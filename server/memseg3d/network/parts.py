@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from memseg3d.network.seam import NetworkInfo
 
 Function = Callable[..., tuple[Tensor, ...]]
 Runner = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
@@ -29,13 +31,15 @@ class CompiledParts:
     def __init__(self) -> None:
         self.backend = "torch"
         """Name of the library that computes; of others than torch with its version."""
+        self.precision = "fp32"
+        """What its products are computed in: fp32, or int8."""
         self.before: Callable[[], None] = _nothing
         """Called before each part: where something else may be done first."""
         self._runners: dict[tuple[str, tuple[torch.Size, ...]], Runner] = {}
 
-    def use(self, backend: str, runners: Iterable[tuple[Part, Runner]]) -> None:
+    def use(self, backend: str, runners: Iterable[tuple[Part, Runner]], precision: str = "fp32") -> None:
         """From now on have these parts computed so."""
-        self.backend = backend
+        self.backend, self.precision = backend, precision
         self._runners = {_key(part.name, part.inputs): runner for part, runner in runners}
 
     def run(self, name: str, function: Function, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -63,11 +67,20 @@ class CompiledParts:
 class HasParts(Protocol):
     """A network whose parts can be compiled."""
 
+    info: NetworkInfo
     compiled: CompiledParts
 
     def parts(self) -> list[Part]:
         """All parts, in the shapes that one slice of one object has."""
         ...
+
+
+@runtime_checkable
+class HasRanges(HasParts, Protocol):
+    """A network whose parts can be computed in int8 where ranges are known."""
+
+    ranges: Mapping[str, tuple[float, float, float, float]] | None
+    """By name of a convolution the least and largest value that it is given and that it gives."""
 
 
 def _nothing() -> None:

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from memseg3d.network.parts import HasParts
+
 WORTH = 1.2
 """bf16 must be so many times as fast, for it is less exact."""
 TRIES = 20
@@ -64,7 +66,9 @@ NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 def precision_of(network: object) -> str:
-    """Short name of the dtype of a network's weights (fp32, bf16, fp16); fp32 for a network without weights."""
+    """Short name of what a network is computed in: int8, or its weights' dtype (fp32, bf16, fp16), fp32 without any."""
+    if isinstance(network, HasParts) and network.compiled.precision != "fp32":
+        return network.compiled.precision
     parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())
     dtype = next((each.dtype for each in parameters if each.is_floating_point()), torch.float32)
     return NAMES[dtype]

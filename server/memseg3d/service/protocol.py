@@ -123,7 +123,7 @@ class ModelWords(BaseModel):
     sha256: str
     licence: str
     image_size: int
-    precision: Annotated[str, Field(description="Of the network's numbers: fp32 or bf16.")]
+    precision: Annotated[str, Field(description="Of the network's numbers: fp32, bf16 or int8.")]
     backend: Annotated[str, Field(description="What computes it: torch, or another library with its version.")]
 
 

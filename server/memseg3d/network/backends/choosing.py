@@ -15,17 +15,19 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+from memseg3d.network.backends.int8 import Ranges, in_int8, is_computed_here
 from memseg3d.network.backends.library import Library
-from memseg3d.network.backends.measuring import measured
+from memseg3d.network.backends.measuring import Exactness, measured
 from memseg3d.network.backends.processor import processor
 from memseg3d.network.backends.when_used import CHOICE, LoadedWhenUsed
 from memseg3d.network.models import user_state_folder
-from memseg3d.network.parts import HasParts, Part
+from memseg3d.network.parts import HasParts, HasRanges, Part
 from memseg3d.network.seam import Network
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,9 @@ LIBRARIES = {"onnxruntime": ("with_onnxruntime", "OnnxRuntime"), "openvino": ("w
 BACKENDS = ("auto", "torch", *LIBRARIES)
 FORM = 4
 """Changes with the parts of networks and with what is remembered of them."""
+INT8_LIBRARY = "onnxruntime"
+MOST_DIFFERENCE_IN_INT8 = 0.2
+"""Between a library's and torch's int8, as part of a result's largest value: where steps fall apart, a few do."""
 WORTH = 1.05
 """A library must be so many times as fast as torch to be taken."""
 MOST_KEPT = 6
@@ -67,13 +72,40 @@ def choose_backend(network: Network, wanted: str = "auto", folder: Path | None =
         if wanted in LIBRARIES:
             log.warning("%s computes networks in float32 on the CPU alone, and not all: torch computes", wanted)
         return
-    if not versions:
-        return
-    place = (folder or user_state_folder() / "compiled") / _key(network, versions, wanted)
+    if versions:
+        _choose(network, versions, wanted, folder, None)
+
+
+def choose_int8(network: Network, folder: Path | None = None) -> None:
+    """Have a network's convolutions computed in int8 by ONNX Runtime; all else is as with `choose_backend`.
+
+    Raises BackendMissing where this processor, this computer or this network cannot.
+    """
+    if not isinstance(network, HasRanges) or network.ranges is None or not _is_fp32_on_cpu(network):
+        raise BackendMissing(f"{network.info.name} cannot be computed in int8: take fp32, or leave the precision out.")
+    if not is_computed_here():
+        raise BackendMissing(
+            "This processor has no instructions for int8 (VNNI) and would gain nothing: take fp32, or leave the "
+            "precision out."
+        )
+    _choose(network, installed(INT8_LIBRARY), INT8_LIBRARY, folder, network.ranges)
+    if network.compiled.precision != "int8":
+        raise BackendMissing("Compiled models cannot be kept here, which int8 needs: take fp32.")
+
+
+def _choose(
+    network: HasParts, versions: Mapping[str, str], wanted: str, folder: Path | None, ranges: Ranges | None
+) -> None:
+    """ranges: of int8; None: fp32."""
+    place = (folder or user_state_folder() / "compiled") / _key(network, versions, wanted, ranges)
+    exactness = Exactness()
+    if ranges is not None and isinstance(network, torch.nn.Module):
+        exactness = Exactness(partial(in_int8, network, ranges), MOST_DIFFERENCE_IN_INT8)
+    precision = "fp32" if ranges is None else "int8"
     try:
-        if not _loaded(network, place):
-            _prepare(network, list(versions), wanted, place)
-            _loaded(network, place)
+        if not _loaded(network, place, precision):
+            _prepare(network, list(versions), wanted, exactness, place)
+            _loaded(network, place, precision)
     except OSError as error:
         log.warning("compiled models cannot be kept in %s, so torch computes: %s", place.parent, error.strerror)
 
@@ -107,13 +139,14 @@ def _is_fp32_on_cpu(network: object) -> bool:
     return first is not None and first.dtype == torch.float32 and first.device.type == "cpu"
 
 
-def _key(network: Network, versions: Mapping[str, str], wanted: str) -> str:
+def _key(network: HasParts, versions: Mapping[str, str], wanted: str, ranges: Ranges | None) -> str:
     words = [FORM, network.info.sha256, network.info.image_size, torch.get_num_threads(), processor()]
+    words += [] if ranges is None else [sorted(ranges.items())]
     text = json.dumps([*words, torch.__version__, sorted(versions.items()), wanted])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _loaded(network: HasParts, place: Path) -> bool:
+def _loaded(network: HasParts, place: Path, precision: str) -> bool:
     """Whether the choice that lies in a folder is in use now."""
     try:
         choice = json.loads((place / CHOICE).read_text(encoding="utf-8"))
@@ -135,11 +168,11 @@ def _loaded(network: HasParts, place: Path) -> bool:
         log.warning("the compiled models in %s are of no use and are made anew", place.name, exc_info=True)
         shutil.rmtree(place, ignore_errors=True)
         return False
-    network.compiled.use(f"{library.name} {version(library.name)}", runners)
+    network.compiled.use(f"{library.name} {version(library.name)}", runners, precision)
     return True
 
 
-def _prepare(network: HasParts, names: Sequence[str], wanted: str, place: Path) -> None:
+def _prepare(network: HasParts, names: Sequence[str], wanted: str, exactness: Exactness, place: Path) -> None:
     """Compile with each library, measure, keep the fastest one's models and the choice in the folder."""
     log.info("measuring what computes the network fastest on this processor; the choice is kept")
     parts = {_name(at, part): part for at, part in enumerate(network.parts())}
@@ -152,14 +185,14 @@ def _prepare(network: HasParts, names: Sequence[str], wanted: str, place: Path) 
         shared = [each for each in libraries if each.shares_cores]
         if wanted == "auto" and shared and torch.get_num_threads() > 1:
             libraries = shared
-        seconds = {name: measured(parts[name], name, libraries, Path(made)) for name in probes}
+        seconds = {name: measured(parts[name], name, libraries, Path(made), exactness) for name in probes}
         chosen = _fastest(seconds, [each.name for each in libraries], wanted)
         if wanted not in ("auto", chosen):
             raise BackendMissing(f"{wanted} cannot compute this network: leave --backend out.")
         mine = [each for each in libraries if each.name == chosen]
         if mine:
             rest = [name for name in parts if name not in seconds]
-            seconds |= {name: measured(parts[name], name, mine, Path(made)) for name in rest}
+            seconds |= {name: measured(parts[name], name, mine, Path(made), exactness) for name in rest}
         files = [name for name, each in seconds.items() if chosen in each and (chosen == wanted or _pays(each, chosen))]
         kept = Path(made) / "kept"
         kept.mkdir()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,18 +22,31 @@ MOST_DIFFERENCE = 1e-3
 """Of a part's results, as part of their largest: more is no rounding, and the library is not taken."""
 
 
-def measured(part: Part, name: str, libraries: Sequence[Library], folder: Path) -> dict[str, float]:
+@dataclass(frozen=True)
+class Exactness:
+    """way: within it a part is exported, and computed by torch to compare with. difference: that its results may have,
+    as part of their largest.
+    """
+
+    way: Callable[[], AbstractContextManager[None]] = nullcontext
+    difference: float = MOST_DIFFERENCE
+
+
+def measured(
+    part: Part, name: str, libraries: Sequence[Library], folder: Path, exactness: Exactness = Exactness()
+) -> dict[str, float]:
     """Compile a part with each library into `folder`; seconds of one call by torch and by those that can."""
     from memseg3d.network.backends.export import as_onnx
 
     runners: dict[str, Runner] = {"torch": lambda inputs: part.function(*inputs)}
     try:
-        model = as_onnx(part)
+        with exactness.way():
+            model = as_onnx(part)
     except Exception:
         # Whatever the exporter raises: torch computes the part.
         log.info("%s cannot be exported", name, exc_info=True)
         libraries = []
-    with torch.no_grad():
+    with torch.no_grad(), exactness.way():
         expected = part.function(*part.inputs)
     for library in libraries:
         file = folder / library.name / name
@@ -39,16 +54,16 @@ def measured(part: Part, name: str, libraries: Sequence[Library], folder: Path) 
         try:
             library.prepare(model, file, torch.get_num_threads())
             runner = library.load(file, torch.get_num_threads())
-            if _is_equal(expected, runner(part.inputs)):
+            if _is_equal(expected, runner(part.inputs), exactness.difference):
                 runners[library.name] = runner
         except Exception:
             log.info("%s cannot compute %s", library.name, name, exc_info=True)
     return _seconds(part, runners)
 
 
-def _is_equal(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
+def _is_equal(expected: Sequence[Tensor], found: Sequence[Tensor], difference: float) -> bool:
     return all(
-        float((one - other).abs().max()) <= MOST_DIFFERENCE * max(1.0, float(one.abs().max()))
+        float((one - other).abs().max()) <= difference * max(1.0, float(one.abs().max()))
         for one, other in zip(expected, found, strict=True)
     )
 

@@ -101,7 +101,7 @@ class GuidedDecoder(nn.Module):
             return self.fuse2(x)
         first = 2 * self.down4.conv.in_channels
         told = slice(first + 4 * PREVIOUS.start, first + 4 * PREVIOUS.stop)
-        return F.conv2d(x, torch.cat([weight[:, :first], weight[:, told]], 1), self.fuse2.bias, padding=1)
+        return self.fuse2._conv_forward(x, torch.cat([weight[:, :first], weight[:, told]], 1), self.fuse2.bias)
 
 
 class NanoNetwork(nn.Module):
@@ -117,6 +117,7 @@ class NanoNetwork(nn.Module):
         self.reader = MemoryReader(self.config)
         self.decoder = GuidedDecoder(self.config)
         self.compiled = CompiledParts()
+        self.ranges: Mapping[str, tuple[float, float, float, float]] | None = None
         self.info = NetworkInfo(
             name=self.config.name,
             image_size=self.config.image_size,
