@@ -5,9 +5,9 @@
 
 Programs of the two checkouts take turns, so that what else the machine does meets both; each pair gives a ratio, and
 the table shows the median of the ratios with the smallest and the largest. Processor seconds count, of the embedded
-network that each checkout has. --key-slices: this checkout interpolates slices between two that agree. Ends with status
-1 where a median lies above the bar; a first click is shown beside them and has none, since it is looked at through more
-crops than at 250c3ad.
+network that each checkout has. --backend int8: this checkout computes in int8. --key-slices: it interpolates slices
+between two that agree. Ends with status 1 where a median lies above the bar; a first click is shown beside them and has
+none, since it is looked at through more crops than at 250c3ad.
 """
 
 from __future__ import annotations
@@ -67,7 +67,11 @@ def story(checkout: Path, backend: str, key_slices: bool) -> dict[str, float]:
         raise SystemExit(f"{memseg3d.__file__} is not the package of {checkout}: run with its own PYTHONPATH.")
     torch.set_num_threads(1)
     network = load_network(checkout / "Resources" / "Models" / "memseg3d-nano.safetensors").float()
-    if backend != "torch":
+    if backend == "int8":
+        from memseg3d.network.backends import choose_int8
+
+        choose_int8(network)
+    elif backend != "torch":
         from memseg3d.network.backends import choose_backend
 
         choose_backend(network, backend)
@@ -124,7 +128,7 @@ def main() -> int:
     parser.add_argument("before", type=Path, help="a checkout of the commit to compare with")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--bar", type=float, default=1.2)
-    parser.add_argument("--backend", default="torch", choices=("auto", "torch", "openvino", "onnxruntime"))
+    parser.add_argument("--backend", default="torch", choices=("auto", "torch", "openvino", "onnxruntime", "int8"))
     parser.add_argument("--key-slices", action="store_true")
     parser.add_argument("--story", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()

@@ -32,6 +32,8 @@ from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.propagation.volume.volume import Volume
 
 CLICKS, SEED = 2, 88
+COMPUTED = (3, 3)
+"""Kernels of the convolutions in int8: smaller ones take little time, and read sums whose ranges are wide."""
 REST = 0.001
 """Of calls, that may reach beyond a range."""
 
@@ -41,7 +43,7 @@ Seen = dict[str, list[Range]]
 
 @contextmanager
 def watched(network: nn.Module) -> Iterator[Seen]:
-    """Meanwhile the extremes of every convolution's calls are noted."""
+    """Meanwhile the extremes of all calls of convolutions are noted that are to be computed in int8."""
     seen: Seen = defaultdict(list)
 
     def noted(name: str, conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -49,7 +51,11 @@ def watched(network: nn.Module) -> Iterator[Seen]:
         seen[name].append((*(float(each) for each in x.aminmax()), *(float(each) for each in result.aminmax())))
         return result
 
-    convolutions = [(name, each) for name, each in network.named_modules() if isinstance(each, nn.Conv2d)]
+    convolutions = [
+        (name, each)
+        for name, each in network.named_modules()
+        if isinstance(each, nn.Conv2d) and each.kernel_size == COMPUTED
+    ]
     for name, each in convolutions:
         each._conv_forward = partial(noted, name, each)  # type: ignore[method-assign]
     yield seen

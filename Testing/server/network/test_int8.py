@@ -114,11 +114,13 @@ def test_the_embedded_network_segments_nearly_the_same(tmp_path: Path) -> None:
     assert 0.98 <= both / either < 1
 
 
-def test_the_card_tells_a_range_for_every_convolution() -> None:
+def test_the_card_tells_the_range_of_all_that_takes_time() -> None:
+    """Others take little and lose more: they stay in fp32."""
     network = load_network(find_model("memseg3d-nano"))
     assert isinstance(network, NanoNetwork)
     assert network.ranges is not None
-    assert set(network.ranges) == {name for name, each in network.named_modules() if isinstance(each, nn.Conv2d)}
+    convolutions = {name: each for name, each in network.named_modules() if isinstance(each, nn.Conv2d)}
+    assert set(network.ranges) == {name for name, each in convolutions.items() if each.kernel_size == (3, 3)}
 
 
 def test_ranges_come_back_from_a_card(tmp_path: Path) -> None:
