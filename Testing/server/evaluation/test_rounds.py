@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,6 +31,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning
 
 def a_protocol(corrections: int = 3, advice: str = "truth", model: str = "brightness") -> Protocol:
     return Protocol(corrections, advice, model, f"sha of {model}")  # type: ignore[arg-type]
+
+
+def test_crops_and_a_precision_are_another_protocol() -> None:
+    plain = a_protocol()
+    cropped, rough = replace(plain, region="crop"), replace(plain, precision="int8")
+    assert cropped.options.region == "crop"
+    assert rough.options == plain.options
+    assert len({plain, cropped, rough}) == len({tuple(each.ways) for each in (plain, cropped, rough)}) == 3
 
 
 def test_an_exact_answer_to_the_box_needs_no_click(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -136,7 +136,7 @@ def rounds(
     def protocol_of(network: Network, way: Advice = ways[0]) -> Protocol:
         info = network.info
         known = (info.name, info.sha256, reach, policy)
-        return Protocol(corrections, way, *known, consensus=consensus, key_slices=key_slices, region=region)
+        return Protocol(corrections, way, *known, consensus=consensus, **_how(network, key_slices, region))
 
     if development or development_half:
         run_development(training_data, out, development_half, opened, protocol_of, baselines, grow_cut)
@@ -185,6 +185,13 @@ def rounds(
         write_reports([out], out)
 
 
+def _how(network: Network, key_slices: bool, region: str) -> dict[str, Any]:
+    """What of the way in which slices are computed belongs to a protocol."""
+    from memseg3d.evaluation.results import precision_told
+
+    return {"key_slices": key_slices, "region": region, "precision": precision_told(network)}
+
+
 @app.command("hold-out")
 def hold_out(
     out: Annotated[Path, typer.Option(help="Folder of the results; targets found there are not run again.")] = Path(
@@ -227,7 +234,7 @@ def hold_out(
     make_hold_out(folder, say=typer.echo)
     info = network.info
     known = (info.name, info.sha256, None, policy)
-    protocol = Protocol(corrections, "truth", *known, consensus=consensus, key_slices=key_slices, region=region)
+    protocol = Protocol(corrections, "truth", *known, consensus=consensus, **_how(network, key_slices, region))
     results = run_rounds(folder, out, network, protocol, say=typer.echo)
     traits = read_traits(folder)
     evaluation = Evaluation(protocol, {"truth": results}, traits=traits, judged=False, command=command_words())

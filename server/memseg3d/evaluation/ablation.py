@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from memseg3d.evaluation.baselines import rows_of
-from memseg3d.evaluation.results import Protocol, TargetResult
+from memseg3d.evaluation.results import Protocol, TargetResult, precision_told
 from memseg3d.evaluation.rounds import run_rounds
 from memseg3d.evaluation.summary import mean, summarise
 from memseg3d.evaluation.tables import table
@@ -36,7 +36,13 @@ class Variant:
         """The robot's protocol of this variant: the truth chooses the slice that is corrected."""
         info = network.info
         return Protocol(
-            corrections, "truth", info.name, info.sha256, memory=self.memory, bidirectional=self.bidirectional
+            corrections,
+            "truth",
+            info.name,
+            info.sha256,
+            memory=self.memory,
+            bidirectional=self.bidirectional,
+            precision=precision_told(network),
         )
 
 

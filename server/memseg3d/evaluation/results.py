@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from memseg3d.evaluation.robot import Advice, Box
 from memseg3d.evaluation.targets import Target
+from memseg3d.network.precision import precision_of
 from memseg3d.propagation.prompts.options import Options
 
 MOST_CORRECTIONS = 50
@@ -16,7 +17,10 @@ MOST_CORRECTIONS = 50
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a result depends on besides the data: results of another protocol are not taken over when resuming."""
+    """What a result depends on besides the data: results of another protocol are not taken over when resuming.
+
+    precision: what the network is computed in where that is not fp32 (`precision_told`), else "".
+    """
 
     corrections: int
     advice: Advice
@@ -28,6 +32,7 @@ class Protocol:
     consensus: bool = False
     key_slices: bool = False
     region: str = "auto"
+    precision: str = ""
 
     @property
     def options(self) -> Options:
@@ -53,13 +58,20 @@ class Protocol:
         ways += [self.bidirectional] if self.bidirectional != "independent" else []
         ways += ["consensus"] if self.consensus else []
         ways += ["key slices"] if self.key_slices else []
-        return [*ways, self.region] if self.region != "auto" else ways
+        ways += [self.region] if self.region != "auto" else []
+        return [*ways, self.precision] if self.precision else ways
 
     def __post_init__(self) -> None:
         if not 0 <= self.corrections <= MOST_CORRECTIONS:
             raise ValueError(f"Corrections run from 0 to {MOST_CORRECTIONS}; {self.corrections} were asked for.")
         if self.advice not in get_args(Advice):
             raise ValueError(f"Advice is one of {', '.join(get_args(Advice))}, not {self.advice}.")
+
+
+def precision_told(network: object) -> str:
+    """Of a network, as a protocol tells it."""
+    precision = precision_of(network)
+    return "" if precision == "fp32" else precision
 
 
 @dataclass(frozen=True)

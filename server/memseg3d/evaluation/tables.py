@@ -26,6 +26,7 @@ def heading(protocol: Protocol, targets: int, against: str) -> list[str]:
     memory += " Three axes vote on every voxel." if protocol.consensus else ""
     memory += " Slices between two that agree are interpolated." if protocol.key_slices else ""
     memory += {"crop": " Crops follow the object.", "whole": " Whole slices are seen."}.get(protocol.region, "")
+    memory += f" Computed in {protocol.precision}." if protocol.precision else ""
     gains = f" Gain: over {against}, in pairs." if against else " No baseline to compare with."
     return [
         f"# {protocol.title}",
