@@ -164,24 +164,18 @@ class NanoNetwork(nn.Module):
         return Conditioned(features, tensors)
 
     def decode(self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None = None) -> Decoded:
-        """One candidate mask (M = 1) at S x S. A user's mask without clicks is returned as it is.
-
-        Prompts that correct a prior are decoded with it and without it, and the mean is taken: what stands is mostly
-        right, but may have to be forgotten.
-        """
+        """One candidate mask (M = 1) at S x S. A user's mask without clicks is returned as it is."""
         if prompts is not None and prompts.mask is not None:
             given = (prompts.mask.float() * 2 - 1) * USER_MASK_LOGIT
             if prompts.count == 0:
                 return self._taken_over(given)
             prior = given if prior is None else prior
-        elif prompts is not None and prompts.count and prior is not None and not self.training:
-            return _mean(self._decode(conditioned, prompts, prior), self._decode(conditioned, prompts, None))
         return self._decode(conditioned, prompts, prior)
 
     def decode_some(
         self, conditioned: Conditioned, prompts: Prompts | None, prior: Tensor | None, shown: Tensor
     ) -> Decoded:
-        """`decode` for training: one reading, and only the rows of which `shown` (B,) bool is true have a prior."""
+        """`decode` for training: only the rows of which `shown` (B,) bool is true have a prior."""
         return self._decode(conditioned, prompts, prior, shown)
 
     def _decode(
@@ -261,18 +255,6 @@ class NanoNetwork(nn.Module):
         key, value = self.compiled.run("write", self.reader.write, features.levels[2], probability)
         level2, level4 = features.levels[0], features.levels[1]
         return Memory({"key": key, "value": value, "probability": probability, "level2": level2, "level4": level4})
-
-
-def _mean(one: Decoded, other: Decoded) -> Decoded:
-    """Two readings of one slice as one: logits, presence and the quality head's logit averaged."""
-    quality = (one.extras["quality_logit"] + other.extras["quality_logit"]) / 2
-    return Decoded(
-        (one.logits + other.logits) / 2,
-        quality.sigmoid(),
-        (one.object_score + other.object_score) / 2,
-        one.chosen,
-        extras={"quality_logit": quality},
-    )
 
 
 def with_more_maps(state: Mapping[str, Tensor], config: NanoConfig) -> dict[str, Tensor]:
