@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -115,6 +116,24 @@ def test_a_crop_of_few_pixels_gets_more_with_its_object(monkeypatch: pytest.Monk
     finish(again.begin("second", [PointPrompt(1, (28.0, 48.0, 66.0), positive=False)]))
     assert not again.labelmap(1)[28, 48, 66]
     np.testing.assert_array_equal(again.labelmap(1)[0], session.labelmap(1)[0])
+
+
+def test_rounds_are_gone_on_from_where_the_network_takes_no_smaller_sides() -> None:
+    """As on an accelerator, with what a CPU has stored; and the other way round."""
+    truth = wandering_tube()
+    first, few = sided_session(truth, SidedNetwork(), replace(WINDOW, region="crop")), SidedNetwork()
+    finish(first.begin("first", [BoxPrompt(1, 0, (0, 12, 12), (0, 28, 28))]))
+    few.info = replace(few.info, smaller_sides=())
+    there = sided_session(truth, few, first.options)
+    there.restore(json.loads(json.dumps([each.to_json() for each in first.rounds])))
+    finish(there.begin("second", [PointPrompt(1, (28.0, 48.0, 66.0), positive=False)]))
+    assert few.sides == {96}
+    for k in range(26):
+        assert dice(there.labelmap(1)[k], truth[k]) > 0.93, k
+    back = sided_session(truth, SidedNetwork(), first.options)
+    back.restore(json.loads(json.dumps([each.to_json() for each in there.rounds])))
+    finish(back.begin("third", [PointPrompt(1, (20.0, 40.0, 44.0), positive=True)]))
+    assert dice(back.labelmap(1)[20], truth[20]) > 0.9
 
 
 def test_whole_slices_keep_all_pixels() -> None:

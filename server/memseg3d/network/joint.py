@@ -50,7 +50,9 @@ def joined_reads(rows: Sequence[Sequence[MemoryRead]]) -> list[MemoryRead]:
     """Reads of a batch from those of its rows, which read alike: the same slots and offsets in the same order."""
     joined = []
     for together in zip(*rows, strict=True):
-        names = set.intersection(*(set(read.memory.tensors) for read in together))
+        # Of a read without a slot the pointer counts alone; its slices may have been seen with other numbers of pixels.
+        spatial = together[0].slot is not None
+        names = set.intersection(*(set(read.memory.tensors) for read in together)) if spatial else set()
         tensors = {name: torch.cat([read.memory.tensors[name] for read in together]) for name in sorted(names)}
         pointers = [read.memory.pointer for read in together if read.memory.pointer is not None]
         pointer = torch.cat(pointers) if len(pointers) == len(together) else None

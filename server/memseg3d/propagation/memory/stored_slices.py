@@ -8,7 +8,7 @@ import base64
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from memseg3d.propagation.memory.bank.entries import MemoryEntry
 from memseg3d.propagation.sight.regions import Extent, Region
+from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.view import View
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -94,8 +95,15 @@ class StoredSlice:
         device = view.store.device
         logits, quality, score = (each.tensor(device) for each in (self.logits, self.quality, self.object_score))
         pointer = None if self.pointer is None else self.pointer.tensor(device)
-        memory = view.store.network.remember(view.features(index, self.region), logits, score, pointer, True)
-        return MemoryEntry(index, True, logits, quality, score, pointer, memory, self.region)
+        region, info = self.region, view.store.network.info
+        if region.size not in (info.image_size, *info.smaller_sides):
+            # Where it was stored the network took other sides than it does here, as on another device.
+            region = replace(region, size=info.image_size)
+            known = SliceLogits(self.region, logits[0, 0].float().cpu().numpy(), float(quality[0]), bool(score > 0))
+            moved = known.seen_through(region, info.logit_size, view.slice_shape)
+            logits = torch.from_numpy(moved)[None, None].to(device)
+        memory = view.store.network.remember(view.features(index, region), logits, score, pointer, True)
+        return MemoryEntry(index, True, logits, quality, score, pointer, memory, region)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object that `from_json` reads."""
