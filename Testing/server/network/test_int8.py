@@ -137,7 +137,7 @@ def test_ranges_come_back_from_a_card(tmp_path: Path) -> None:
     [None, [], "x", {"conv": None}, {"conv": [1, 2, 3]}, {"conv": [2, 1, 0, 0]}, {"conv": ["a", 1, 2, 3]}],
 )
 def test_ranges_that_cannot_be_read_are_none(told: object) -> None:
-    assert read_ranges({"int8_ranges": told}) is None
+    assert read_ranges({"sha256": "ab", "int8_ranges": told}) is None
     assert read_ranges({}) is None
 
 
@@ -157,7 +157,10 @@ def test_a_processor_without_its_instructions_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("words", "about"), [({"backend": "openvino"}, "backend"), ({"device": "meta"}, "device")])
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [({"backend": "openvino"}, "backend"), ({"backend": "torch"}, "backend"), ({"device": "meta"}, "device")],
+)
 def test_what_computes_otherwise_is_refused(words: dict[str, str], about: str) -> None:
     with pytest.raises(NetworkError) as error:
         opening.open_network(None, None, **({"device": "cpu", "precision": "int8"} | words))  # type: ignore[arg-type]
@@ -167,3 +170,60 @@ def test_what_computes_otherwise_is_refused(words: dict[str, str], about: str) -
 def test_an_accelerator_is_refused() -> None:
     with pytest.raises(NetworkError, match="on a CPU alone"):
         opening.choose_dtype("int8", "cuda")
+
+
+@pytest.mark.parametrize("told", [[0, 1e7, 0, 1], [0, float("inf"), 0, 1], [float("nan"), 1, 0, 1], [0, 10**400, 0, 1],
+                                  "0101", ["0", "1", "0", "1"]])  # fmt: skip
+def test_ranges_without_end_are_none(told: object) -> None:
+    assert read_ranges({"sha256": "ab", "int8_ranges": {"conv": told}}) is None
+
+
+def test_ranges_are_of_a_file_that_the_card_names() -> None:
+    """Of others with the same names and other weights they would be wrong, and nothing would say so."""
+    told = {"conv": [0, 1, 0, 1]}
+    assert read_ranges({"sha256": "ab", "int8_ranges": told}) is not None
+    assert read_ranges({"int8_ranges": told}) is None
+    assert read_ranges({"sha256": "ab", "int8_ranges": {}}) is None
+
+
+def test_ranges_of_another_network_are_refused(tiny: NanoNetwork, tmp_path: Path) -> None:
+    """The library would compute in fp32 what is called int8."""
+    tiny.ranges = {"of.another": (0.0, 1.0, 0.0, 1.0)}
+    with pytest.raises(BackendMissing, match="of another network"):
+        choose_int8(tiny, tmp_path)
+    tiny.ranges = {}
+    with pytest.raises(BackendMissing, match="No card"):
+        choose_int8(tiny, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@NEEDS_VNNI
+def test_a_network_of_which_a_part_stays_in_fp32_is_refused(
+    tiny: NanoNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memseg3d.network.backends.choosing.MOST_DIFFERENCE_IN_INT8", -1.0)
+    with pytest.raises(BackendMissing, match="in int8: take fp32"):
+        choose_int8(tiny, tmp_path)
+    assert precision_of(tiny) == "fp32"
+    assert not list(tmp_path.glob("*/choice.json"))
+
+
+@NEEDS_VNNI
+@torch.no_grad()
+def test_where_a_library_fails_later_torch_computes_in_the_same_steps(tiny: NanoNetwork, tmp_path: Path) -> None:
+    choose_int8(tiny, tmp_path)
+    assert tiny.ranges is not None
+    for each in tmp_path.glob("*/*-*"):
+        each.write_bytes(b"damaged")
+    for part in tiny.parts():
+        found = tiny.compiled.run(part.name, part.function, *part.inputs)
+        with in_int8(tiny, tiny.ranges):
+            wanted = part.function(*part.inputs)
+        for one, other in zip(found, wanted, strict=True):
+            assert float((one - other).abs().mean()) <= 0.02 * max(1.0, float(other.abs().max())), part.name
+
+
+def test_another_library_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMSEG3D_BACKEND", "openvino")
+    with pytest.raises(NetworkError, match="leave the backend out"):
+        opening.open_network(None, None, "cpu", precision="int8", backend="auto")

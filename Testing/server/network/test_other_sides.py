@@ -96,5 +96,11 @@ def test_a_side_that_was_not_told_of_is_refused() -> None:
         told(tiny_sam2()).encode(torch.zeros(1, 1, 48, 48))
 
 
+def test_nothing_is_learnt_at_a_smaller_side() -> None:
+    """Its weights are the network's own, without gradients: training there would change nothing and not say so."""
+    with pytest.raises(ValueError, match="takes images"):
+        told(tiny_sam2()).train().encode(torch.zeros(1, 1, SMALL, SMALL))
+
+
 def test_recordings_are_of_one_side() -> None:
     assert RecordedSam2(told(tiny_sam2())).info.smaller_sides == ()

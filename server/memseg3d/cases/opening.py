@@ -33,18 +33,19 @@ def open_network(
     threads: int | None = None,
     precision: Precision = "auto",
     image_size: int | None = None,
-    backend: Backend = "torch",
+    backend: Backend | None = None,
 ) -> tuple[Network, str]:
     """The network, and the torch device that it is on. Raises `NetworkError`.
 
     image_size: side of the network's input in pixels; None: as it was trained. backend: what computes it on a CPU, the
-    same within rounding. precision auto: fp32 for the embedded network on a CPU, else what the device is fastest in;
-    int8: the embedded network alone, by ONNX Runtime, on processors that have instructions for it.
+    same within rounding; None: torch, and int8 what computes that. precision auto: fp32 for the embedded network on a
+    CPU, else what the device is fastest in; int8: the embedded network alone, by ONNX Runtime, on processors that have
+    instructions for it.
     """
     import torch
 
     from memseg3d.experts.opening import open_model
-    from memseg3d.network.backends import INT8_LIBRARY, BackendMissing, choose_backend, choose_int8
+    from memseg3d.network.backends import INT8_LIBRARY, BackendMissing, choose_backend, choose_int8, named_backend
     from memseg3d.network.checkpoint_files import UnknownCheckpoint
     from memseg3d.network.models import ModelDamaged, ModelNotFound
     from memseg3d.network.parts import HasParts
@@ -57,8 +58,8 @@ def open_network(
             # Masks alike on all processors; a library in fp32 is as fast as torch in bf16, within an eighth.
             network = open_model(model, models, image_size, chosen, torch.float32)
         if precision != "int8":
-            choose_backend(network, backend)
-        elif backend in ("auto", "torch", INT8_LIBRARY):
+            choose_backend(network, backend or "torch")
+        elif backend is None or named_backend(backend) in ("auto", INT8_LIBRARY):
             choose_int8(network)
         else:
             raise NetworkError(f"int8 is computed by {INT8_LIBRARY}: leave the backend out.", "backend")

@@ -65,7 +65,7 @@ def open_network(
     threads: int | None = None,
     image_size: int | None = None,
     precision: Precision = "auto",
-    backend: Backend = "torch",
+    backend: Backend | None = None,
 ) -> Network:
     """Load the network that the options name. Raises `typer.BadParameter` with the sentence of what is wrong.
 

@@ -8,6 +8,16 @@ from memseg3d.network.backends.choosing import (
     choose_backend,
     choose_int8,
     installed,
+    named_backend,
 )
 
-__all__ = ["BACKENDS", "INT8_LIBRARY", "BackendMissing", "backend_of", "choose_backend", "choose_int8", "installed"]
+__all__ = [
+    "BACKENDS",
+    "INT8_LIBRARY",
+    "BackendMissing",
+    "backend_of",
+    "choose_backend",
+    "choose_int8",
+    "installed",
+    "named_backend",
+]

@@ -15,13 +15,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-from memseg3d.network.backends.int8 import Ranges, in_int8, is_computed_here
+from memseg3d.network.backends.int8 import Ranges, in_int8, is_computed_here, unknown_to
 from memseg3d.network.backends.library import Library
 from memseg3d.network.backends.measuring import Exactness, measured
 from memseg3d.network.backends.processor import processor
@@ -56,6 +57,15 @@ def backend_of(network: Network) -> str:
     return network.compiled.backend if isinstance(network, HasParts) else "torch"
 
 
+def named_backend(wanted: str) -> str:
+    """What is wanted, auto being what the environment names. Raises BackendMissing for an unknown name."""
+    if wanted == "auto":
+        wanted = os.environ.get(ENVIRONMENT) or "auto"
+    if wanted not in BACKENDS:
+        raise BackendMissing(f"There is no backend {wanted}: choose {', '.join(BACKENDS)}.")
+    return wanted
+
+
 def choose_backend(network: Network, wanted: str = "auto", folder: Path | None = None) -> None:
     """Have a network's parts computed by the fastest library, or by the one that is wanted.
 
@@ -63,10 +73,7 @@ def choose_backend(network: Network, wanted: str = "auto", folder: Path | None =
     named. folder: where compiled models are
     kept. Raises BackendMissing where the wanted library is not installed, or cannot compute the network.
     """
-    if wanted == "auto":
-        wanted = os.environ.get(ENVIRONMENT) or "auto"
-    if wanted not in BACKENDS:
-        raise BackendMissing(f"There is no backend {wanted}: choose {', '.join(BACKENDS)}.")
+    wanted = named_backend(wanted)
     versions = {} if wanted == "torch" else installed(wanted)
     if not isinstance(network, HasParts) or not _is_fp32_on_cpu(network):
         if wanted in LIBRARIES:
@@ -81,16 +88,33 @@ def choose_int8(network: Network, folder: Path | None = None) -> None:
 
     Raises BackendMissing where this processor, this computer or this network cannot.
     """
-    if not isinstance(network, HasRanges) or network.ranges is None or not _is_fp32_on_cpu(network):
-        raise BackendMissing(f"{network.info.name} cannot be computed in int8: take fp32, or leave the precision out.")
-    if not is_computed_here():
+    name = network.info.name
+    if not isinstance(network, HasRanges) or not _is_fp32_on_cpu(network):
+        raise BackendMissing(f"{name} cannot be computed in int8: take fp32.")
+    assert isinstance(network, torch.nn.Module)
+    if not network.ranges:
         raise BackendMissing(
-            "This processor has no instructions for int8 (VNNI) and would gain nothing: take fp32, or leave the "
-            "precision out."
+            f"No card beside {name} tells the ranges that int8 needs: put the card that belongs to it there, or take "
+            "fp32."
+        )
+    if unknown := unknown_to(network, network.ranges):
+        raise BackendMissing(
+            f"The card beside {name} tells ranges of another network ({unknown[0]}): put the one that belongs to it "
+            "there, or take fp32."
+        )
+    if not is_computed_here():
+        raise BackendMissing("This processor has no instructions for int8 (VNNI) and would gain nothing: take fp32.")
+    if INT8_LIBRARY not in installed():
+        raise BackendMissing(
+            f"{INT8_LIBRARY} is not installed here, which computes int8: install MemSeg3D's worker with its extra cpu, "
+            "or take fp32."
         )
     _choose(network, installed(INT8_LIBRARY), INT8_LIBRARY, folder, network.ranges)
     if network.compiled.precision != "int8":
-        raise BackendMissing("Compiled models cannot be kept here, which int8 needs: take fp32.")
+        raise BackendMissing(
+            "Compiled models cannot be kept here, which int8 needs: make "
+            f"{folder or user_state_folder()} a folder that can be written, or take fp32."
+        )
 
 
 def _choose(
@@ -103,9 +127,9 @@ def _choose(
         exactness = Exactness(partial(in_int8, network, ranges), MOST_DIFFERENCE_IN_INT8)
     precision = "fp32" if ranges is None else "int8"
     try:
-        if not _loaded(network, place, precision):
-            _prepare(network, list(versions), wanted, exactness, place)
-            _loaded(network, place, precision)
+        if not _loaded(network, place, precision, exactness):
+            _prepare(network, list(versions), wanted, exactness, precision, place)
+            _loaded(network, place, precision, exactness)
     except OSError as error:
         log.warning("compiled models cannot be kept in %s, so torch computes: %s", place.parent, error.strerror)
 
@@ -146,18 +170,19 @@ def _key(network: HasParts, versions: Mapping[str, str], wanted: str, ranges: Ra
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _loaded(network: HasParts, place: Path, precision: str) -> bool:
+def _loaded(network: HasParts, place: Path, precision: str, exactness: Exactness) -> bool:
     """Whether the choice that lies in a folder is in use now."""
     try:
         choice = json.loads((place / CHOICE).read_text(encoding="utf-8"))
-        os.utime(place)
+        with suppress(OSError):
+            os.utime(place)
         if choice["backend"] == "torch":
             return True
         library = library_of(choice["backend"])
         files = choice["files"]
         if any((place / name).stat().st_size != size for name, size in files.items()):
             raise ValueError("a file has another size than it was written with")
-        parts = {_name(at, part): part for at, part in enumerate(network.parts())}
+        parts = {_name(at, part): exactness.of(part) for at, part in enumerate(network.parts())}
         runners = [(parts[name], LoadedWhenUsed(parts[name], library, place / name)) for name in files]
         # That one can be computed says that the library works here: the least of them, the others wait until asked for.
         least = min(files, key=lambda name: files[name])
@@ -172,7 +197,9 @@ def _loaded(network: HasParts, place: Path, precision: str) -> bool:
     return True
 
 
-def _prepare(network: HasParts, names: Sequence[str], wanted: str, exactness: Exactness, place: Path) -> None:
+def _prepare(
+    network: HasParts, names: Sequence[str], wanted: str, exactness: Exactness, precision: str, place: Path
+) -> None:
     """Compile with each library, measure, keep the fastest one's models and the choice in the folder."""
     log.info("measuring what computes the network fastest on this processor; the choice is kept")
     parts = {_name(at, part): part for at, part in enumerate(network.parts())}
@@ -188,11 +215,15 @@ def _prepare(network: HasParts, names: Sequence[str], wanted: str, exactness: Ex
         seconds = {name: measured(parts[name], name, libraries, Path(made), exactness) for name in probes}
         chosen = _fastest(seconds, [each.name for each in libraries], wanted)
         if wanted not in ("auto", chosen):
-            raise BackendMissing(f"{wanted} cannot compute this network: leave --backend out.")
+            instead = ": leave --backend out" if precision == "fp32" else " in int8: take fp32"
+            raise BackendMissing(f"{wanted} cannot compute this network{instead}.")
         mine = [each for each in libraries if each.name == chosen]
         if mine:
             rest = [name for name in parts if name not in seconds]
             seconds |= {name: measured(parts[name], name, mine, Path(made), exactness) for name in rest}
+        # What is left to torch is in fp32.
+        if precision == "int8" and any(wanted not in each for each in seconds.values()):
+            raise BackendMissing(f"{wanted} cannot compute all of this network in int8: take fp32.")
         files = [name for name, each in seconds.items() if chosen in each and (chosen == wanted or _pays(each, chosen))]
         kept = Path(made) / "kept"
         kept.mkdir()

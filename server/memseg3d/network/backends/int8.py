@@ -7,7 +7,9 @@ Inputs and results of a convolution are 256 steps of its measured range, its wei
 from __future__ import annotations
 
 import json
+import math
 import platform
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +25,9 @@ INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 
 FIELD = "int8_ranges"
 """Of a card."""
+MOST = 1e6
+"""No value of a convolution is larger: a card that tells more is damaged, and in its steps all would be zero."""
+_STEPPING = threading.RLock()
 
 Range = tuple[float, float, float, float]
 """Least and largest value of what a convolution is given, and of what it gives."""
@@ -30,11 +35,17 @@ Ranges = Mapping[str, Range]
 
 
 def read_ranges(card: Mapping[str, Any]) -> Ranges | None:
-    """The ranges that a checkpoint's card tells; None where it tells none that can be read."""
+    """The ranges that a checkpoint's card tells; None where it tells none that can be read, or not of which file."""
     try:
-        return {str(name): _range(each) for name, each in card[FIELD].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        ranges = {str(name): _range(each) for name, each in card[FIELD].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+    return ranges if ranges and card.get("sha256") else None
+
+
+def unknown_to(network: nn.Module, ranges: Ranges) -> list[str]:
+    """Names in the ranges that are of no convolution of the network, sorted."""
+    return sorted(ranges.keys() - {name for name, each in network.named_modules() if isinstance(each, nn.Conv2d)})
 
 
 def write_ranges(card: Path, ranges: Ranges) -> None:
@@ -57,16 +68,17 @@ def is_computed_here() -> bool:
 
 @contextmanager
 def in_int8(network: nn.Module, ranges: Ranges) -> Iterator[None]:
-    """Meanwhile convolutions of which a range is known are computed by torch as with eight bits, for export."""
+    """Meanwhile convolutions of which a range is known are computed by torch as in eight bits, one thread at a time."""
     convolutions = {name: each for name, each in network.named_modules() if isinstance(each, nn.Conv2d)}
     known = [(each, ranges[name]) for name, each in convolutions.items() if name in ranges]
-    for each, measured in known:
-        each._conv_forward = partial(_stepped, each, measured)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for each, _ in known:
-            del each._conv_forward
+    with _STEPPING:
+        for each, measured in known:
+            each._conv_forward = partial(_stepped, each, measured)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            for each, _ in known:
+                del each._conv_forward
 
 
 def _stepped(conv: nn.Conv2d, measured: Range, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -85,7 +97,11 @@ def _on_steps(x: Tensor, measured: tuple[float, float]) -> Tensor:
 
 
 def _range(values: list[float]) -> Range:
+    if any(isinstance(each, str) for each in values):
+        raise ValueError("text is no number")
     in_low, in_high, out_low, out_high = (float(each) for each in values)
     if not (in_low <= in_high and out_low <= out_high):
         raise ValueError("a range ends before it begins")
+    if not all(math.isfinite(each) and abs(each) <= MOST for each in (in_low, in_high, out_low, out_high)):
+        raise ValueError("a range has no end")
     return in_low, in_high, out_low, out_high

@@ -94,9 +94,9 @@ class Sam2Network(nn.Module):
 
     def encode(self, images: Tensor) -> Features:
         """Features of images (B, 1 or 3, S, S) in [0, 1], S: `image_size` or a smaller side that the network is told to
-        take. Raises ValueError for another shape.
+        take, which it does not learn at. Raises ValueError for another shape.
         """
-        if images.shape[-1] in self.info.smaller_sides:
+        if images.shape[-1] in self.info.smaller_sides and not self.training:
             return self._sides.of(images.shape[-1]).encode(images)
         size = self.config.image_size
         if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[2:] != (size, size):
