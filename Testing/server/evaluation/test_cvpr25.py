@@ -217,3 +217,10 @@ def test_volumes_become_cases_and_a_table_of_the_evaluators_columns(network: Nan
 def test_what_is_saved_is_whole_or_not_there(tmp_path: Path) -> None:
     save(tmp_path / "a.npz", {"segs": np.ones(3)})
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_another_precision_has_results_of_its_own(network: NanoNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    fp32 = EnginePlayer(network).identity
+    assert fp32 == network.info.sha256
+    monkeypatch.setattr(network.compiled, "precision", "int8")
+    assert EnginePlayer(network).identity == f"{fp32} int8".strip()

@@ -227,3 +227,13 @@ def test_another_library_in_the_environment_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setenv("MEMSEG3D_BACKEND", "openvino")
     with pytest.raises(NetworkError, match="leave the backend out"):
         opening.open_network(None, None, "cpu", precision="int8", backend="auto")
+
+
+@NEEDS_VNNI
+def test_where_nothing_can_be_kept_one_sentence_says_so(
+    tiny: NanoNetwork, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BackendMissing, match=r"file \(File exists\).* or take fp32"):
+        choose_int8(tiny, tmp_path / "file")
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from memseg3d.evaluation.cvpr25.cases import read_case, save
 from memseg3d.evaluation.cvpr25.predict import STATE, Entry
+from memseg3d.evaluation.results import precision_told
 from memseg3d.network.seam import Network
 
 
@@ -14,7 +15,9 @@ class EnginePlayer:
     """A model in this process: loaded once, so that seconds are those of the answers."""
 
     def __init__(self, network: Network) -> None:
-        self.name, self.identity = network.info.name, network.info.sha256
+        self.name = network.info.name
+        # What is computed in another precision has results of its own.
+        self.identity = " ".join(filter(None, (network.info.sha256, precision_told(network))))
         self._entry = Entry(network)
 
     def play(self, case: str, inputs: Path, outputs: Path) -> float:

@@ -111,10 +111,7 @@ def choose_int8(network: Network, folder: Path | None = None) -> None:
         )
     _choose(network, installed(INT8_LIBRARY), INT8_LIBRARY, folder, network.ranges)
     if network.compiled.precision != "int8":
-        raise BackendMissing(
-            "Compiled models cannot be kept here, which int8 needs: make "
-            f"{folder or user_state_folder()} a folder that can be written, or take fp32."
-        )
+        raise BackendMissing("What was compiled for int8 cannot be read back here: take fp32.")
 
 
 def _choose(
@@ -131,6 +128,11 @@ def _choose(
             _prepare(network, list(versions), wanted, exactness, precision, place)
             _loaded(network, place, precision, exactness)
     except OSError as error:
+        if precision == "int8":
+            raise BackendMissing(
+                f"Compiled models cannot be kept in {place.parent} ({error.strerror}), which int8 needs: make it a "
+                "folder that can be written, or take fp32."
+            ) from error
         log.warning("compiled models cannot be kept in %s, so torch computes: %s", place.parent, error.strerror)
 
 
@@ -187,7 +189,7 @@ def _loaded(network: HasParts, place: Path, precision: str, exactness: Exactness
         # That one can be computed says that the library works here: the least of them, the others wait until asked for.
         least = min(files, key=lambda name: files[name])
         LoadedWhenUsed(parts[least], library, place / least).load(torch.get_num_threads())(parts[least].inputs)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except Exception:
         log.warning("the compiled models in %s are of no use and are made anew", place.name, exc_info=True)
