@@ -76,6 +76,7 @@ def test_the_command_scores_every_object_and_goes_on(tmp_path: Path) -> None:
     assert told["means"]["dice"] == pytest.approx(np.mean([float(row["dice"]) for row in rows]))
     again = CliRunner().invoke(app, command)
     assert "case0" not in again.output
-    other = CliRunner().invoke(app, [*command, "--prompt", "box"])
-    assert other.exit_code == 2
-    assert "another model" in other.output
+    for others in (["--prompt", "box"], ["--precision", "bf16"], ["--image-size", "96"]):
+        other = CliRunner().invoke(app, [*command, *others])
+        assert other.exit_code == 2, others
+        assert "another model" in other.output

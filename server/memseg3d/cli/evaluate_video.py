@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,6 +60,7 @@ def video(
     if not any(case.labels for case in found.cases):
         raise typer.BadParameter(f"{data} holds no case with labels to be judged by.", param_hint="--data")
     check_one_window(model, models)
+    from memseg3d.evaluation.results import precision_told
     from memseg3d.evaluation.video.running import RESULTS, run_video
     from memseg3d.video.predictor import VideoPredictor
 
@@ -70,7 +71,10 @@ def video(
         if network.info.channels != 1:
             raise typer.BadParameter(TWO_WINDOWS.format(name=network.info.name), param_hint="--model")
         make_folder(out)
-        told = {"name": network.info.name, "sha256": network.info.sha256}
+        told: dict[str, Any] = {"name": network.info.name, "sha256": network.info.sha256}
+        # What is left out was so in results of earlier versions.
+        told |= {"precision": found_in} if (found_in := precision_told(network)) else {}
+        told |= {} if image_size is None else {"image_size": image_size}
         table = run_video(found, out, VideoPredictor(network), asked, told, typer.echo)
     except (DataSetError, UnreadableFile) as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error

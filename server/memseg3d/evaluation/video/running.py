@@ -59,7 +59,7 @@ def run_video(
     out: Path,
     predictor: VideoPredictor,
     protocol: VideoProtocol,
-    model: dict[str, str],
+    model: dict[str, Any],
     say: Callable[[str], None] = print,
 ) -> Path:
     """Score every object of every case with labels; those in `out`/video.json of the same model and protocol are kept.
