@@ -319,18 +319,18 @@ def test_a_region_that_is_none_is_told(memseg3d: Command, a_volume: Path, tmp_pa
 def test_int8_is_told_and_refine_goes_on_in_it(memseg3d: Command, a_volume: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     model = Path(__file__).parents[3] / "Resources/Models/memseg3d-nano.safetensors"
-    asked = ("--out", out, "--model", model, "--precision", "int8")
+    asked = ("--out", out, "--model", model, "--precision", "int8", "--backend", "onnxruntime")
     result = memseg3d("segment", a_volume, "--box", BLOCK, *asked)
     assert result.exit_code == 0, result.output
     assert json.loads((out / "session.json").read_text())["model"]["precision"] == "int8"
-    result = memseg3d("refine", out, "--point", "block:+4,12,10", "--model", model)
+    result = memseg3d("refine", out, "--point", "block:+4,12,10", "--model", model, *asked[-2:])
     assert result.exit_code == 0, result.output
     assert json.loads((out / "session.json").read_text())["model"]["precision"] == "int8"
 
 
 def test_int8_is_refused_for_sam2(memseg3d: Command, a_volume: Path, tmp_path: Path) -> None:
     model = tiny_sam2_file(tmp_path)
-    asked = ("--out", tmp_path / "out", "--model", model, "--precision", "int8")
+    asked = ("--out", tmp_path / "out", "--model", model, "--precision", "int8", "--backend", "onnxruntime")
     result = memseg3d("segment", a_volume, "--box", BLOCK, *asked)
     assert result.exit_code == 2
     assert "take fp32" in words(result)
