@@ -120,3 +120,12 @@ def both(pair: Pair, tmp_path: Path) -> Iterator[Callable[[int], tuple[OfficialR
     """Starts the official predictor and our tracker on so many slices."""
     with torch.inference_mode():
         yield lambda slices: pair.runs(tmp_path, slices)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch computes by one thread meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,17 +31,10 @@ from memseg3d.propagation.prompts.prompts import BoxPrompt, PointPrompt
 from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.volume.volume import Volume
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LIBRARIES = ("onnxruntime", "openvino")
 
 SIZE = 32
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny() -> NanoNetwork:

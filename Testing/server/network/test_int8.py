@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,15 +22,8 @@ from memseg3d.network.precision import precision_of
 
 from .test_backends import masks_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NEEDS_VNNI = pytest.mark.skipif(not is_computed_here(), reason="this processor has no instructions for int8")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def measured(network: NanoNetwork) -> dict[str, Range]:
