@@ -1,5 +1,7 @@
 """Seconds of a click with the global expert, of a processor and on the wall, by width: first in a region, and next.
 
+bf16: of the image encoder's matrix products. Weights are of chance, so that a region is looked at several times.
+
 python Testing/benchmarks/expert_clicks.py --threads 1
 """
 
@@ -38,9 +40,10 @@ def main() -> None:
         "published, 128 voxels": PUBLISHED,
     }
     for name, shape in shapes.items():
-        for dtype in (torch.float32,):
+        for dtype in (torch.float32, torch.bfloat16):
             torch.manual_seed(0)
-            network = SamMed3D(shape).eval().requires_grad_(False).to(dtype)
+            network = SamMed3D(shape).eval().requires_grad_(False)
+            network.multiply_in(dtype)
             session = Session(volume, ExpertAlone(GlobalExpert(network, ExpertInfo("bench", frozenset()))))
             rounds = [
                 Box3DPrompt(1, 0, (40, 80, 80), (60, 140, 140)),

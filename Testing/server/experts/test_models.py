@@ -11,13 +11,16 @@ import SimpleITK as sitk
 import torch
 from typer.testing import CliRunner
 
+from memseg3d.cases.opening import open_network
 from memseg3d.cli.main import app
 from memseg3d.experts.companions import answers_alone, experts_of
+from memseg3d.experts.global_expert import GlobalExpert
 from memseg3d.experts.opening import open_model
 from memseg3d.experts.sam_med3d.network import SamMed3D
 from memseg3d.experts.sam_med3d.shapes import narrow
 from memseg3d.network.checkpoint_files import UnknownCheckpoint
 from memseg3d.network.models import ModelNotFound
+from memseg3d.network.precision import precision_of
 
 
 @pytest.fixture
@@ -41,6 +44,30 @@ def test_alone_or_behind_a_network(folder: Path) -> None:
     assert both.info.name == "memseg3d-nano+small_expert"
     assert both.info.sha256 not in ("", alone.info.sha256)
     assert experts_of(open_model("memseg3d-nano")) == ()
+
+
+def test_products_of_the_image_encoder_alone_are_in_bf16_on_a_cpu(folder: Path) -> None:
+    exact, coarse = (experts_of(open_model("small_expert", dtype=dtype))[0] for dtype in (None, torch.bfloat16))
+    assert isinstance(exact, GlobalExpert)
+    assert isinstance(coarse, GlobalExpert)
+    assert (exact.info.precision, coarse.info.precision) == ("fp32", "bf16")
+    dtypes = {name: value.dtype for name, value in coarse.network.named_parameters()}
+    halved = {name for name, dtype in dtypes.items() if dtype == torch.bfloat16}
+    assert {name.split(".")[3] for name in halved} == {"attn", "mlp"}
+    assert all(name.startswith("image_encoder.blocks.") for name in halved)
+    image = torch.randn(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        one, two = (each.network.image_encoder(image) for each in (exact, coarse))
+    assert one.dtype == two.dtype == torch.float32
+    assert 0 < float((one - two).abs().max()) < 0.03 * float(one.abs().max())
+
+
+def test_what_is_computed_in_bf16_says_so(folder: Path) -> None:
+    network, _ = open_network("small_expert", None, "cpu", precision="bf16")
+    assert precision_of(network) == "bf16"
+    beside, _ = open_network("memseg3d-nano+small_expert", None, "cpu")
+    # alike on all processors, as the embedded network is
+    assert [each.info.precision for each in experts_of(beside)] == ["fp32"]
 
 
 def test_what_does_not_go_together_is_refused(folder: Path) -> None:

@@ -22,6 +22,7 @@ class ExpertAlone:
     def __init__(self, *experts: VolumeExpert) -> None:
         self.experts = experts
         name, sha256, licence = _together([each.info for each in experts])
+        self.precision = next((each.info.precision for each in experts if each.info.precision != "fp32"), "fp32")
         self.info = NetworkInfo(name, 32, 8, 1, 0, prefers_crop=False, sha256=sha256, licence=licence)
 
     def encode(self, images: Tensor) -> Features:

@@ -27,15 +27,13 @@ def open_model(
     Raises ModelNotFound, ModelDamaged or UnknownCheckpoint.
     """
     first, *others = _parts(model, folder)
-    # a 3D network computes in bfloat16 on accelerators alone: on CPUs its convolutions are far slower so
-    precise = torch.float32 if torch.device(device).type == "cpu" else dtype
     behind: list[VolumeExpert] = []
     for path in others:
-        expert = load_expert(path, device, precise)
+        expert = load_expert(path, device, dtype)
         if expert is None:
             raise UnknownCheckpoint(f"{path.name} is no volumetric expert: name one behind the +.")
         behind.append(expert)
-    alone = load_expert(first, device, precise)
+    alone = load_expert(first, device, dtype)
     if alone is not None:
         return ExpertAlone(alone, *behind)
     network = load_network(first, image_size, device, dtype)

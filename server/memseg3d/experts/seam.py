@@ -23,7 +23,8 @@ class ExpertInfo:
     """What is told of an expert. reads: which prompts it takes as they are (`points`, `box`, `strokes`, `lassos`).
 
     answers_whole: it corrects its own mask, so that its answer stands whole after clicks too. sees_patch: it looks at a
-    patch around a click and not at the whole object. weighing: how its answer counts beside propagation's.
+    patch around a click and not at the whole object. weighing: how its answer counts beside propagation's. precision:
+    what it is computed in: fp32, bf16 or fp16.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ExpertInfo:
     answers_whole: bool = False
     sees_patch: bool = False
     weighing: Weighing = field(default_factory=Weighing)
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)

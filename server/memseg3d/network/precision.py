@@ -66,7 +66,12 @@ NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 def precision_of(network: object) -> str:
-    """Short name of what a network is computed in: int8, or its weights' dtype (fp32, bf16, fp16), fp32 without any."""
+    """Short name of what a network is computed in: what it says itself, int8, or its weights' dtype (fp32, bf16, fp16);
+    fp32 without any.
+    """
+    told = getattr(network, "precision", None)
+    if isinstance(told, str):
+        return told
     if isinstance(network, HasParts) and network.compiled.precision != "fp32":
         return network.compiled.precision
     parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())

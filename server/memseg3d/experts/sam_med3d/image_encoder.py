@@ -43,6 +43,11 @@ class ImageEncoder(nn.Module):
             ChannelNorm(shape.prompt_width),
         )
 
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """Matrix products of the blocks in `dtype`; convolutions, norms and sums stay as they are."""
+        for block in self.blocks:
+            block.multiply_in(dtype)
+
     def forward(self, image: Tensor) -> Tensor:
         tokens: Tensor = self.patch_embed["proj"](image).movedim(1, -1) + self.pos_embed
         for block in self.blocks:
@@ -61,10 +66,16 @@ class _Block(nn.Module):
             {"lin1": nn.Linear(shape.width, 4 * shape.width), "lin2": nn.Linear(4 * shape.width, shape.width)}
         )
 
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """Matrix products in `dtype`; norms and sums stay as they are."""
+        self.attn.to(dtype)
+        self.mlp.to(dtype)
+
     def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attn(self.norm1(tokens))
-        wide: Tensor = self.mlp["lin2"](functional.gelu(self.mlp["lin1"](self.norm2(tokens))))
-        return tokens + wide
+        dtype = self.attn.qkv.weight.dtype
+        tokens = tokens + self.attn(self.norm1(tokens).to(dtype)).to(tokens.dtype)
+        wide: Tensor = self.mlp["lin2"](functional.gelu(self.mlp["lin1"](self.norm2(tokens).to(dtype))))
+        return tokens + wide.to(tokens.dtype)
 
 
 class _Attention(nn.Module):

@@ -26,6 +26,10 @@ class SamMed3D(nn.Module):
         self.prompt_encoder = PromptEncoder(shape)
         self.mask_decoder = MaskDecoder(shape)
 
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """Matrix products of the image encoder in `dtype`, nine tenths of all work; the rest stays as it is."""
+        self.image_encoder.multiply_in(dtype)
+
     def decode(self, image: Tensor, points: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits (B, masks, low, low, low) and predicted IoU (B, masks) or None.
 
