@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from checkpoint_rules import write_rule
-from torch import nn
+from small_fits import KINDS, Voxels, fit, keep, kept
 
 from memseg3d.datasets.training_data import TrainingCase, manifest_sha256, training_cases
 from memseg3d.evaluation.robot import Click, choose_axis, choose_click, choose_slice, draw_box
@@ -28,8 +28,8 @@ from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.rules.reach import between_prompted
-from memseg3d.propagation.rules.verdicts.figures import FIGURES, NOW, POSITIVE, SpotInMask, VoxelsAboutClick
-from memseg3d.propagation.rules.verdicts.verdict import HIDDEN, WEIGHTS, ClickVerdict
+from memseg3d.propagation.rules.verdicts.figures import NOW, POSITIVE, SpotInMask, VoxelsAboutClick
+from memseg3d.propagation.rules.verdicts.verdict import ClickVerdict
 from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.training.clips.clips import least_contrast
@@ -43,9 +43,7 @@ MOST_VOXELS = 2500
 SLICES, CANVAS, SHARES = 32, 96, Shares(shapes=0.55, images=0.25)
 SMALLEST, LARGEST = 100, 0.15
 """Voxels of a structure at least, and its share of the image at most."""
-BATCH, EPOCHS, RATE, DECAY = 1024, 6, 4e-3, 0.3
-NOISE, HIDDEN_FIGURES = 0.2, 0.1
-"""Of a figure's spread, and the share of figures that are not shown: rounds of another kind are not to surprise it."""
+NOISE, EPOCHS = 0.2, 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +55,6 @@ class Target:
     spacing: tuple[float, float, float]
     truth: np.ndarray
     axis: int
-
-
-@dataclass(frozen=True, eq=False)
-class Voxels:
-    """Voxels about one click. figures: (n, FIGURES); sides: bool (n), whether a voxel is of the click's side."""
-
-    figures: np.ndarray
-    sides: np.ndarray
 
 
 def target_of(number: int, seed: int, cases: list[TrainingCase], structures: list[tuple[TrainingCase, int]]) -> Target:
@@ -145,54 +135,11 @@ def gather(network: Network, folder: Path, data: Path, count: int, seed: int) ->
                 # A session refuses some volumes of chance, as those without contrast.
                 print(f"{number}: left out, {error}", flush=True)
                 clicks = []
-            partial = file.with_suffix(".partial.npz")
-            arrays = {f"{kind}{place}": getattr(each, kind) for place, each in enumerate(clicks) for kind in KINDS}
-            np.savez_compressed(partial, **arrays)
-            partial.replace(file)
-        with np.load(file) as kept:
-            found += [Voxels(kept[f"figures{n}"], kept[f"sides{n}"]) for n in range(len(kept.files) // len(KINDS))]
+            keep(file, clicks)
+        found += kept(file)
         if number % 20 == 19:
             print(f"{number + 1} targets, {len(found)} clicks", flush=True)
     return found
-
-
-KINDS = ("figures", "sides")
-
-
-def fit(clicks: list[Voxels], seed: int) -> tuple[float, ...]:
-    """The weights, in the order of `ClickVerdict`. A click counts by the root of its voxels."""
-    torch.manual_seed(seed)
-    figures = torch.from_numpy(np.concatenate([each.figures for each in clicks]))
-    sides = torch.from_numpy(np.concatenate([each.sides for each in clicks]).astype(np.float32))
-    weights = torch.from_numpy(
-        np.concatenate([np.full(len(each.sides), max(50, len(each.sides)) ** -0.5) for each in clicks])
-    ).float()
-    weights /= weights.mean()
-    mean, spread = figures.mean(0), figures.std(0) + 1e-3
-    network = nn.Sequential(
-        nn.Linear(FIGURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1)
-    )
-    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
-    steps = EPOCHS * len(sides) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1)
-    for _ in range(steps):
-        drawn = torch.randint(0, len(sides), (BATCH,))
-        shown = (figures[drawn] - mean) / spread + NOISE * torch.randn(BATCH, FIGURES)
-        shown = shown * (torch.rand(shown.shape) >= HIDDEN_FIGURES)
-        losses = nn.functional.binary_cross_entropy_with_logits(network(shown)[:, 0], sides[drawn], reduction="none")
-        optimiser.zero_grad()
-        (losses * weights[drawn]).mean().backward()
-        optimiser.step()
-        schedule.step()
-    layers = [each for each in network if isinstance(each, nn.Linear)]
-    with torch.no_grad():
-        # The figures' own scales go into the first layer.
-        first = layers[0].weight / spread
-        numbers = [first.T, layers[0].bias - first @ mean]
-        numbers += [part for each in layers[1:] for part in (each.weight.T, each.bias)]
-        rule = tuple(float(each) for part in numbers for each in part.reshape(-1))
-    assert len(rule) == WEIGHTS
-    return rule
 
 
 def main() -> None:
@@ -210,7 +157,7 @@ def main() -> None:
     network = load_network(asked.checkpoint)
     network.info = replace(network.info, clicks=None)
     clicks = gather(network, asked.folder, asked.training_data, asked.targets, asked.seed)
-    rule = fit(clicks, asked.seed)
+    rule = fit(clicks, asked.seed, NOISE, EPOCHS)
     _report(clicks, rule)
     if asked.into:
         told = {

@@ -36,7 +36,7 @@ from memseg3d.evaluation.tables import table
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.options import Options
-from memseg3d.propagation.rounds.objects import prompted_slices, slice_rules
+from memseg3d.propagation.rounds.objects import object_run, prompted_slices, slice_rules
 from memseg3d.propagation.rounds.planning import object_plan
 from memseg3d.propagation.rounds.walks import object_walks
 from memseg3d.propagation.rules.object_end import never_ends
@@ -75,6 +75,7 @@ RULES: dict[str, Variant] = {
     "one_sign": Variant([(slice_rules, "within_edit", lambda _edit, _before, mask: mask)]),
     "ends_of_corrections": Variant([(object_plan, "plan_within_ends", lambda plan, *_: plan)]),
     "missed_middle": Variant([(prompted_slices, "missed_middle", lambda *_: None)], False),
+    "tracked_slices": Variant([(object_run, "judged_slices", lambda *_: None)], False),
     "object_end": Variant([(object_walks, "tissue_ends", lambda *_: never_ends)], False),
 }
 """By the rule that is gone. `first_look` is for clicks alone (`first_prompts.py`), and `reach` is off by default."""

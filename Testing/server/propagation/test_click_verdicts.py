@@ -167,7 +167,7 @@ def test_the_fit_finds_what_figures_tell_and_writes_it_into_checkpoint_and_card(
     for _ in range(40):
         figures = rng.normal(0, 1, (500, FIGURES)).astype(np.float32)
         clicks.append(fit_clicks.Voxels(figures, figures[:, 0] + figures[:, 5] > 0))
-    rule = fit_clicks.fit(clicks, seed=1)
+    rule = fit_clicks.fit(clicks, seed=1, noise=0.2, epochs=6)
     chances = ClickVerdict(rule).chances(clicks[0].figures)
     assert ((chances > 0.5) == clicks[0].sides).mean() > 0.9
     out = tmp_path / "nano.safetensors"

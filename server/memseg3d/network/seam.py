@@ -56,6 +56,10 @@ class NetworkInfo:
     """Weights of the small network that says what a click means for the voxels about it
     (`propagation/rules/verdicts/verdict.py`); None: clicks say no more than the network makes of them.
     """
+    tracked: tuple[float, ...] | None = None
+    """Weights of the small network that says which voxels of a tracked slice are the object's, by what a prompted slice
+    shows of it (`propagation/rules/verdicts/tracked.py`); None: what propagation finds stands.
+    """
     memory_rule: str = ""
     """Name of the memory policy that the network was trained with, where its slots do not tell it (`stm`)."""
     reads_drawings: bool = False

@@ -46,6 +46,7 @@ class ImageEncoder(nn.Module):
     def multiply_in(self, dtype: torch.dtype) -> None:
         """Matrix products of the blocks in `dtype`; convolutions, norms and sums stay as they are."""
         for block in self.blocks:
+            assert isinstance(block, _Block)
             block.multiply_in(dtype)
 
     def forward(self, image: Tensor) -> Tensor:

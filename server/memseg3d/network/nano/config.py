@@ -6,8 +6,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-ENDING_WEIGHTS, CALIBRATION_WEIGHTS, CLICK_WEIGHTS = 4, 3, 593
-"""Numbers in the three fitted rules."""
+ENDING_WEIGHTS, CALIBRATION_WEIGHTS, CLICK_WEIGHTS, TRACKED_WEIGHTS = 4, 3, 593, 625
+"""Numbers in the four fitted rules."""
 FIRST_MAPS, MAPS = 7, 9
 """Guidance maps of the first releases, whose configurations do not tell their number, and of networks trained now."""
 
@@ -34,6 +34,8 @@ class NanoConfig:
     """What the trained quality head's predictions are worth (`NetworkInfo.calibration`)."""
     clicks: tuple[float, ...] | None = None
     """What clicks mean for the voxels about them, after this network's rounds (`NetworkInfo.clicks`)."""
+    tracked: tuple[float, ...] | None = None
+    """Which voxels of this network's tracked slices are the object's (`NetworkInfo.tracked`)."""
 
     def __post_init__(self) -> None:
         if self.image_size % 16:
@@ -54,7 +56,12 @@ class NanoConfig:
         if values.pop("kind", None) != "nano":
             raise ValueError("This checkpoint's configuration is not that of the embedded network.")
         values["widths"] = tuple(values["widths"])
-        rules = {"ending": ENDING_WEIGHTS, "calibration": CALIBRATION_WEIGHTS, "clicks": CLICK_WEIGHTS}
+        rules = {
+            "ending": ENDING_WEIGHTS,
+            "calibration": CALIBRATION_WEIGHTS,
+            "clicks": CLICK_WEIGHTS,
+            "tracked": TRACKED_WEIGHTS,
+        }
         for name, count in rules.items():
             rule = values.get(name)
             # A rule of another length is another version's: the network works without it until it is fitted anew.

@@ -132,6 +132,7 @@ class NanoNetwork(nn.Module):
             ending=self.config.ending,
             calibration=self.config.calibration,
             clicks=self.config.clicks,
+            tracked=self.config.tracked,
             sha256=sha256,
             licence="Apache-2.0",
         )

@@ -16,10 +16,11 @@ from memseg3d.propagation.rounds.objects.slice_rules import SliceRules
 from memseg3d.propagation.rounds.objects.staged_masks import StagedMasks
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
-from memseg3d.propagation.rounds.walks.blending import Blending
+from memseg3d.propagation.rounds.walks.blending import Blending, FoundSlice
 from memseg3d.propagation.rounds.walks.fronts import FrontBatch
 from memseg3d.propagation.rounds.walks.object_walks import ObjectWalks, most_steps
 from memseg3d.propagation.rules.quality_calibration import QualityCalibrator
+from memseg3d.propagation.rules.verdicts.tracked_slices import JudgedSlices, judged_slices
 from memseg3d.propagation.rules.voxel_limits import VoxelLimits
 from memseg3d.propagation.rules.weak_prompts import WORDS, too_weak
 from memseg3d.propagation.sight.slice_logits import SliceLogits
@@ -138,11 +139,17 @@ class ObjectRun:
             if not self._walks.begin(interval):
                 yield [self._staged.empty(index) for index in self._last.content if index in interval.slices]
         together = Blending(self.view, self._last, self._calibrated)
+        judged = judged_slices(self.view, self.plan.slices, self._staged.mask)
         for step in self._walks.steps():
-            found = together.found(step)
-            yield [self._staged.finish(each.index, each.mask, each.quality, each.probability) for each in found]
+            yield [self._finished(each, judged) for each in together.found(step)]
         yield from self._unreached()
         self._steps_left = 0
+
+    def _finished(self, found: FoundSlice, judged: JudgedSlices | None) -> SliceDone:
+        mask = found.mask
+        if judged is not None:
+            mask = judged.on(found.index, mask, found.quality, found.probability)
+        return self._staged.finish(found.index, mask, found.quality, found.probability)
 
     def replace(self, index: int, mask: np.ndarray, quality: float, probability: np.ndarray | None = None) -> SliceDone:
         """Another mask (rows, columns) of a slice than propagation found, within what the round may change."""

@@ -1,1 +1,1 @@
-"""What a click says of the voxels about it: figures of each, a small fitted network, and its word on every slice."""
+"""What prompts say of the voxels about them and of tracked slices: figures, a small fitted network, and its word."""

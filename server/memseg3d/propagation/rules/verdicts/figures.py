@@ -13,6 +13,7 @@ import numpy as np
 from memseg3d.propagation.masks.labelmaps import Extent3, LabelVolume
 from memseg3d.propagation.rules.kinds_of_tissue import smoothed
 from memseg3d.propagation.rules.morphology import signed_distance
+from memseg3d.propagation.rules.verdicts.grey_values import GreyRatios
 from memseg3d.propagation.volume.volume import Volume
 
 FIGURES = 18
@@ -26,7 +27,6 @@ MOST_SLICES = 32
 """Slices on either side that are judged at most, however thin they are."""
 TOLD = 1.5
 """Depths up to which a distance from a border is told."""
-BINS = 16
 _FEWEST = 8
 _FOUND = 3.0
 """Depths of what is wrong up to which the depth in what was found is told."""
@@ -164,17 +164,9 @@ class VoxelsAboutClick:
         outside = values[around] if around.sum() >= _FEWEST else values.ravel()
         ball = np.stack([self._away(index)[0] for index in self.slices]) <= self.radius
         self._spread = float(values[ball].std()) or 1.0
-        edges = np.unique(np.percentile(np.concatenate([inside, outside]), np.linspace(0, 100, BINS + 1)))
-        self._edges = edges if len(edges) > 2 else float(values.mean()) + np.array([-1.0, 0.0, 1.0])
-        shares = [_shares(each, self._edges) for each in (inside, outside)]
-        self._ratios = np.log(shares[0] / shares[1])
+        self._likeness = GreyRatios(inside, outside)
         means = float(inside.mean()), float(outside.mean())
         self._own, self._other = means if self.click.positive else means[::-1]
-
-    def _likeness(self, values: np.ndarray) -> np.ndarray:
-        """How much likelier a grey value is in the object than about it, as a logarithm."""
-        places = np.searchsorted(self._edges, values) - 1
-        return np.asarray(self._ratios[np.clip(places, 0, len(self._ratios) - 1)])
 
     def _away(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances (h, w) in mm from the click: in space, across the slices, within the slice."""
@@ -221,11 +213,3 @@ def depth_at(
         ends = (row + 1, mask.shape[0] - row), (column + 1, mask.shape[1] - column)
         nearest = min(nearest, *(min(each) * step for each, step in zip(ends, spacing, strict=True)))
     return nearest
-
-
-def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Smoothed shares of grey values by bin, none of them 0."""
-    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    padded = np.pad(counts.astype(np.float64), 1, mode="edge")
-    smooth = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:] + 0.5
-    return np.asarray(smooth / smooth.sum())

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from memseg3d.propagation.rules.verdicts.figures import FIGURES, VoxelsAboutClick
+from memseg3d.propagation.rules.verdicts.small_network import SmallNetwork, weights_of
 
-HIDDEN = 16
-WEIGHTS = FIGURES * HIDDEN + HIDDEN + HIDDEN * HIDDEN + HIDDEN + HIDDEN + 1
-"""Numbers of the network: of two hidden layers and the output, each its weights (in, out) and then its constants."""
+WEIGHTS = weights_of(FIGURES)
 TAKES, LEAVES = 0.5, 0.7
 """Chance of the click's side above which a positive click adds a voxel, and a negative one takes it. What the network
 added or took and is less likely comes off or back.
@@ -26,20 +25,11 @@ class ClickVerdict:
     """The fitted network. weights: `WEIGHTS` numbers."""
 
     def __init__(self, weights: Sequence[float]) -> None:
-        numbers, at = np.asarray(weights, np.float32), 0
-        self._layers: list[tuple[np.ndarray, np.ndarray]] = []
-        for width, out in ((FIGURES, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 1)):
-            end = at + width * out
-            self._layers.append((numbers[at:end].reshape(width, out), numbers[end : end + out]))
-            at = end + out
+        self._network = SmallNetwork(weights, FIGURES)
 
     def chances(self, figures: np.ndarray) -> np.ndarray:
         """Float32 (n): chance that a voxel is of the click's side. figures: (n, FIGURES)."""
-        values = figures
-        for weights, constants in self._layers[:-1]:
-            values = np.maximum(values @ weights + constants, 0)
-        weights, constants = self._layers[-1]
-        return np.asarray(1.0 / (1.0 + np.exp(-(values @ weights + constants)[:, 0])))
+        return self._network.chances(figures)
 
     def judged(self, about: VoxelsAboutClick, index: int, mask: np.ndarray) -> np.ndarray:
         """The slice's mask (rows, columns) with the click's ball judged."""

@@ -1,0 +1,137 @@
+"""Whether voxels of a tracked slice are the object's, by what a prompted slice shows of it.
+
+Memory tells a network where the object was and hardly what it looks like: what it finds of a slice runs over into
+tissue that the prompted slice shows to be none of the object's, and leaves out what looks like it. A small network over
+figures of a voxel (where it lies to the mask found, to the outline on the prompted slice, how its grey values look
+beside the object's and its surroundings' there) gives the chance that it is the object's. It is fitted to rounds that a
+simulated user played (`Testing/benchmarks/fit_tracked.py`), and travels with the checkpoint whose errors it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memseg3d.propagation.rules.kinds_of_tissue import smoothed
+from memseg3d.propagation.rules.morphology import signed_distance
+from memseg3d.propagation.rules.verdicts.grey_values import GreyRatios
+from memseg3d.propagation.rules.verdicts.shown import BEYOND, ShownObject, Window, about
+from memseg3d.propagation.rules.verdicts.small_network import SmallNetwork, weights_of
+
+FIGURES, FOUND = 20, 1
+"""How many figures a voxel has, and the place of the one that tells whether it was found to be the object's."""
+WEIGHTS = weights_of(FIGURES)
+ADDS, KEEPS = 0.5, 0.2
+"""Chance above which a voxel that was not found is added, and one that was found stays: where both are likely, the
+network's word stands.
+"""
+BAND = 8
+"""Pixels about the mask that are judged."""
+_MARGIN = 10
+"""Pixels that smoothing sees."""
+_FEWEST = 8
+_CERTAIN = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedSlice:
+    """What propagation has found of slice `index`. pixels, mask, probability: (rows, columns), the mask not empty;
+    quality: IoU to expect; way: mm from the prompted slice.
+    """
+
+    index: int
+    pixels: np.ndarray
+    mask: np.ndarray
+    probability: np.ndarray
+    quality: float
+    way: float
+
+
+class VoxelsOfSlice:
+    """The voxels of one tracked slice that are judged. window: rows and columns that hold them; band: bool (h, w) of
+    the window; figures: float32 (n, FIGURES), in the order of their rows.
+    """
+
+    def __init__(self, found: TrackedSlice, shown: ShownObject, spacing: tuple[float, float]) -> None:
+        """spacing: mm by row and column."""
+        mask, pixel = found.mask, min(spacing)
+        self.window = window = about(mask, [int(BAND * pixel / step) + 1 for step in spacing])
+        held = mask[window]
+        border = signed_distance(held, spacing)
+        self.band = band = border > -BAND * pixel
+        near, wide = self._grey(found.pixels)
+        outline = shown.outline(window)
+        around = (border < 0) & (border > -max(6 * pixel, shown.size / 2))
+        own, other = near[border > 0], near[around]
+        is_known = min(own.size, other.size) >= _FEWEST
+        likeness = GreyRatios(own, other)(near) if is_known else np.zeros_like(near)
+        shift = (float(own.mean()) - shown.own) / shown.spread if is_known else 0.0
+        certain = np.clip(found.probability[window], _CERTAIN, 1 - _CERTAIN).astype(np.float32)
+        area = float(mask.sum()) * spacing[0] * spacing[1]
+        slope = np.hypot(*np.gradient(near, *(step / pixel for step in spacing))) if min(near.shape) > 1 else 0 * near
+        columns = [
+            np.log(certain / (1 - certain)) / 3,
+            held,
+            np.clip(border / pixel, -8, 8) / 4,
+            smoothed(smoothed(held.astype(np.float32))),
+            found.quality,
+            min(found.way / shown.size, 4.0),
+            np.clip(outline / shown.size, -BEYOND, BEYOND),
+            outline > 0,
+            shown.ratio(near),
+            shown.ratio(wide),
+            np.clip((near - shown.own) / shown.spread, -4, 4),
+            np.clip(np.abs(near - shown.own) / shown.spread, 0, 4),
+            np.clip(np.abs(near - shown.other) / shown.spread, 0, 4),
+            np.clip(np.abs(wide - shown.own) / shown.spread, 0, 4),
+            np.clip(slope / shown.spread, 0, 4),
+            np.clip(np.log(area / shown.size**2), -4, 4),
+            likeness,
+            np.clip(shift, -4, 4),
+            np.log(shown.size / pixel),
+            np.clip(border / shown.size, -1, 1),
+        ]
+        self.figures = np.empty((int(band.sum()), FIGURES), np.float32)
+        for place, each in enumerate(columns):
+            self.figures[:, place] = each[band] if isinstance(each, np.ndarray) and each.ndim else each
+
+    def _grey(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Grey values of the window, smoothed a little and more."""
+        wide, inner = with_room(self.window, pixels.shape)
+        near = smoothed(np.asarray(pixels[wide], np.float32))
+        return near[inner], smoothed(smoothed(smoothed(near)))[inner]
+
+
+class TrackedVerdict:
+    """The fitted network. weights: `WEIGHTS` numbers."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self._network = SmallNetwork(weights, FIGURES)
+
+    def chances(self, figures: np.ndarray) -> np.ndarray:
+        """Float32 (n): chance that a voxel is the object's. figures: (n, FIGURES)."""
+        return self._network.chances(figures)
+
+    def judged(self, found: TrackedSlice, shown: ShownObject, spacing: tuple[float, float]) -> np.ndarray:
+        """The slice's mask (rows, columns) as it is likely; whether anything is there stays propagation's to say."""
+        voxels = VoxelsOfSlice(found, shown, spacing)
+        chance, inner = self.chances(voxels.figures), found.mask[voxels.window]
+        part = inner.copy()
+        part[voxels.band] = chance > np.where(inner[voxels.band], KEEPS, ADDS)
+        if not part.any():
+            return found.mask
+        result = found.mask.copy()
+        result[voxels.window] = part
+        return result
+
+
+def with_room(window: Window, shape: tuple[int, ...]) -> tuple[Window, Window]:
+    """The window with what smoothing sees about it, and the window within that."""
+    wide, inner = [], []
+    for side, size in zip(window, shape, strict=True):
+        first = max(side.start - _MARGIN, 0)
+        wide.append(slice(first, min(side.stop + _MARGIN, size)))
+        inner.append(slice(side.start - first, side.stop - first))
+    return (wide[0], wide[1]), (inner[0], inner[1])
