@@ -41,7 +41,7 @@ from memseg3d.propagation.volume.volume import Volume
 from memseg3d.training.nano.release import sets_of
 
 CLICKS, BY_CHANCE = 3, 0.3
-SHARES = (0.5, 0.15, 0.1, 0.15, 0.1)
+SHARES = (0.7, 0.1, 0.08, 0.06, 0.06)
 """Of the kinds of first prompts."""
 MOST_VOXELS = 8000
 """Of one round: the others are much like them."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from memseg3d.propagation.rules.verdicts.small_network import HIDDEN, weights_of
 
-BATCH, RATE, DECAY = 1024, 4e-3, 0.3
+RATE, DECAY = 4e-3, 0.3
 HIDDEN_FIGURES = 0.1
 """The share of figures that are not shown: rounds of another kind are not to surprise it."""
 KINDS = ("figures", "sides")
@@ -40,7 +40,7 @@ def kept(file: Path) -> list[Voxels]:
         return [Voxels(stored[f"figures{n}"], stored[f"sides{n}"]) for n in range(len(stored.files) // len(KINDS))]
 
 
-def fit(met: Sequence[Voxels], seed: int, noise: float, epochs: int) -> tuple[float, ...]:
+def fit(met: Sequence[Voxels], seed: int, noise: float, epochs: int, batch: int = 1024) -> tuple[float, ...]:
     """The weights, in the order of `SmallNetwork`. What was met together counts by the root of its voxels.
 
     noise: of a figure's spread, added while it learns.
@@ -57,11 +57,11 @@ def fit(met: Sequence[Voxels], seed: int, noise: float, epochs: int) -> tuple[fl
         nn.Linear(count, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1)
     )
     optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
-    steps = epochs * len(sides) // BATCH
+    steps = epochs * len(sides) // batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1)
     for _ in range(steps):
-        drawn = torch.randint(0, len(sides), (BATCH,))
-        shown = (figures[drawn] - mean) / spread + noise * torch.randn(BATCH, count)
+        drawn = torch.randint(0, len(sides), (batch,))
+        shown = (figures[drawn] - mean) / spread + noise * torch.randn(batch, count)
         shown = shown * (torch.rand(shown.shape) >= HIDDEN_FIGURES)
         losses = nn.functional.binary_cross_entropy_with_logits(network(shown)[:, 0], sides[drawn], reduction="none")
         optimiser.zero_grad()

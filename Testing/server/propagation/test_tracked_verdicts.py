@@ -74,7 +74,7 @@ def test_the_network_that_judges_has_as_many_numbers_as_a_checkpoint_holds() -> 
 
 def test_what_looks_like_the_surroundings_goes_and_what_looks_like_the_object_comes() -> None:
     pixels = greys(OBJECT[10])
-    shown = ShownObject(pixels, OBJECT[10], PIXELS)
+    shown = ShownObject(pixels, OBJECT[10], PIXELS, 0.9)
     assert shown.size == pytest.approx(np.sqrt(OBJECT[10].sum()))
     leaked = np.roll(OBJECT[12], 5, axis=1)
     far = np.zeros_like(leaked)
@@ -88,7 +88,7 @@ def test_what_looks_like_the_surroundings_goes_and_what_looks_like_the_object_co
 
 def test_a_band_about_the_mask_is_judged() -> None:
     mask = ball((1, 60, 60), (0, 30, 30), (1, 10, 10))[0]
-    shown = ShownObject(greys(mask), mask, PIXELS)
+    shown = ShownObject(greys(mask), mask, PIXELS, 0.9)
     judged = TrackedVerdict(weights_for(constant=20.0)).judged(found_as(mask, greys(mask)), shown, PIXELS)
     rows, columns = np.argwhere(judged & ~mask).T
     away = np.hypot(rows - 30, columns - 30)
@@ -101,7 +101,7 @@ def test_a_band_about_the_mask_is_judged() -> None:
 
 def test_a_slice_is_not_emptied() -> None:
     pixels = greys(OBJECT[10])
-    shown = ShownObject(pixels, OBJECT[10], PIXELS)
+    shown = ShownObject(pixels, OBJECT[10], PIXELS, 0.9)
     judged = TrackedVerdict(weights_for(constant=-20.0)).judged(found_as(OBJECT[12], pixels), shown, PIXELS)
     assert np.array_equal(judged, OBJECT[12])
 
@@ -114,7 +114,7 @@ def test_figures_are_finite_on_any_slice(shape: tuple[int, int], spacing: tuple[
     for pixels in (flat, rng.normal(0, 1e6, shape).astype(np.float32), (100 * rng.random(shape)).astype(np.int16)):
         for mask in (np.ones(shape, bool), rng.random(shape) < 0.5, np.eye(*shape, dtype=bool)):
             try:
-                shown = ShownObject(pixels, mask, spacing)
+                shown = ShownObject(pixels, mask, spacing, 0.5)
             except ValueError as error:
                 assert "on this slice" in str(error)  # noqa: PT017
                 continue
@@ -126,11 +126,11 @@ def test_figures_are_finite_on_any_slice(shape: tuple[int, int], spacing: tuple[
 
 def test_the_outline_is_told_in_any_window() -> None:
     mask = OBJECT[10]
-    shown = ShownObject(greys(mask), mask, PIXELS)
+    shown = ShownObject(greys(mask), mask, PIXELS, 0.9)
     whole = shown.outline((slice(0, 48), slice(0, 56)))
     assert np.array_equal(whole >= 0, mask)
     assert np.array_equal(shown.outline((slice(20, 30), slice(4, 50))), whole[20:30, 4:50])
-    beyond = ShownObject(greys(OBJECT[3]), OBJECT[3], PIXELS).outline((slice(0, 2), slice(0, 2)))
+    beyond = ShownObject(greys(OBJECT[3]), OBJECT[3], PIXELS, 0.9).outline((slice(0, 2), slice(0, 2)))
     assert (beyond < 0).all()
 
 
@@ -138,20 +138,23 @@ def test_the_nearest_prompted_slice_that_shows_the_object_judges() -> None:
     view = Session(Volume(greys(OBJECT), (1.0, 1.0, 1.0)), load_network(EMBEDDED), Options()).foresee(
         [BoxPrompt(1, 0, (10, 12, 16), (10, 36, 40))]
     )[1][0]
-    asked: list[tuple[float, float]] = []
+    asked: list[tuple[float, float, float]] = []
 
     class Heard(TrackedVerdict):
         def judged(self, found: TrackedSlice, shown: ShownObject, spacing: tuple[float, float]) -> np.ndarray:
-            asked.append((found.way, shown.size))
+            asked.append((found.way, shown.size, found.share))
             return found.mask
 
     empty = np.zeros(SHAPE[1:], bool)
-    judging = JudgedSlices(Heard(weights_for()), view, {4, 10, 13}, lambda at: empty if at == 13 else OBJECT[at])
+    judging = JudgedSlices(
+        Heard(weights_for()), view, {4, 10, 13}, lambda at: empty if at == 13 else OBJECT[at], lambda _: 0.9
+    )
     for index in (5, 12, 19):
         judging.on(index, OBJECT[10], 0.9, OBJECT[10].astype(float))
     sizes = [float(np.sqrt(OBJECT[at].sum())) for at in (4, 10, 10)]
-    assert [way for way, _ in asked] == [1.0, 2.0, 9.0]
-    assert [size for _, size in asked] == pytest.approx(sizes)
+    assert [way for way, _, _ in asked] == [1.0, 2.0, 9.0]
+    assert [size for _, size, _ in asked] == pytest.approx(sizes)
+    assert [share for _, _, share in asked] == pytest.approx([1 / 6, 0, 0]), "between slices 4 and 10 alone"
     assert not judging.on(6, empty, 0.0, empty.astype(float)).any()
     assert len(asked) == 3, "nothing was found there"
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-ENDING_WEIGHTS, CALIBRATION_WEIGHTS, CLICK_WEIGHTS, TRACKED_WEIGHTS = 4, 3, 593, 625
+ENDING_WEIGHTS, CALIBRATION_WEIGHTS, CLICK_WEIGHTS, TRACKED_WEIGHTS = 4, 3, 593, 673
 """Numbers in the four fitted rules."""
 FIRST_MAPS, MAPS = 7, 9
 """Guidance maps of the first releases, whose configurations do not tell their number, and of networks trained now."""

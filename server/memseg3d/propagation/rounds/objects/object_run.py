@@ -139,7 +139,7 @@ class ObjectRun:
             if not self._walks.begin(interval):
                 yield [self._staged.empty(index) for index in self._last.content if index in interval.slices]
         together = Blending(self.view, self._last, self._calibrated)
-        judged = judged_slices(self.view, self.plan.slices, self._staged.mask)
+        judged = judged_slices(self.view, self.plan.slices, self._staged.mask, self._staged.quality)
         for step in self._walks.steps():
             yield [self._finished(each, judged) for each in together.found(step)]
         yield from self._unreached()

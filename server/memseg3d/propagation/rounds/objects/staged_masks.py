@@ -36,6 +36,11 @@ class StagedMasks:
             return self._last.mask(index)
         return np.unpackbits(self.packed[index], axis=1, count=self._view.slice_shape[1]).astype(bool)
 
+    def quality(self, index: int) -> float:
+        """IoU to expect of a slice's mask as it stands in this round; 0 where nothing is known."""
+        staged = self.qualities.get(index)
+        return self._last.qualities.get(index, 0.0) if staged is None else staged
+
     def finish(
         self,
         index: int,

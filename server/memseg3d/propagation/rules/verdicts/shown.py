@@ -19,14 +19,15 @@ Window = tuple[slice, slice]
 
 
 class ShownObject:
-    """size: mm, the root of its area. own, other: means of the grey values in it and about it, spread: their deviation
-    together, ratio: how much likelier a grey value is in it.
+    """quality: IoU to expect of the slice's mask. size: mm, the root of its area. own, other: means of the grey values
+    of the object and about it, spread: their deviation together, ratio: how much likelier a value is in the object.
     """
 
-    def __init__(self, pixels: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]) -> None:
+    def __init__(self, pixels: np.ndarray, mask: np.ndarray, spacing: tuple[float, float], quality: float) -> None:
         """pixels, mask: (rows, columns) of the slice; spacing: mm by row and column. Raises ValueError where the slice
         shows too little of the object, or nothing about it.
         """
+        self.quality = quality
         self.size = float(np.sqrt(mask.sum() * spacing[0] * spacing[1]))
         around = max(_AROUND * min(spacing), self.size / 2)
         self._beyond = max(BEYOND * self.size, around)
