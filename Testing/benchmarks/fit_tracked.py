@@ -47,7 +47,7 @@ MOST_VOXELS = 8000
 """Of one round: the others are much like them."""
 LEAST = 0.1
 """Dice that a round reaches at least: where the object was not found, its looks tell nothing."""
-NOISE, EPOCHS = 0.1, 4
+NOISE, EPOCHS, BATCH = 0.1, 2, 2048
 
 
 class Listener(TrackedVerdict):
@@ -134,7 +134,7 @@ def main() -> None:
     network = load_network(asked.checkpoint)
     choose_backend(network, asked.backend)
     rounds = gather(network, asked.folder, asked.training_data, asked.targets, asked.seed)
-    rule = fit(rounds, asked.seed, NOISE, EPOCHS)
+    rule = fit(rounds, asked.seed, NOISE, EPOCHS, BATCH)
     figures, sides = (np.concatenate([getattr(each, kind) for each in rounds]) for kind in KINDS)
     right = float(((TrackedVerdict(rule).chances(figures.astype(np.float32)) > 0.5) == sides).mean())
     kept_right = float((figures[:, FOUND].astype(bool) == sides).mean())
