@@ -43,14 +43,22 @@ class ShownObject:
         self.spread = float(np.concatenate([inside, outside]).std()) or 1.0
         self.ratio = GreyRatios(inside, outside)
 
-    def outline(self, window: Window) -> np.ndarray:
-        """Float32 of a window's shape: mm from the outline, positive inside, `BEYOND` sizes at most."""
-        rows, columns = window
-        result = np.full((rows.stop - rows.start, columns.stop - columns.start), -self._beyond, np.float32)
-        shared = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(window, self._window, strict=True)]
+    def outline(self, window: Window, every: int = 1) -> np.ndarray:
+        """Float32 of a window's shape: mm from the outline, positive inside, `BEYOND` sizes at most.
+
+        window: of each `every`-th row and column of the slice.
+        """
+        full = (_spread(window[0], every), _spread(window[1], every))
+        result = np.full((full[0].stop - full[0].start, full[1].stop - full[1].start), -self._beyond, np.float32)
+        shared = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(full, self._window, strict=True)]
         if all(each.start < each.stop for each in shared):
-            result[_within(shared, window)] = self._border[_within(shared, self._window)]
-        return result
+            result[_within(shared, full)] = self._border[_within(shared, self._window)]
+        return result[::every, ::every]
+
+
+def _spread(side: slice, every: int) -> slice:
+    """The pixels from the first to the last of a side that holds each so many-th one."""
+    return slice(side.start * every, (side.stop - 1) * every + 1)
 
 
 def _within(part: list[slice], window: Window) -> Window:

@@ -10,7 +10,7 @@ simulated user played (`Testing/benchmarks/fit_tracked.py`), and travels with th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,10 @@ network's word stands.
 """
 BAND = 8
 """Pixels about the mask that are judged."""
+MOST_PIXELS = 512
+"""Longest side of an object that is judged pixel by pixel: of larger ones every second, third, ... pixel speaks for its
+neighbours. The network has seen 128.
+"""
 _MARGIN = 10
 """Pixels that smoothing sees."""
 _FEWEST, _ENOUGH = 8, 2048
@@ -51,6 +55,14 @@ class TrackedSlice:
     way: float
     beyond: ShownObject | None = None
     share: float = 0.0
+    every: int = 1
+    """Arrays hold each so many-th row and column of the slice."""
+
+    def thinned(self, every: int) -> TrackedSlice:
+        """With each so many-th row and column alone."""
+        thin = np.s_[::every, ::every]
+        pixels, mask, probability = self.pixels[thin], self.mask[thin], self.probability[thin]
+        return replace(self, pixels=pixels, mask=mask, probability=probability, every=every)
 
 
 class VoxelsOfSlice:
@@ -59,17 +71,17 @@ class VoxelsOfSlice:
     """
 
     def __init__(self, found: TrackedSlice, shown: ShownObject, spacing: tuple[float, float]) -> None:
-        """spacing: mm by row and column."""
+        """spacing: mm between rows and between columns of the arrays."""
         mask, pixel = found.mask, min(spacing)
         self.window = window = about(mask, [int(BAND * pixel / step) + 1 for step in spacing])
         held = mask[window]
         border = signed_distance(held, spacing)
         self.band = band = border > -BAND * pixel
         near, wide = self._grey(found.pixels)
-        outline = shown.outline(window)
+        outline = shown.outline(window, found.every)
         between = outline
         if found.beyond is not None:
-            between = (1 - found.share) * outline + found.share * found.beyond.outline(window)
+            between = (1 - found.share) * outline + found.share * found.beyond.outline(window, found.every)
         around = (border < 0) & (border > -max(6 * pixel, shown.size / 2))
         own, other = near[border > 0], near[around]
         is_known = min(own.size, other.size) >= _FEWEST
@@ -127,21 +139,37 @@ class TrackedVerdict:
         return self._network.chances(figures)
 
     def judged(self, found: TrackedSlice, shown: ShownObject, spacing: tuple[float, float]) -> np.ndarray:
-        """The slice's mask (rows, columns) as it is likely; whether anything is there stays propagation's to say."""
-        voxels = VoxelsOfSlice(found, shown, spacing)
-        chance, inner = self.chances(voxels.figures), found.mask[voxels.window]
-        part = inner.copy()
-        part[voxels.band] = chance > np.where(inner[voxels.band], KEEPS, ADDS)
-        if not part.any():
+        """The slice's mask (rows, columns) as it is likely; whether anything is there stays propagation's to say.
+
+        spacing: mm by row and column.
+        """
+        every = 1 + max(side.stop - side.start for side in about(found.mask, [0, 0])) // MOST_PIXELS
+        thin = found.thinned(every)
+        if not thin.mask.any():
             return found.mask
+        voxels = VoxelsOfSlice(thin, shown, (spacing[0] * every, spacing[1] * every))
+        chance = np.zeros(voxels.band.shape, np.float32)
+        chance[voxels.band] = self.chances(voxels.figures)
         result = found.mask.copy()
-        result[voxels.window] = part
-        return result
+        part = result[_spread(voxels.window[0], every), _spread(voxels.window[1], every)]
+        band, chance = (_thickened(each, every, part.shape) for each in (voxels.band, chance))
+        part[band] = (chance > np.where(part, KEEPS, ADDS))[band]
+        return result if result.any() else found.mask
+
+
+def _spread(side: slice, every: int) -> slice:
+    """The pixels that each so many-th one of a side speaks for."""
+    return slice(side.start * every, side.stop * every)
 
 
 def _some(values: np.ndarray) -> np.ndarray:
     """Evenly many of many values: a histogram needs no more, and sorting all takes long."""
     return values[:: len(values) // _ENOUGH + 1]
+
+
+def _thickened(values: np.ndarray, every: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Each pixel as a square of the shape that it speaks for."""
+    return values if every == 1 else values.repeat(every, 0).repeat(every, 1)[: shape[0], : shape[1]]
 
 
 def with_room(window: Window, shape: tuple[int, ...]) -> tuple[Window, Window]:
