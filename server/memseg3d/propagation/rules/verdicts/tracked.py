@@ -29,9 +29,9 @@ network's word stands.
 """
 BAND = 8
 """Pixels about the mask that are judged."""
-MOST_PIXELS = 512
-"""Longest side of an object that is judged pixel by pixel: of larger ones every second, third, ... pixel speaks for its
-neighbours. The network has seen 128.
+MOST_PIXELS = 96
+"""Longest side of an object that is judged pixel by pixel. Of larger ones every second, third, ... pixel is, and what
+lies between is interpolated: the network has seen no more, and a slice of 2000 pixels a side would take a gigabyte.
 """
 _MARGIN = 10
 """Pixels that smoothing sees."""
@@ -152,7 +152,9 @@ class TrackedVerdict:
         chance[voxels.band] = self.chances(voxels.figures)
         result = found.mask.copy()
         part = result[_spread(voxels.window[0], every), _spread(voxels.window[1], every)]
-        band, chance = (_thickened(each, every, part.shape) for each in (voxels.band, chance))
+        if every > 1:
+            chance = _between(_between(chance, every, 0, part.shape[0]), every, 1, part.shape[1])
+        band = voxels.band.repeat(every, 0).repeat(every, 1)[: part.shape[0], : part.shape[1]]
         part[band] = (chance > np.where(part, KEEPS, ADDS))[band]
         return result if result.any() else found.mask
 
@@ -167,9 +169,14 @@ def _some(values: np.ndarray) -> np.ndarray:
     return values[:: len(values) // _ENOUGH + 1]
 
 
-def _thickened(values: np.ndarray, every: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Each pixel as a square of the shape that it speaks for."""
-    return values if every == 1 else values.repeat(every, 0).repeat(every, 1)[: shape[0], : shape[1]]
+def _between(values: np.ndarray, every: int, axis: int, count: int) -> np.ndarray:
+    """`count` values along an axis (0 or 1), interpolated between those that each stand on every so many-th place."""
+    places = np.arange(count)
+    low = places // every
+    high = np.minimum(low + 1, values.shape[axis] - 1)
+    share = (places % every / every).astype(np.float32)
+    share = share[:, None] if axis == 0 else share
+    return np.asarray(values.take(low, axis) * (1 - share) + values.take(high, axis) * share)
 
 
 def with_room(window: Window, shape: tuple[int, ...]) -> tuple[Window, Window]:
