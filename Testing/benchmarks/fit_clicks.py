@@ -12,7 +12,7 @@ the development set tell (`memseg3d evaluate rounds --development`). `--into OUT
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from small_fits import KINDS, Voxels, fit, keep, kept
 from memseg3d.datasets.training_data import TrainingCase, manifest_sha256, training_cases
 from memseg3d.evaluation.robot import Click, choose_axis, choose_click, choose_slice, draw_box
 from memseg3d.evaluation.segmenters import OBJECT, SessionSegmenter
+from memseg3d.network.backends import choose_backend
 from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.options import Options
@@ -119,55 +120,83 @@ def _spot(click: Click) -> SpotInMask:
     return SpotInMask(click.index, row, column, click.positive)
 
 
-def gather(network: Network, folder: Path, data: Path, count: int, seed: int) -> list[Voxels]:
-    """The voxels of all clicks on so many targets; those of a target are kept in a file of `folder`."""
+Play = Callable[[Network, Target, np.random.Generator], Iterable[Voxels]]
+"""Plays a session on a target, and tells voxels of it."""
+
+
+def gather(network: Network, asked: argparse.Namespace, play: Play, stream: int) -> list[Voxels]:
+    """What playing tells of all targets that were asked for (`arguments`); that of a target is kept in a file.
+
+    stream: of chance, one for each kind of playing.
+    """
+    folder, seed = asked.folder, asked.seed
     folder.mkdir(parents=True, exist_ok=True)
-    cases = training_cases(data)
+    cases = training_cases(asked.training_data)
     structures = structures_of(cases, seed)
     found: list[Voxels] = []
-    for number in range(count):
+    for number in range(asked.targets):
         file = folder / f"{seed}-{number:05d}.npz"
         if not file.exists():
             try:
                 target = target_of(number, seed, cases, structures)
-                clicks = list(play(network, target, np.random.default_rng([seed, number, 1])))
+                met = list(play(network, target, np.random.default_rng([seed, number, stream])))
             except PropagationError as error:
                 # A session refuses some volumes of chance, as those without contrast.
                 print(f"{number}: left out, {error}", flush=True)
-                clicks = []
-            keep(file, clicks)
+                met = []
+            keep(file, met)
         found += kept(file)
         if number % 20 == 19:
-            print(f"{number + 1} targets, {len(found)} clicks", flush=True)
+            print(f"{number + 1} targets, {len(found)} clicks or rounds", flush=True)
     return found
 
 
-def main() -> None:
-    """Gather, fit, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(about: str | None) -> argparse.Namespace:
+    """The command line of a fit to played targets."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("folder", type=Path, help="where the voxels of played clicks are kept")
+    parser.add_argument("folder", type=Path, help="where the voxels of what was played are kept")
     parser.add_argument("--training-data", type=Path, required=True)
     parser.add_argument("--targets", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--into", type=Path)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
+    parser.add_argument("--backend", default="torch", help="what computes the network: torch, onnxruntime, openvino")
+    return parser.parse_args()
+
+
+def opened(asked: argparse.Namespace) -> Network:
+    """The network that plays."""
     torch.set_num_threads(asked.threads)
     network = load_network(asked.checkpoint)
+    choose_backend(network, asked.backend)
+    return network
+
+
+def write(name: str, rule: tuple[float, ...], asked: argparse.Namespace, met: str, script: str) -> None:
+    """The checkpoint with a rule, where one was asked for. met: what it was fitted to, in words."""
+    if not asked.into:
+        return
+    told = {
+        "fitted_to": f"{met}: real label maps with an appearance of chance, "
+        "real images whose licence allows it (data; NOTICE names them with attribution), synthetic volumes",
+        "command": f"python Testing/benchmarks/{script} --targets {asked.targets} --seed {asked.seed} "
+        f"--backend {asked.backend}",
+        "data_manifest_sha256": manifest_sha256(asked.training_data),
+        "data": sets_of(asked.training_data),
+    }
+    write_rule(name, rule, asked.checkpoint, asked.into, told)
+
+
+def main() -> None:
+    """Gather, fit, write."""
+    asked = arguments(__doc__)
+    network = opened(asked)
     network.info = replace(network.info, clicks=None)
-    clicks = gather(network, asked.folder, asked.training_data, asked.targets, asked.seed)
+    clicks = gather(network, asked, play, stream=1)
     rule = fit(clicks, asked.seed, NOISE, EPOCHS)
     _report(clicks, rule)
-    if asked.into:
-        told = {
-            "fitted_to": f"{len(clicks)} clicks of simulated rounds: real label maps with an appearance of chance, "
-            "real images whose licence allows it (data; NOTICE names them with attribution), synthetic volumes",
-            "command": f"python Testing/benchmarks/fit_clicks.py --targets {asked.targets} --seed {asked.seed}",
-            "data_manifest_sha256": manifest_sha256(asked.training_data),
-            "data": sets_of(asked.training_data),
-        }
-        write_rule("clicks", rule, asked.checkpoint, asked.into, told)
+    write("clicks", rule, asked, f"{len(clicks)} clicks of simulated rounds", "fit_clicks.py")
 
 
 def _report(clicks: list[Voxels], rule: tuple[float, ...]) -> None:

@@ -10,24 +10,17 @@ rounds --development`). `--into OUT` writes the checkpoint with it.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import torch
-from checkpoint_rules import write_rule
 from first_prompts import KINDS as FIRST
 from first_prompts import first_prompts
-from fit_clicks import Target, structures_of, target_of
-from small_fits import KINDS, Voxels, fit, keep, kept
+from fit_clicks import Target, arguments, gather, opened, write
+from small_fits import KINDS, Voxels, fit
 
-from memseg3d.datasets.training_data import manifest_sha256, training_cases
 from memseg3d.evaluation.metrics import dice
 from memseg3d.evaluation.robot import choose_click, choose_slice
-from memseg3d.network.backends import choose_backend
-from memseg3d.network.loading import load_network
 from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import PointPrompt
@@ -36,9 +29,7 @@ from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.rules.verdicts.shown import ShownObject
 from memseg3d.propagation.rules.verdicts.tracked import FOUND, TrackedSlice, TrackedVerdict, VoxelsOfSlice
 from memseg3d.propagation.rules.verdicts.tracked_slices import JudgedSlices
-from memseg3d.propagation.volume.errors import PropagationError
 from memseg3d.propagation.volume.volume import Volume
-from memseg3d.training.nano.release import sets_of
 
 CLICKS, BY_CHANCE = 3, 0.3
 SHARES = (0.7, 0.1, 0.08, 0.06, 0.06)
@@ -95,59 +86,16 @@ def play(network: Network, target: Target, rng: np.random.Generator) -> Iterator
             prompt = PointPrompt(1, tuple(float(at) for at in click.position), click.positive, click.axis)
 
 
-def gather(network: Network, folder: Path, data: Path, count: int, seed: int) -> list[Voxels]:
-    """The voxels of all rounds on so many targets; those of a target are kept in a file of `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    cases = training_cases(data)
-    structures = structures_of(cases, seed)
-    found: list[Voxels] = []
-    for number in range(count):
-        file = folder / f"{seed}-{number:05d}.npz"
-        if not file.exists():
-            try:
-                target = target_of(number, seed, cases, structures)
-                rounds = list(play(network, target, np.random.default_rng([seed, number, 2])))
-            except PropagationError as error:
-                # A session refuses some volumes of chance, as those without contrast.
-                print(f"{number}: left out, {error}", flush=True)
-                rounds = []
-            keep(file, rounds)
-        found += kept(file)
-        if number % 20 == 19:
-            print(f"{number + 1} targets, {len(found)} rounds", flush=True)
-    return found
-
-
 def main() -> None:
     """Gather, fit, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("folder", type=Path, help="where the voxels of played rounds are kept")
-    parser.add_argument("--training-data", type=Path, required=True)
-    parser.add_argument("--targets", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--into", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--backend", default="torch", help="what computes the network: torch, onnxruntime, openvino")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    network = load_network(asked.checkpoint)
-    choose_backend(network, asked.backend)
-    rounds = gather(network, asked.folder, asked.training_data, asked.targets, asked.seed)
+    asked = arguments(__doc__)
+    rounds = gather(opened(asked), asked, play, stream=2)
     rule = fit(rounds, asked.seed, NOISE, EPOCHS, BATCH)
     figures, sides = (np.concatenate([getattr(each, kind) for each in rounds]) for kind in KINDS)
     right = float(((TrackedVerdict(rule).chances(figures.astype(np.float32)) > 0.5) == sides).mean())
     kept_right = float((figures[:, FOUND].astype(bool) == sides).mean())
     print(f"{len(rounds)} rounds, {len(sides)} voxels: propagation right {kept_right:.4f}, rule {right:.4f}")
-    if asked.into:
-        told = {
-            "fitted_to": f"{len(rounds)} simulated rounds: real label maps with an appearance of chance, real images "
-            "whose licence allows it (data; NOTICE names them with attribution), synthetic volumes",
-            "command": f"python Testing/benchmarks/fit_tracked.py --targets {asked.targets} --seed {asked.seed}",
-            "data_manifest_sha256": manifest_sha256(asked.training_data),
-            "data": sets_of(asked.training_data),
-        }
-        write_rule("tracked", rule, asked.checkpoint, asked.into, told)
+    write("tracked", rule, asked, f"{len(rounds)} simulated rounds", "fit_tracked.py")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ class TrackedVerdict:
         chance = np.zeros(voxels.band.shape, np.float32)
         chance[voxels.band] = self.chances(voxels.figures)
         result = found.mask.copy()
-        part = result[_spread(voxels.window[0], every), _spread(voxels.window[1], every)]
+        part = result[_spoken_for(voxels.window[0], every), _spoken_for(voxels.window[1], every)]
         if every > 1:
             chance = _between(_between(chance, every, 0, part.shape[0]), every, 1, part.shape[1])
         band = voxels.band.repeat(every, 0).repeat(every, 1)[: part.shape[0], : part.shape[1]]
@@ -159,7 +159,7 @@ class TrackedVerdict:
         return result if result.any() else found.mask
 
 
-def _spread(side: slice, every: int) -> slice:
+def _spoken_for(side: slice, every: int) -> slice:
     """The pixels that each so many-th one of a side speaks for."""
     return slice(side.start * every, side.stop * every)
 
