@@ -18,12 +18,14 @@ from memseg3d.cli.early_checks import (
 )
 from memseg3d.cli.folders import check_folder, make_folder, one_run
 from memseg3d.cli.networks import DeviceOption, choose_device
+from memseg3d.cli.train_boxes import boxes
 from memseg3d.cli.train_experts import global_expert, local_expert
 from memseg3d.cli.train_mem3d import mem3d
 from memseg3d.cli.train_sam2 import finetune, memrefine
 from memseg3d.network.models import DEFAULT_MODEL
 
 app = typer.Typer(help="Train networks.", no_args_is_help=True)
+app.command()(boxes)
 app.command()(memrefine)
 app.command()(finetune)
 app.command()(mem3d)

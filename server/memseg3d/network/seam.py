@@ -60,6 +60,11 @@ class NetworkInfo:
     """Weights of the small network that says which voxels of a tracked slice are the object's, by what a prompted slice
     shows of it (`propagation/rules/verdicts/tracked.py`); None: what propagation finds stands.
     """
+    boxes: tuple[float, ...] | None = None
+    """Weights of the small network that says how likely a box leaves room about its object
+    (`propagation/rules/verdicts/boxes.py`), of networks whose `decode` takes boxes for such ones where that is asked
+    (`Prompts.roomy`); None: every box is taken as the network was taught.
+    """
     memory_rule: str = ""
     """Name of the memory policy that the network was trained with, where its slots do not tell it (`stm`)."""
     reads_drawings: bool = False
@@ -94,6 +99,7 @@ class Prompts:
     mask: Tensor | None = None
     extremes: Tensor | None = None
     strokes: Tensor | None = None
+    roomy: bool = False
 
     @property
     def count(self) -> int:

@@ -6,8 +6,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-ENDING_WEIGHTS, CALIBRATION_WEIGHTS, CLICK_WEIGHTS, TRACKED_WEIGHTS = 4, 3, 593, 673
-"""Numbers in the four fitted rules."""
+ENDING_WEIGHTS, CALIBRATION_WEIGHTS, CLICK_WEIGHTS, TRACKED_WEIGHTS, BOX_WEIGHTS = 4, 3, 593, 673, 753
+"""Numbers in the five fitted rules."""
 FIRST_MAPS, MAPS = 7, 9
 """Guidance maps of the first releases, whose configurations do not tell their number, and of networks trained now."""
 
@@ -36,6 +36,10 @@ class NanoConfig:
     """What clicks mean for the voxels about them, after this network's rounds (`NetworkInfo.clicks`)."""
     tracked: tuple[float, ...] | None = None
     """Which voxels of this network's tracked slices are the object's (`NetworkInfo.tracked`)."""
+    boxes: tuple[float, ...] | None = None
+    """How likely a box leaves room, after this network's two looks at it (`NetworkInfo.boxes`); None: it has no decoder
+    for such boxes.
+    """
 
     def __post_init__(self) -> None:
         if self.image_size % 16:
@@ -44,6 +48,11 @@ class NanoConfig:
             raise ValueError(f"maps must be {FIRST_MAPS} or {MAPS}, not {self.maps}.")
         if self.key_width % self.heads or self.widths[2] % self.heads:
             raise ValueError("key_width and the stride 8 width must be multiples of the number of heads.")
+
+    @property
+    def unfitted(self) -> NanoConfig:
+        """The network without what was fitted to it."""
+        return dataclasses.replace(self, ending=None, calibration=None, clicks=None, tracked=None, boxes=None)
 
     def to_json(self) -> str:
         """One line of JSON for the checkpoint's metadata."""
@@ -61,6 +70,7 @@ class NanoConfig:
             "calibration": CALIBRATION_WEIGHTS,
             "clicks": CLICK_WEIGHTS,
             "tracked": TRACKED_WEIGHTS,
+            "boxes": BOX_WEIGHTS,
         }
         for name, count in rules.items():
             rule = values.get(name)

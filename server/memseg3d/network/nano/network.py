@@ -8,6 +8,7 @@ Trained by `memseg3d train nano`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ USER_MASK_LOGIT = 10.0
 
 FIRST_LAYER = "decoder.fuse2.weight"
 """The tensor that reads the guidance maps."""
+ROOMY, ROOMY_PART = "roomy.", "decode a box with room"
+"""What the names of the tensors of the decoder for boxes with room begin with, and its name among the parts."""
 
 
 class ImageEncoder(nn.Module):
@@ -116,6 +119,8 @@ class NanoNetwork(nn.Module):
         self.encoder = ImageEncoder(self.config)
         self.reader = MemoryReader(self.config)
         self.decoder = GuidedDecoder(self.config)
+        self.roomy = None if self.config.boxes is None else GuidedDecoder(self.config)
+        """Decodes boxes that leave room about their object, before anything else is known of it."""
         self.compiled = CompiledParts()
         self.ranges: Mapping[str, tuple[float, float, float, float]] | None = None
         self.info = NetworkInfo(
@@ -133,6 +138,7 @@ class NanoNetwork(nn.Module):
             calibration=self.config.calibration,
             clicks=self.config.clicks,
             tracked=self.config.tracked,
+            boxes=self.config.boxes,
             sha256=sha256,
             licence="Apache-2.0",
         )
@@ -200,16 +206,21 @@ class NanoNetwork(nn.Module):
             if shown is not None:
                 told = [each * shown[:, None, None, None] for each in told]
             maps = torch.cat([prompt_maps(prompts, batch, size, device), told[0], previous, *told[1:]], dim=1)
+        name, function = ("decode", self._decoded)
+        if self.roomy is not None and prompts is not None and prompts.roomy:
+            name, function = ROOMY_PART, self._decoded_roomy
         logits, presence, quality = self.compiled.run(
-            "decode", self._decoded, *levels, *adjacent, tensors["found"], maps.to(levels[0].dtype)
+            name, function, *levels, *adjacent, tensors["found"], maps.to(levels[0].dtype)
         )
         chosen = torch.zeros(batch, dtype=torch.long, device=device)
         return Decoded(logits, quality.sigmoid(), presence, chosen, extras={"quality_logit": quality})
 
     def _decoded(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        *seen, found, maps = tensors
-        maps = maps.contiguous(memory_format=torch.channels_last)
-        return tuple(self.decoder(seen[:3], seen[3:], found, maps))
+        return _told(self.decoder, *tensors)
+
+    def _decoded_roomy(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        assert self.roomy is not None
+        return _told(self.roomy, *tensors)
 
     def parts(self) -> list[Part]:
         """What one slice asks of the network: its image, memories, with and without prompts."""
@@ -224,7 +235,8 @@ class NanoNetwork(nn.Module):
         written = Part("write", self.reader.write, (some(size, c8, 8), some(size, 1, 1)))
         sides = [size, *([self.info.coarse_size] if self.info.coarse_size else [])]
         encoded = [Part("encode", self._encoded, (some(side, CHANNELS, 1),)) for side in sides]
-        return [*encoded, *decoded, *read, written, *(self._decoding(side, maps) for side in sides[1:])]
+        roomy = [] if self.roomy is None else [replace(decoded[1], name=ROOMY_PART, function=self._decoded_roomy)]
+        return [*encoded, *decoded, *read, written, *(self._decoding(side, maps) for side in sides[1:]), *roomy]
 
     def _decoding(self, size: int, maps: int) -> Part:
         """The decoder over a square of so many pixels, told so many maps."""
@@ -258,6 +270,12 @@ class NanoNetwork(nn.Module):
         return Memory({"key": key, "value": value, "probability": probability, "level2": level2, "level4": level4})
 
 
+def _told(decoder: GuidedDecoder, *tensors: Tensor) -> tuple[Tensor, ...]:
+    *seen, found, maps = tensors
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    return tuple(decoder(seen[:3], seen[3:], found, maps))
+
+
 def with_more_maps(state: Mapping[str, Tensor], config: NanoConfig) -> dict[str, Tensor]:
     """Tensors of a network of fewer guidance maps for one of `config.maps`: the new ones count nothing at first."""
     weight = state[FIRST_LAYER]
@@ -270,6 +288,9 @@ def with_more_maps(state: Mapping[str, Tensor], config: NanoConfig) -> dict[str,
 def from_state(config_json: str, state: Mapping[str, Tensor], sha256: str = "") -> NanoNetwork:
     """The network of a checkpoint: its configuration (JSON) and tensors; raises ValueError where they do not fit."""
     network = NanoNetwork(NanoConfig.from_json(config_json), sha256)
+    if network.roomy is None:
+        # Without the rule that says when it is meant a decoder for boxes with room is of no use.
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(ROOMY)}
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     except RuntimeError as error:

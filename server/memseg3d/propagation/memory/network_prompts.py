@@ -55,7 +55,8 @@ def network_prompts(view: View, index: int, prompts: Sequence[Prompt], region: R
     drawn = _drawings(view, index, prompts, region) if view.store.network.info.reads_drawings else {}
     # (row, column) here, (x, y) on the networks' side.
     coordinates = torch.from_numpy(np.stack(points)[:, ::-1].astype(np.float32))[None]
-    return Prompts(coordinates.to(device), torch.tensor([labels], device=device), mask, **drawn)
+    labelled = torch.tensor([labels], device=device)
+    return Prompts(coordinates.to(device), labelled, mask, drawn.get("extremes"), drawn.get("strokes"))
 
 
 def _drawings(view: View, index: int, prompts: Sequence[Prompt], region: Region) -> dict[str, torch.Tensor]:

@@ -45,6 +45,8 @@ class ClipSettings:
     """Share of the volumes with real label maps, where there are any."""
     pictures: float = 0.15
     """Share of the volumes that are real images, where there are any."""
+    roomy: bool = False
+    """First prompts are boxes alone, most of them with room."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def cut_clip(rng: np.random.Generator, scene: Scene, settings: ClipSettings) -> 
     if cut.min() == cut.max():
         return None
     camera = Camera(Volume(cut, (spacing[0], spacing[1], spacing[2])), settings.image_size)
-    kind, prompts = draw_first(rng, target, scene.plain)
+    kind, prompts = draw_first(rng, target, scene.plain, settings.roomy)
     return _seen(rng, camera, target, kind, prompts, _wide_window(rng, scene), settings)
 
 

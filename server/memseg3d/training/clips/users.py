@@ -22,6 +22,10 @@ Mask = NDArray[np.bool_]
 
 ROOMS = ((0.5, -0.01, 0.06), (0.3, 0.06, 0.2), (0.2, 0.2, 0.45))
 """Share of the boxes, least and most room that they leave on every side, as part of the object's size."""
+LOOSE_ROOMS = ((0.25, -0.01, 0.06), (0.4, 0.06, 0.2), (0.35, 0.2, 0.45))
+"""The same where a decoder learns of boxes with room alone."""
+BOX_IN_SPACE = 0.15
+"""Share of the boxes in space there."""
 UNEVEN = 0.3
 """One side's room differs from the others' by up to this part of it."""
 BOX_WITH_CLICK, BOX_WITH_NEGATIVE = 0.2, 0.06
@@ -30,9 +34,11 @@ MIDDLE = 0.55
 """Share of the clicks that go to the middle of the object; the others go anywhere in it."""
 
 
-def draw_box(rng: np.random.Generator, planes: Mask) -> list[Prompt]:
+def draw_box(
+    rng: np.random.Generator, planes: Mask, rooms: tuple[tuple[float, float, float], ...] = ROOMS
+) -> list[Prompt]:
     """A box on the first plane, tight or with room on all sides, at times with a click."""
-    share, low, high = ROOMS[int(rng.choice(len(ROOMS), p=[each[0] for each in ROOMS]))]
+    share, low, high = rooms[int(rng.choice(len(rooms), p=[each[0] for each in rooms]))]
     del share
     prompts = [_box(rng, planes[0], float(rng.uniform(low, high)), planes.shape[1:])]
     if rng.random() < BOX_WITH_CLICK:
@@ -120,12 +126,18 @@ PLAIN = ("box", "stroke")
 BY_CLICKS = ("click", "clicks")
 
 
-def draw_first(rng: np.random.Generator, planes: Mask, plain: bool = False) -> tuple[str, list[Prompt]]:
+def draw_first(
+    rng: np.random.Generator, planes: Mask, plain: bool = False, roomy: bool = False
+) -> tuple[str, list[Prompt]]:
     """First prompts of an object, on slice 0 across axis 0 of a volume: their kind and the prompts.
 
     planes: (L, rows, columns), the object on that slice and those behind it; it shows on the first. plain: only kinds
-    that say where the object ends.
+    that say where the object ends. roomy: boxes alone, most of them with room.
     """
+    if roomy:
+        if not plain and rng.random() < BOX_IN_SPACE:
+            return "box in space", draw_box_in_space(rng, planes)
+        return "box", draw_box(rng, planes, LOOSE_ROOMS)
     names = PLAIN if plain else tuple(KINDS)
     shares = np.array([KINDS[name][1] for name in names])
     name = names[int(rng.choice(len(names), p=shares / shares.sum()))]

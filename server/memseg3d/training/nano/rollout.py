@@ -75,6 +75,11 @@ class ClipRun:
         """First slice that others may lie beside."""
         self.outcome = Outcome(torch.zeros((), device=takes.images.device))
 
+    def first_prompts(self) -> Outcome:
+        """The prompted slice by its first prompts alone."""
+        self._first()
+        return self.outcome
+
     def single(self) -> Outcome:
         """The prompted slice on its own: its prompts, then corrective clicks."""
         decoded = self._first()

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from memseg3d.network.nano import NanoConfig, with_more_maps
+from memseg3d.network.nano.network import ROOMY
 
 
 def save_weights(path: Path, config: NanoConfig, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
@@ -34,7 +35,7 @@ def state_of_weights(path: Path, config: NanoConfig) -> dict[str, Any]:
     """
     weights, facts, made_for = _weights_of_run(path)
     # What was fitted to the trained heads afterwards is no matter here.
-    if replace(made_for, maps=config.maps) != _unfitted(config) or made_for.maps > config.maps:
+    if replace(made_for, maps=config.maps) != config.unfitted or made_for.maps > config.maps:
         raise ValueError(f"{path} holds weights of a network of other sizes.")
     weights = with_more_maps(weights, config)
     kept = {name: facts[name] for name in ("volumes", "history")}
@@ -65,7 +66,13 @@ def save_mean(first: Path, second: Path, into: Path) -> None:
 
 
 def _weights_of_run(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], NanoConfig]:
-    """Weights, facts of their run, and their network without the rules that were fitted to it. Raises ValueError."""
+    """Weights, facts of their run, and their network without what was fitted to it. Raises ValueError."""
+    weights, facts, config = weights_of_file(path)
+    return {name: each for name, each in weights.items() if not name.startswith(ROOMY)}, facts, config.unfitted
+
+
+def weights_of_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], NanoConfig]:
+    """Weights that a run wrote, facts of the run, and their network. Raises ValueError where the file is none such."""
     try:
         with safe_open(path, "pt") as file:
             words = file.metadata() or {}
@@ -75,8 +82,4 @@ def _weights_of_run(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
             raise KeyError(*missing)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no weights that a training run wrote.") from error
-    return weights, facts, _unfitted(config)
-
-
-def _unfitted(config: NanoConfig) -> NanoConfig:
-    return replace(config, ending=None, calibration=None, clicks=None)
+    return weights, facts, config

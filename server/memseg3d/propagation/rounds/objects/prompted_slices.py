@@ -9,6 +9,7 @@ import numpy as np
 from memseg3d.propagation.memory.conditioning import Conditioning
 from memseg3d.propagation.prompts.events import SliceDone
 from memseg3d.propagation.prompts.prompts import MaskPrompt, Prompt, is_drawing, is_positive, sign_of
+from memseg3d.propagation.rounds.objects.boxed_look import is_boxed, looked_at_again
 from memseg3d.propagation.rounds.objects.slice_rules import SliceRules
 from memseg3d.propagation.rounds.planning.plan import Plan
 from memseg3d.propagation.rounds.records.last_round import LastRound
@@ -75,11 +76,14 @@ class PromptedSlices:
         if middle is not None:
             yield []
             result = yield from self._found(index, prompts, middle)
+        remembered = result.mask(self._view.slice_shape)
+        if is_boxed(self._view, prompts) and not self._conditioning.known and self._prior(index, prompts) is None:
+            yield []
+            result = looked_at_again(self._view, index, prompts[0], result)
         mask = self._rules.decoded(index, result, self._known_near)
-        if np.array_equal(mask, result.mask(self._view.slice_shape)):
-            return result
-        self._conditioning.correct(index, mask)
-        return SliceLogits.of_mask(mask, result.quality)
+        if not np.array_equal(mask, remembered):
+            self._conditioning.correct(index, mask)
+        return result if np.array_equal(mask, result.mask(mask.shape)) else SliceLogits.of_mask(mask, result.quality)
 
     def _taken(self, index: int, prompts: list[Prompt], result: SliceLogits) -> SliceLogits:
         """What a first look has found on a slice, as the slice's rules leave it."""
