@@ -20,6 +20,7 @@ from memseg3d.propagation.rounds.session import Session
 from memseg3d.propagation.rules.verdicts.boxes import FIGURES, LEAST, WEIGHTS, BoxVerdict, Look, figures_of
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.volume.volume import Volume
+from memseg3d.training.nano.roomy import NO_RULE
 
 from .conftest import ball, finish
 
@@ -102,8 +103,8 @@ def test_looks_that_found_nothing_have_no_figures() -> None:
     assert figures_of(pixels, Extent(10.5, 14.5, 49.5, 53.5), nothing, nothing) is None
 
 
-def test_a_rule_that_knows_nothing_takes_no_box_for_loose() -> None:
-    assert BoxVerdict(rule(0.0)).chance(np.zeros(FIGURES, np.float32)) < LEAST
+def test_the_rule_before_it_is_fitted_takes_no_box_for_loose() -> None:
+    assert BoxVerdict(NO_RULE).chance(np.zeros(FIGURES, np.float32)) < LEAST
     assert BoxVerdict(rule(ALWAYS)).chance(np.zeros(FIGURES, np.float32)) > 0.9
 
 

@@ -30,6 +30,8 @@ from memseg3d.training.running.states import Average, save_state, taken_up
 
 CLIPS = ClipSettings(length=2, slices=3, clips_per_volume=10, shapes=0.3, pictures=0.4, roomy=True)
 VOLUMES, LOG_EVERY = 100_000_000, 50
+NO_RULE = (*(0.0,) * (BOX_WEIGHTS - 1), -30.0)
+"""Takes no box for loose, until a rule is fitted (`Testing/benchmarks/fit_boxes.py`)."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,7 @@ class RoomyTrainer:
         tensors = {name: each for name, each in self._tensors.items() if not name.startswith(ROOMY)}
         tensors |= {ROOMY + name: each for name, each in self.average.weights.items()}
         facts = self._facts | {"roomy": {"steps": self.step, "settings": asdict(self.settings)}}
-        # This rule takes no box for loose, until one is fitted (`fit_boxes.py`).
-        save_weights(self.file, replace(self._config, boxes=(0.0,) * BOX_WEIGHTS), tensors, facts)
+        save_weights(self.file, replace(self._config, boxes=NO_RULE), tensors, facts)
 
     @property
     def _told(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from memseg3d.propagation.sight.regions import Extent
 FIGURES = 28
 """How many figures a box has."""
 WEIGHTS = weights_of(FIGURES)
-DOUBT = 5.0
+DOUBT = 1.0
 """Taken from the logit of the chance: people draw tight boxes more often than the boxes it was fitted to, and a tight
 one that is taken for loose costs more.
 """
