@@ -94,7 +94,7 @@ def main() -> None:
     figures, sides = (np.concatenate([getattr(each, kind) for each in boxes]) for kind in KINDS)
     rule = fit([Voxels(figures, sides)], asked.seed, NOISE, EPOCHS, BATCH)
     verdict = BoxVerdict(rule)
-    taken = np.array([verdict.chance(each.figures[0]) > 0.5 for each in boxes])
+    taken = np.array([verdict.is_roomy(each.figures[0]) for each in boxes])
     loose, times = np.array([each.sides[0] for each in boxes]), np.array([len(each.sides) for each in boxes])
     print(
         f"{len(boxes)} boxes, {loose.mean():.2f} of them with room; taken for such: {taken[loose].mean():.2f}, of the"

@@ -17,7 +17,7 @@ from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Box3DPrompt, BoxPrompt, PointPrompt, Prompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.verdicts.boxes import FIGURES, LEAST, WEIGHTS, BoxVerdict, Look, figures_of
+from memseg3d.propagation.rules.verdicts.boxes import FIGURES, WEIGHTS, BoxVerdict, Look, figures_of
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.training.nano.roomy import NO_RULE
@@ -104,8 +104,9 @@ def test_looks_that_found_nothing_have_no_figures() -> None:
 
 
 def test_the_rule_before_it_is_fitted_takes_no_box_for_loose() -> None:
-    assert BoxVerdict(NO_RULE).chance(np.zeros(FIGURES, np.float32)) < LEAST
-    assert BoxVerdict(rule(ALWAYS)).chance(np.zeros(FIGURES, np.float32)) > 0.9
+    assert not BoxVerdict(NO_RULE).is_roomy(np.zeros(FIGURES, np.float32))
+    assert not BoxVerdict(rule(0.0)).is_roomy(np.zeros(FIGURES, np.float32))
+    assert BoxVerdict(rule(ALWAYS)).is_roomy(np.zeros(FIGURES, np.float32))
 
 
 def test_the_rule_says_which_look_counts() -> None:

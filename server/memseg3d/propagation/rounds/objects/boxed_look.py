@@ -10,9 +10,9 @@ import torch
 from memseg3d.propagation.memory.network_prompts import network_prompts
 from memseg3d.propagation.prompts.prompts import BoxPrompt, Prompt
 from memseg3d.propagation.rules.boxes import missed_middle
-from memseg3d.propagation.rules.verdicts.boxes import LEAST, BoxVerdict, Look, figures_of
+from memseg3d.propagation.rules.verdicts.boxes import BoxVerdict, Look, figures_of
 from memseg3d.propagation.sight.regions import Region
-from memseg3d.propagation.sight.slice_logits import MASK_LOGIT, SliceLogits
+from memseg3d.propagation.sight.slice_logits import SliceLogits
 from memseg3d.propagation.sight.slice_prompts import box_of
 from memseg3d.propagation.sight.view import View
 
@@ -24,7 +24,7 @@ def is_boxed(view: View, prompts: list[Prompt]) -> bool:
 
 @torch.no_grad()
 def looked_at_again(view: View, index: int, prompt: Prompt, tight: SliceLogits) -> SliceLogits:
-    """What both looks at a box make of slice `index`, as far as it is likely to leave room. tight: the first look."""
+    """What is found of slice `index`: by a look that takes its box for one with room, where that is likely, or `tight`."""
     weights, box, shape = view.store.network.info.boxes, box_of(prompt, view.axis, index), view.slice_shape
     assert weights is not None
     assert box is not None
@@ -34,8 +34,8 @@ def looked_at_again(view: View, index: int, prompt: Prompt, tight: SliceLogits) 
         roomy = _decoded(view, index, [prompt, middle], tight.region)
     looks = [Look(each.probabilities(shape), each.quality) for each in (tight, roomy)]
     figures = figures_of(np.asarray(view.volume.slice(view.axis, index)), box, *looks)
-    chance = 0.0 if figures is None else BoxVerdict(weights).chance(figures)
-    return tight if chance < LEAST else _together(tight, roomy, chance)
+    is_roomy = figures is not None and looks[1].mask.any() and BoxVerdict(weights).is_roomy(figures)
+    return roomy if is_roomy else tight
 
 
 def _decoded(view: View, index: int, prompts: list[Prompt], region: Region) -> SliceLogits:
@@ -45,13 +45,3 @@ def _decoded(view: View, index: int, prompts: list[Prompt], region: Region) -> S
     decoded = network.decode(conditioned, replace(network_prompts(view, index, prompts, region), roomy=True), None)
     logits = decoded.logits[0, 0].float().cpu().numpy().astype(np.float16)
     return SliceLogits(region, logits, float(decoded.quality[0, 0]), bool(decoded.object_score[0, 0] > 0))
-
-
-def _together(tight: SliceLogits, roomy: SliceLogits, chance: float) -> SliceLogits:
-    """Both by their probabilities, `roomy` as much as `chance`."""
-    certain = (each.logits.astype(np.float32).clip(-MASK_LOGIT, MASK_LOGIT) for each in (tight, roomy))
-    shares = [1 / (1 + np.exp(-each)) for each in certain]
-    probability = (1 - chance) * shares[0] + chance * shares[1]
-    quality = (1 - chance) * tight.quality + chance * roomy.quality
-    logits = np.log(probability / (1 - probability)).astype(np.float16)
-    return SliceLogits(tight.region, logits, quality, tight.present or roomy.present)
