@@ -24,7 +24,7 @@ def is_boxed(view: View, prompts: list[Prompt]) -> bool:
 
 @torch.no_grad()
 def looked_at_again(view: View, index: int, prompt: Prompt, tight: SliceLogits) -> SliceLogits:
-    """What is found of slice `index`: by a look that takes its box for one with room, where that is likely, or `tight`."""
+    """What is found of slice `index`: by a look that takes its box for one with room if it likely is, else `tight`."""
     weights, box, shape = view.store.network.info.boxes, box_of(prompt, view.axis, index), view.slice_shape
     assert weights is not None
     assert box is not None
