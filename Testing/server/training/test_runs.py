@@ -29,11 +29,9 @@ from memseg3d.training.clips.clips import Clip, ClipSettings, TrainingClips
 from memseg3d.training.clips.stream import ClipStream, Position, StreamSettings, starting_positions
 from memseg3d.training.nano.loop import Trainer
 from memseg3d.training.nano.release import ReleaseError, command, release
-from memseg3d.training.nano.roomy import RoomySettings, RoomyTrainer
 from memseg3d.training.nano.settings import TrainSettings
-from memseg3d.training.nano.weights import save_mean, state_of_weights
+from memseg3d.training.nano.weights import save_mean
 from memseg3d.training.running import logs
-from memseg3d.training.running.preflight import CannotTrain
 from memseg3d.training.running.states import load_state
 
 CONFIG = NanoConfig(image_size=32, widths=(8, 8, 16, 16), key_width=16)
@@ -337,37 +335,6 @@ def test_a_run_goes_on_from_nothing_but_published_weights(tmp_path: Path) -> Non
     second.run()
     assert [chapter["from_step"] for chapter in second.history] == [0, 3]
     assert load_state(tmp_path / "second" / "state.pt")["step"] == 4
-
-
-def test_a_run_goes_on_from_published_weights_without_what_was_fitted_to_them() -> None:
-    published = Path(__file__).resolve().parents[3] / "Resources" / "Models" / "memseg3d-nano.safetensors"
-    state = state_of_weights(published, NanoConfig(maps=MAPS))
-    assert state["step"] > 10_000
-    NanoNetwork(NanoConfig(maps=MAPS)).load_state_dict({name: each.float() for name, each in state["network"].items()})
-
-
-def test_a_decoder_for_boxes_with_room_is_learnt_beside_weights_that_stay(tmp_path: Path) -> None:
-    a_run(tmp_path / "first", steps=2)
-    weights = tmp_path / "first" / f"{CONFIG.name}.safetensors"
-    settings = RoomySettings(steps=3, decay_steps=1, batch=2)
-    whole = RoomyTrainer(tmp_path / "whole", weights, settings)
-    whole.run()
-    for steps in (1, 3):
-        parts = RoomyTrainer(tmp_path / "parts", weights, replace(settings, steps=steps))
-        parts.run()
-    with safe_open(weights, "pt") as before, safe_open(whole.file, "pt") as after, safe_open(parts.file, "pt") as same:
-        names = set(before.keys())
-        assert all(torch.equal(before.get_tensor(name), after.get_tensor(name)) for name in names)
-        learnt = set(after.keys()) - names
-        assert all(torch.equal(after.get_tensor(name), same.get_tensor(name)) for name in learnt)
-        assert any(not torch.equal(before.get_tensor(f"decoder.{n[6:]}"), after.get_tensor(n)) for n in learnt)
-    network = load_network(whole.file)
-    assert isinstance(network, NanoNetwork)
-    assert network.roomy is not None
-    again = RoomyTrainer(tmp_path / "again", whole.file, replace(settings, steps=1))
-    assert torch.equal(again.decoder.fuse2.weight, network.roomy.fuse2.weight)
-    with pytest.raises(CannotTrain, match="another batch"):
-        RoomyTrainer(tmp_path / "parts", weights, replace(settings, batch=3))
 
 
 def test_a_run_goes_on_with_more_guidance_maps_and_the_same_masks(tmp_path: Path) -> None:
