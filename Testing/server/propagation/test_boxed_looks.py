@@ -17,7 +17,7 @@ from memseg3d.network.seam import Network
 from memseg3d.propagation.prompts.options import Options
 from memseg3d.propagation.prompts.prompts import Box3DPrompt, BoxPrompt, PointPrompt, Prompt
 from memseg3d.propagation.rounds.session import Session
-from memseg3d.propagation.rules.verdicts.boxes import FIGURES, WEIGHTS, BoxVerdict, Look, figures_of
+from memseg3d.propagation.rules.verdicts.boxes import FIGURES, MOST_PIXELS, WEIGHTS, BoxVerdict, Look, figures_of
 from memseg3d.propagation.sight.regions import Extent
 from memseg3d.propagation.volume.volume import Volume
 from memseg3d.training.nano.roomy import NO_RULE
@@ -84,6 +84,22 @@ def test_figures_tell_how_far_each_look_fills_the_box() -> None:
     assert told[9] == pytest.approx(OBJECT[4].sum() / 36**2, rel=1e-3)
     around, core = told[13], told[19]
     assert core > around, "what the wide look alone has found looks less like the object than what both have"
+
+
+def test_a_large_box_is_read_by_some_of_its_pixels() -> None:
+    """A box about a slice of 2000 pixels a side would hold everybody up for a second."""
+    pixels, box = np.asarray(volume().slice(0, 4)), Extent(10.5, 14.5, 49.5, 53.5)
+    wide, found = 0.9 * ball((1, 64, 72), (0, 30, 34), (1, 18, 18))[0], 0.9 * OBJECT[4]
+    small = figures_of(pixels, box, Look(wide, 0.7), Look(found, 0.6))
+    grown = [np.kron(each, np.ones((20, 20))) for each in (pixels, wide, found)]
+    corners = (20 * (side + 0.5) - 0.5 for side in (box.top, box.left, box.bottom, box.right))
+    large = figures_of(grown[0], Extent(*corners), Look(grown[1], 0.7), Look(grown[2], 0.6))
+    assert small is not None
+    assert large is not None
+    same = [*range(13), 25, 26, 27]
+    same.remove(25)
+    assert np.allclose(small[same], large[same], atol=0.03)
+    assert large[25] <= np.log(MOST_PIXELS**2)
 
 
 @pytest.mark.parametrize(
