@@ -48,6 +48,7 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "train mem3d": ("--stage", "memory", "--data", GONE),
     "train global-expert": ("--data", GONE),
     "train local-expert": ("--data", GONE),
+    "train boxes": ("--weights", GONE),
     "train nano": ("--weights", GONE),
     "train sheet": ("--out", "sheet.txt"),
     "train states": ("--folder", GONE),

@@ -77,7 +77,7 @@ def test_the_embedded_network_segments_the_same(tmp_path: Path) -> None:
     by_torch = masks_of(network)
     choose_backend(network, "onnxruntime", tmp_path)
     (choice,) = tmp_path.glob("*/choice.json")
-    assert len(json.loads(choice.read_text(encoding="utf-8"))["files"]) == 11
+    assert len(json.loads(choice.read_text(encoding="utf-8"))["files"]) == 12
     found = masks_of(network)
     assert len(found) == len(by_torch) > 8
     both, either = (sum(int(op(a, b).sum()) for a, b in zip(found, by_torch, strict=True))

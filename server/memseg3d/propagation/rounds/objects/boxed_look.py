@@ -23,8 +23,11 @@ def is_boxed(view: View, prompts: list[Prompt]) -> bool:
 
 
 @torch.no_grad()
-def looked_at_again(view: View, index: int, prompt: Prompt, tight: SliceLogits) -> SliceLogits:
-    """What is found of slice `index`: by a look that takes its box for one with room if it likely is, else `tight`."""
+def looked_at_again(view: View, index: int, prompt: Prompt, tight: SliceLogits) -> SliceLogits | None:
+    """What a look at slice `index` finds that takes its box for one with room, where that is likely, else None.
+
+    tight: what the first look has found.
+    """
     weights, box, shape = view.store.network.info.boxes, box_of(prompt, view.axis, index), view.slice_shape
     assert weights is not None
     assert box is not None
@@ -35,7 +38,7 @@ def looked_at_again(view: View, index: int, prompt: Prompt, tight: SliceLogits) 
     looks = [Look(each.probabilities(shape), each.quality) for each in (tight, roomy)]
     figures = figures_of(np.asarray(view.volume.slice(view.axis, index)), box, *looks)
     is_roomy = figures is not None and looks[1].mask.any() and BoxVerdict(weights).is_roomy(figures)
-    return roomy if is_roomy else tight
+    return roomy if is_roomy else None
 
 
 def _decoded(view: View, index: int, prompts: list[Prompt], region: Region) -> SliceLogits:

@@ -102,11 +102,17 @@ class ObjectRun:
         for index in self.plan.decode:
             result = yield from self._prompted.decode(index)
             self._steps_left -= 1
-            mask, sure = result.mask(self.view.slice_shape), result.probabilities(self.view.slice_shape)
-            quality = self._calibrated(index, result.quality)
-            done = self._staged.finish(index, mask, quality, sure, prompted=True)
+            done = self._decoded(index, result)
             self._judge(done)
             yield [done]
+            # The user sees the first look at once.
+            again = self._prompted.look_again(index, result)
+            if again is not None:
+                yield [self._decoded(index, again)]
+
+    def _decoded(self, index: int, result: SliceLogits) -> SliceDone:
+        mask, sure = result.mask(self.view.slice_shape), result.probabilities(self.view.slice_shape)
+        return self._staged.finish(index, mask, self._calibrated(index, result.quality), sure, prompted=True)
 
     def _judge(self, done: SliceDone) -> None:
         """Note where prompts that begin the object on a slice were too weak: later ones correct what is seen."""

@@ -47,6 +47,8 @@ class PromptedSlices:
         self._rules = rules
         self._mask_of = mask_of
         self._looked = looked
+        self._boxed: dict[int, SliceLogits] = {}
+        """What the network itself has found of slices that a box has begun."""
 
     def recall(self) -> Iterator[list[SliceDone]]:
         """Remember the conditioning slices of earlier rounds; a step for each that takes computing."""
@@ -76,10 +78,20 @@ class PromptedSlices:
         if middle is not None:
             yield []
             result = yield from self._found(index, prompts, middle)
-        remembered = result.mask(self._view.slice_shape)
-        if is_boxed(self._view, prompts) and not self._conditioning.known and self._prior(index, prompts) is None:
-            yield []
-            result = looked_at_again(self._view, index, prompts[0], result)
+        if is_boxed(self._view, prompts):
+            self._boxed[index] = result
+        return self._ruled(index, result, result.mask(self._view.slice_shape))
+
+    def look_again(self, index: int, found: SliceLogits) -> SliceLogits | None:
+        """What another look at a slice that a box has begun says (`boxed_look`); None where `found` stands."""
+        prompts = list(self._plan.slices[index])
+        if index not in self._boxed or self._conditioning.known or self._last.mask(index).any():
+            return None
+        again = looked_at_again(self._view, index, prompts[0], self._boxed[index])
+        return None if again is None else self._ruled(index, again, found.mask(self._view.slice_shape))
+
+    def _ruled(self, index: int, result: SliceLogits, remembered: np.ndarray) -> SliceLogits:
+        """A result as the slice's rules leave it, which memory holds as well. remembered: what it holds so far."""
         mask = self._rules.decoded(index, result, self._known_near)
         if not np.array_equal(mask, remembered):
             self._conditioning.correct(index, mask)
